@@ -1,0 +1,74 @@
+package op
+
+import "fmt"
+
+// Row is one token of a run.
+type Row struct {
+	Token    int32
+	Slot     int32 // of the sequence's state
+	Position int32
+	Logits   bool // its logits are wanted
+}
+
+// Args are the arguments of one run.
+type Args struct {
+	Counts []int     // by Dim
+	Tables [][]int32 // by ID of a Table; nil for other buffers
+	Pages  [][]int32 // by slot: where the sequence's pages lie
+}
+
+// Args lays rows out as the program's tables. Rows of one sequence must come in order of position, without a gap; pages must
+// reach as far as the rows. It checks what could lead a device out of its memory.
+func (p *Program) Args(rows []Row, pages [][]int32) (*Args, error) {
+	if len(rows) == 0 || len(rows) > p.Caps.Rows {
+		return nil, fmt.Errorf("wrong number of rows: program %s: %d: give 1 to %d", p.Name, len(rows), p.Caps.Rows)
+	}
+	a := &Args{Counts: make([]int, len(p.Dims)), Tables: make([][]int32, len(p.Buffers)), Pages: pages}
+	for i, r := range rows {
+		if err := p.checkRow(r, pages); err != nil {
+			return nil, fmt.Errorf("bad row: program %s: row %d: %w", p.Name, i, err)
+		}
+		a.Counts[Rows]++
+		a.add(Token, r.Token)
+		a.add(Slot, r.Slot)
+		a.add(Position, r.Position)
+		if r.Logits {
+			a.Counts[Logits]++
+			a.add(LogitRow, int32(i))
+		}
+		a.addWindows(p, r)
+	}
+	return a, nil
+}
+
+func (p *Program) checkRow(r Row, pages [][]int32) error {
+	if r.Slot < 0 || int(r.Slot) >= p.Caps.Slots {
+		return fmt.Errorf("slot %d: give 0 to %d", r.Slot, p.Caps.Slots-1)
+	}
+	if r.Position < 0 || int(r.Position) >= p.Caps.Context {
+		return fmt.Errorf("position %d: the context ends at %d", r.Position, p.Caps.Context)
+	}
+	page := int(r.Position) / PageSize
+	if int(r.Slot) >= len(pages) || page >= len(pages[r.Slot]) {
+		return fmt.Errorf("position %d of slot %d: it has no page", r.Position, r.Slot)
+	}
+	if n := pages[r.Slot][page]; n < 0 || int(n) >= p.Caps.Pages {
+		return fmt.Errorf("page %d of slot %d: it is %d of %d", page, r.Slot, n, p.Caps.Pages)
+	}
+	return nil
+}
+
+// addWindows adds the window that a row completes, for every ratio of the program.
+func (a *Args) addWindows(p *Program, r Row) {
+	for d, info := range p.Dims {
+		if info.Ratio == 0 || (int(r.Position)+1)%info.Ratio != 0 {
+			continue
+		}
+		slot := In(p.byName[info.Name+".slot"])
+		a.Counts[d]++
+		a.add(slot, r.Slot)
+		a.add(slot+1, r.Position+1-int32(info.Ratio)) // Builder.Windows makes the two tables together
+	}
+}
+
+func (a *Args) add(table In, value int32) { a.Tables[table] = append(a.Tables[table], value) }

@@ -1,0 +1,62 @@
+package op
+
+// Store packs rows into state: row i of X becomes entry Entry[i]/Divide of slot Slot[i]. What the packing of S cannot hold
+// exactly fails the run: a Quantise before has to round it.
+type Store struct {
+	X, Slot, Entry In
+	S              InOut
+	Divide         int
+}
+
+func (Store) Class() Class { return Exact }
+
+func (o Store) check(c *checker) {
+	x := c.floats(ID(o.X), 0)
+	c.that(o.Divide > 0, "entries are divided by %d", o.Divide)
+	c.state(ID(o.S), x.Cols)
+	c.same(x, c.table(o.Slot), c.table(o.Entry))
+}
+
+func (o Store) cost(c *costing) { c.written(ID(o.S), c.rows(c.p.Buffer(ID(o.X)).Dim)) }
+
+// Pool compresses the Ratio tokens from position Start[i] of slot Slot[i] into Y[i], channel by channel, from the rows that
+// a frontier remembers by position: values U and scores Z, to which row (position mod Ratio) of APE is added first.
+//
+//	Y[i][j] = sum_p softmax_p(Z_p[j] + APE[p mod Ratio][j]) * U_p[j]        over the tokens of the window
+//
+// With Overlap, U, Z and APE are twice as wide as Y: the tokens of the window take part with the second half of their
+// channels, and the Ratio tokens before it, if there are any, with the first (model spec 7).
+type Pool struct {
+	U, Z, APE   In
+	Slot, Start In
+	Y           Out
+	Ratio       int
+	Overlap     bool
+}
+
+func (Pool) Class() Class { return Sum }
+
+func (o Pool) check(c *checker) {
+	y := c.floats(ID(o.Y), 0)
+	width := y.Cols
+	if o.Overlap {
+		width *= 2
+	}
+	c.state(ID(o.U), width)
+	c.state(ID(o.Z), width)
+	c.plain(o.APE, o.Ratio, width)
+	c.same(y, c.table(o.Slot), c.table(o.Start))
+}
+
+func (o Pool) cost(c *costing) {
+	n := c.count(o.Y)
+	tokens := int64(o.Ratio)
+	if o.Overlap {
+		tokens *= 2
+	}
+	if n > 0 {
+		c.weight(o.APE, 1)
+	}
+	c.read(o.U, n*tokens)
+	c.read(o.Z, n*tokens)
+}

@@ -3,6 +3,7 @@
 package device
 
 import (
+	"fmt"
 	"io"
 
 	"baleen/internal/op"
@@ -53,4 +54,19 @@ type Source struct {
 type Span struct {
 	From           io.ReaderAt
 	Offset, Length int64
+}
+
+// Read fills to from the span, beginning at an offset in it. A file that has become shorter is an error.
+func (s Span) Read(to []byte, offset int64) error {
+	if len(to) == 0 {
+		return nil
+	}
+	if offset < 0 || offset+int64(len(to)) > s.Length {
+		return fmt.Errorf("bytes %d to %d of %d: the reader asks for too much", offset, offset+int64(len(to)), s.Length)
+	}
+	n, err := s.From.ReadAt(to, s.Offset+offset)
+	if n == len(to) {
+		return nil
+	}
+	return fmt.Errorf("%d of %d bytes at offset %d: %w", n, len(to), s.Offset+offset, err)
 }

@@ -1,6 +1,9 @@
 package op
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Row is one token of a run.
 type Row struct {
@@ -23,9 +26,13 @@ func (p *Program) Args(rows []Row, pages [][]int32) (*Args, error) {
 	if len(rows) == 0 || len(rows) > p.Caps.Rows {
 		return nil, fmt.Errorf("wrong number of rows: program %s: %d: give 1 to %d", p.Name, len(rows), p.Caps.Rows)
 	}
+	next, vocabulary := map[int32]int32{}, p.vocabulary()
 	a := &Args{Counts: make([]int, len(p.Dims)), Tables: make([][]int32, len(p.Buffers)), Pages: pages}
 	for i, r := range rows {
-		if err := p.checkRow(r, pages); err != nil {
+		if r.Token < 0 || int(r.Token) >= vocabulary {
+			return nil, fmt.Errorf("bad row: program %s: row %d: token %d: give 0 to %d", p.Name, i, r.Token, vocabulary-1)
+		}
+		if err := p.checkRow(r, next, pages); err != nil {
 			return nil, fmt.Errorf("bad row: program %s: row %d: %w", p.Name, i, err)
 		}
 		a.Counts[Rows]++
@@ -41,7 +48,23 @@ func (p *Program) Args(rows []Row, pages [][]int32) (*Args, error) {
 	return a, nil
 }
 
-func (p *Program) checkRow(r Row, pages [][]int32) error {
+// vocabulary is how many tokens the program can look up.
+func (p *Program) vocabulary() int {
+	n := math.MaxInt32
+	for _, o := range p.Ops {
+		switch o := o.(type) {
+		case Embed:
+			n = min(n, p.Buffer(ID(o.W)).Rows)
+		case Lookup:
+			n = min(n, p.Buffer(ID(o.W)).Rows)
+		}
+	}
+	return n
+}
+
+// checkRow checks one row. next is by slot the position that must follow: without a gap, no run completes more windows than
+// there is room for.
+func (p *Program) checkRow(r Row, next map[int32]int32, pages [][]int32) error {
 	if r.Slot < 0 || int(r.Slot) >= p.Caps.Slots {
 		return fmt.Errorf("slot %d: give 0 to %d", r.Slot, p.Caps.Slots-1)
 	}
@@ -52,8 +75,18 @@ func (p *Program) checkRow(r Row, pages [][]int32) error {
 	if int(r.Slot) >= len(pages) || page >= len(pages[r.Slot]) {
 		return fmt.Errorf("position %d of slot %d: it has no page", r.Position, r.Slot)
 	}
-	if n := pages[r.Slot][page]; n < 0 || int(n) >= p.Caps.Pages {
-		return fmt.Errorf("page %d of slot %d: it is %d of %d", page, r.Slot, n, p.Caps.Pages)
+	first := 0 // a row reads every page up to its own
+	if wanted, later := next[r.Slot]; later {
+		if r.Position != wanted {
+			return fmt.Errorf("position %d of slot %d: the row before it in the sequence wants %d", r.Position, r.Slot, wanted)
+		}
+		first = page
+	}
+	next[r.Slot] = r.Position + 1
+	for i, n := range pages[r.Slot][first : page+1] {
+		if n < 0 || int(n) >= p.Caps.Pages {
+			return fmt.Errorf("page %d of slot %d: it is %d of %d", first+i, r.Slot, n, p.Caps.Pages)
+		}
 	}
 	return nil
 }

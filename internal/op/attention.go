@@ -21,11 +21,18 @@ type IndexScore struct {
 func (IndexScore) Class() Class { return Sum }
 
 func (o IndexScore) check(c *checker) {
+	scores, entries := c.floats(ID(o.Scores), 0), o.checkInputs(c)
+	c.that(scores.Cols >= entries, "%q is %d wide, but a context has %d entries", scores.Name, scores.Cols, entries)
+	c.same(c.p.Buffer(ID(o.Q)), scores)
+}
+
+// checkInputs returns how many entries a context can have.
+func (o IndexScore) checkInputs(c *checker) int {
 	q, w := c.floats(ID(o.Q), 0), c.floats(ID(o.W), 0)
 	c.divides(w.Cols, q.Cols)
-	c.state(ID(o.Keys), q.Cols/w.Cols)
-	c.that(o.Ratio > 0, "the ratio is %d", o.Ratio)
-	c.same(q, w, c.table(o.Slot), c.table(o.Position), c.floats(ID(o.Scores), 0))
+	c.pages(ID(o.Keys), q.Cols/w.Cols, o.Ratio)
+	c.same(q, w, c.table(o.Slot), c.table(o.Position))
+	return c.p.Caps.Context / o.Ratio
 }
 
 func (o IndexScore) cost(c *costing) { c.index(o.Q, o.Keys, o.Ratio) }
@@ -59,9 +66,8 @@ type Select struct {
 func (Select) Class() Class { return Exact }
 
 func (o Select) check(c *checker) {
-	score, _ := o.parts(o.Q, 0) // any activation of float32 does for the check
-	score.Scores = Out(o.Q)
-	score.check(c)
+	score, _ := o.parts(0, 0)
+	score.checkInputs(c)
 	c.same(c.floats(ID(o.Q), 0), c.ids(ID(o.Ids), 0))
 }
 
@@ -104,14 +110,14 @@ func (Attend) Class() Class { return Sum }
 func (o Attend) check(c *checker) {
 	q := c.floats(ID(o.Q), 0)
 	width := c.p.Buffer(ID(o.Window)).Row.Width
-	c.state(ID(o.Window), width)
-	c.that(c.p.Buffer(ID(o.Window)).Ring >= o.Span, "a window of %d does not fit its ring", o.Span)
+	c.that(o.Span > 0, "a window of %d", o.Span)
+	c.ring(ID(o.Window), width, o.Span-1)
 	c.divides(width, q.Cols)
 	c.plain(o.Sink, 1, q.Cols/width)
 	c.that((o.Compressed != 0) == (o.Ratio != 0), "Compressed and Ratio come together")
 	c.that(o.Ids == 0 || o.Compressed != 0, "Ids of no entries")
 	if o.Compressed != 0 {
-		c.state(ID(o.Compressed), width)
+		c.pages(ID(o.Compressed), width, o.Ratio)
 	}
 	if o.Ids != 0 {
 		c.same(q, c.ids(ID(o.Ids), 0))

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"reflect"
 
 	"baleen/internal/quant"
 )
@@ -58,6 +59,7 @@ func (b *Builder) At(prefix string) *Builder {
 func (b *Builder) Add(o Op) {
 	c := &checker{p: b.p, op: o}
 	o.check(c)
+	c.alone(Operands(o))
 	for _, operand := range Operands(o) {
 		space := b.p.Buffer(operand.ID).Space
 		if operand.Reads && space == Temp && !b.written[operand.ID] {
@@ -102,14 +104,18 @@ func (b *Builder) Beside(x ID, suffix string) ID {
 	return b.buffer(y)
 }
 
-// IO makes an activation that the caller allocates.
+// IO makes an activation that the caller allocates. It is known by this name outside: the prefix does not apply.
 func (b *Builder) IO(name string, dim Dim, cols int) ID {
-	return b.buffer(Buffer{Name: b.prefix + name, Space: IO, Dim: dim, Kind: quant.KindF32, Cols: cols})
+	return b.buffer(Buffer{Name: name, Space: IO, Dim: dim, Kind: quant.KindF32, Cols: cols})
 }
 
-// once returns the buffer of that name, made at the first call. The prefix does not apply.
+// once returns the buffer of that name, made at the first call; later calls must describe the same. The prefix does not
+// apply.
 func (b *Builder) once(buffer Buffer) In {
 	if id, ok := b.p.byName[buffer.Name]; ok {
+		if !reflect.DeepEqual(b.p.Buffer(id), buffer) {
+			panic(fmt.Sprintf("op: recording %s: %q is described in two ways", b.p.Name, buffer.Name))
+		}
 		return In(id)
 	}
 	return In(b.buffer(buffer))

@@ -71,6 +71,37 @@ func (c *checker) state(id ID, width int) Buffer {
 	return b
 }
 
+// matrix checks a weight that rows are multiplied with.
+func (c *checker) matrix(id In, rows, cols int) Buffer {
+	b := c.weight(id, rows, cols)
+	c.that(b.Format.Kind != quant.KindI32 && b.Format.Kind != quant.KindI64, "%q is a table of integers", b.Name)
+	return b
+}
+
+// ring checks state that holds behind rows by position besides those of a run, which may all be of one sequence.
+func (c *checker) ring(id ID, width, behind int) {
+	b := c.state(id, width)
+	c.that(b.Ring >= behind+c.p.Caps.Rows, "%q is a ring of %d, not of %d behind a run of %d", b.Name, b.Ring, behind, c.p.Caps.Rows)
+}
+
+// pages checks state of compressed entries: a page of them stands for PageSize positions, as in the page tables.
+func (c *checker) pages(id ID, width, ratio int) {
+	b := c.state(id, width)
+	c.that(b.PerPage > 0 && b.PerPage*ratio == PageSize, "%q has %d rows for a page, not %d positions / %d", b.Name, b.PerPage, PageSize, ratio)
+}
+
+// alone checks that an op writes nothing that it also names elsewhere. Only Quantise allows that.
+func (c *checker) alone(operands []Operand) {
+	if _, may := c.op.(Quantise); may {
+		return
+	}
+	for i, a := range operands {
+		for _, b := range operands[i+1:] {
+			c.that(a.ID != b.ID || !a.Writes && !b.Writes, "%s and %s are one buffer", a.Field, b.Field)
+		}
+	}
+}
+
 // divides checks that width is made of whole parts.
 func (c *checker) divides(part, width int) {
 	c.that(part > 0 && width%part == 0, "%d is not made of whole parts of %d", width, part)

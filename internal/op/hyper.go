@@ -35,8 +35,10 @@ func (o HCSplit) check(c *checker) {
 }
 
 func (o HCSplit) cost(c *costing) {
-	c.weight(o.Base, 1)
-	c.weight(o.Scale, 1)
+	if c.count(o.Pre) > 0 {
+		c.weight(o.Base, 1)
+		c.weight(o.Scale, 1)
+	}
 }
 
 // HCCollapse makes one stream of n: Y = sum_j Pre[j] * X_j. X is [rows, n*d], Y [rows, d].

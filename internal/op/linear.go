@@ -14,6 +14,7 @@ func (Embed) Class() Class { return Exact }
 
 func (o Embed) check(c *checker) {
 	w := c.plain(o.W, 0, 0)
+	c.that(o.Copies > 0, "%d copies", o.Copies)
 	c.same(c.table(o.Token), c.floats(ID(o.Y), o.Copies*w.Cols))
 	if o.ZeroFirst != 0 {
 		c.same(c.table(o.Token), c.table(o.ZeroFirst))
@@ -34,7 +35,7 @@ type Linear struct {
 func (Linear) Class() Class { return Sum }
 
 func (o Linear) check(c *checker) {
-	w := c.weight(o.W, 0, 0)
+	w := c.matrix(o.W, 0, 0)
 	c.that(w.Parts == 1, "%q is a weight of experts", w.Name)
 	c.divides(o.Groups, w.Rows)
 	x, y := c.floats(ID(o.X), 0), c.floats(ID(o.Y), 0)
@@ -64,7 +65,7 @@ type ExpertLinear struct {
 func (ExpertLinear) Class() Class { return Sum }
 
 func (o ExpertLinear) check(c *checker) {
-	w, ids := c.weight(o.W, 0, 0), c.ids(ID(o.Ids), 0)
+	w, ids := c.matrix(o.W, 0, 0), c.ids(ID(o.Ids), 0)
 	x, y := c.floats(ID(o.X), 0), c.floats(ID(o.Y), ids.Cols*w.Rows)
 	c.that(x.Cols == w.Cols || x.Cols == ids.Cols*w.Cols, "%q is %d wide, not one or %d slots of %d", x.Name, x.Cols, ids.Cols, w.Cols)
 	c.same(ids, x, y)
@@ -86,6 +87,7 @@ func (Gather) Class() Class { return Exact }
 
 func (o Gather) check(c *checker) {
 	x := c.floats(ID(o.X), 0)
+	c.that(x.Dim == Rows, "%q counts %s, not rows", x.Name, c.p.Dims[x.Dim].Name)
 	c.same(c.table(o.Row), c.floats(ID(o.Y), x.Cols))
 }
 

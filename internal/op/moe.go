@@ -43,6 +43,7 @@ func (Lookup) Class() Class { return Exact }
 
 func (o Lookup) check(c *checker) {
 	w := c.weight(o.W, 0, 0)
+	c.that(w.Parts == 1, "%q is a weight of experts", w.Name)
 	c.that(w.Format.Kind == quant.KindI64 || w.Format.Kind == quant.KindI32, "%q is no table of integers", w.Name)
 	c.same(c.table(o.Token), c.ids(ID(o.Ids), w.Cols))
 }
@@ -79,6 +80,7 @@ func (SwiGLU) Class() Class { return Elementwise }
 
 func (o SwiGLU) check(c *checker) {
 	g := c.floats(ID(o.G), 0)
+	c.that(o.Limit >= 0, "a limit of %v", o.Limit)
 	c.same(g, c.floats(ID(o.U), g.Cols), c.floats(ID(o.H), g.Cols))
 	if o.W != 0 {
 		w := c.floats(ID(o.W), 0)
@@ -118,10 +120,12 @@ type Experts struct {
 func (Experts) Class() Class { return Sum }
 
 func (o Experts) check(c *checker) {
-	w1 := c.weight(o.W1, 0, 0)
+	w1 := c.matrix(o.W1, 0, 0)
 	x, ids := c.floats(ID(o.X), w1.Cols), c.ids(ID(o.Ids), 0)
-	c.weight(o.W3, w1.Rows, w1.Cols)
-	w2 := c.weight(o.W2, 0, w1.Rows)
+	w3 := c.matrix(o.W3, w1.Rows, w1.Cols)
+	w2 := c.matrix(o.W2, 0, w1.Rows)
+	c.that(w1.Parts == w2.Parts && w1.Parts == w3.Parts, "%d, %d and %d experts", w1.Parts, w2.Parts, w3.Parts)
+	c.that(o.Limit >= 0 && o.Group >= 0, "a limit of %v, groups of %d", o.Limit, o.Group)
 	c.same(x, ids, c.floats(ID(o.W), ids.Cols), c.floats(ID(o.Shared), w2.Rows), c.floats(ID(o.Y), w2.Rows))
 }
 

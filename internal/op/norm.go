@@ -23,7 +23,7 @@ func (o RMSNorm) check(c *checker) {
 }
 
 func (o RMSNorm) cost(c *costing) {
-	if o.W != 0 {
+	if o.W != 0 && c.count(o.Y) > 0 {
 		c.weight(o.W, 1)
 	}
 }

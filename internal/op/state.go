@@ -13,7 +13,9 @@ func (Store) Class() Class { return Exact }
 func (o Store) check(c *checker) {
 	x := c.floats(ID(o.X), 0)
 	c.that(o.Divide > 0, "entries are divided by %d", o.Divide)
-	c.state(ID(o.S), x.Cols)
+	if c.state(ID(o.S), x.Cols).PerPage > 0 {
+		c.pages(ID(o.S), x.Cols, o.Divide)
+	}
 	c.same(x, c.table(o.Slot), c.table(o.Entry))
 }
 
@@ -38,12 +40,13 @@ func (Pool) Class() Class { return Sum }
 
 func (o Pool) check(c *checker) {
 	y := c.floats(ID(o.Y), 0)
-	width := y.Cols
+	width, tokens := y.Cols, o.Ratio
 	if o.Overlap {
-		width *= 2
+		width, tokens = 2*width, 2*tokens
 	}
-	c.state(ID(o.U), width)
-	c.state(ID(o.Z), width)
+	c.that(o.Ratio > 0 && c.p.Dims[y.Dim].Ratio == o.Ratio, "%q counts %s, not windows of %d", y.Name, c.p.Dims[y.Dim].Name, o.Ratio)
+	c.ring(ID(o.U), width, tokens-1)
+	c.ring(ID(o.Z), width, tokens-1)
 	c.plain(o.APE, o.Ratio, width)
 	c.same(y, c.table(o.Slot), c.table(o.Start))
 }

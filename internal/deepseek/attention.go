@@ -1,0 +1,48 @@
+package deepseek
+
+import (
+	"math"
+
+	"baleen/internal/op"
+)
+
+// attention records a layer's attention over x, the normed input of the sublayer (model spec 6). It returns its output.
+func (r recorder) attention(x op.In, w *Attention, ratio int) op.In {
+	c := r.Config
+	in := r.input(x)
+
+	// queries, through a low rank
+	u := r.input(r.rmsnorm("u", r.linear("wq_a", in, w.WqA), w.QNorm))
+	heads := r.linear("wq_b", u, w.WqB)
+	q := r.like("q", heads)
+	r.b.Add(op.RMSNorm{X: heads, Y: op.Out(q), Width: c.HeadDim, Eps: c.NormEps})
+	r.rope(op.In(q), op.Position, ratio, c.HeadDim, false)
+
+	// one vector for each position is its key and its value
+	kv := r.rmsnorm("kv", r.linear("wkv", in, w.Wkv), w.KVNorm)
+	r.rope(kv, op.Position, ratio, c.HeadDim, false)
+	r.quantiseKV(kv)
+	window := r.ring("window", r.kvRow(), c.Window-1)
+	r.b.Add(op.Store{X: kv, Slot: op.Slot, Entry: op.Position, S: op.InOut(window), Divide: 1})
+
+	// what lies behind the window, compressed: all of it, or what the indexer selects
+	var compressed, selected op.In
+	if ratio != 0 {
+		compressed = r.compressKV(in, w.Compressor, ratio)
+	}
+	if w.Indexer != nil {
+		selected = r.at("indexer").selectEntries(in, u, w.Indexer, ratio)
+	}
+
+	o := r.like("o", op.In(q))
+	r.b.Add(op.Attend{
+		Q: op.In(q), Slot: op.Slot, Position: op.Position, Window: op.In(window), Compressed: compressed, Ids: selected,
+		Sink: r.weight(w.Sink), Y: op.Out(o), Span: c.Window, Ratio: ratio, Scale: 1 / math.Sqrt(float64(c.HeadDim)),
+	})
+	r.rope(op.In(o), op.Position, ratio, c.HeadDim, true) // values carry their absolute rotation; this takes it off
+
+	// heads to output, through a low rank for each group; what meets wo_a is not quantised
+	groups := r.b.Temp("wo_a", op.Rows, w.WoA.Rows)
+	r.b.Add(op.Linear{X: op.In(o), W: r.weight(w.WoA), Y: op.Out(groups), Groups: c.OutputGroups})
+	return r.linear("out", r.input(op.In(groups)), w.WoB)
+}

@@ -1,0 +1,4 @@
+package deepseek
+
+// Shared is the folder of -shared.
+var Shared = shared

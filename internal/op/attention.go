@@ -39,7 +39,7 @@ func (o IndexScore) cost(c *costing) { c.index(o.Q, o.Keys, o.Ratio) }
 
 // TopK selects the K largest numbers of each row of X: Ids[i] are their indices, the rest -1 where there are fewer than K.
 // -Inf is never selected. Equal scores go to the lower index, -0 equals +0, NaN fails the run. The indices are in
-// descending order of score, or ascending themselves if Ascending. Ids is [n, K].
+// descending order of score, the -1 behind, or ascending themselves, the -1 before them, if Ascending. Ids is [n, K].
 type TopK struct {
 	X         In
 	Ids       Out

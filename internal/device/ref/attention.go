@@ -39,7 +39,8 @@ func (r *run) topK(o op.TopK) error {
 	return nil
 }
 
-// largest fills ids with the indices of the largest numbers, of equal ones the lower first, and -1 behind.
+// largest fills ids with the indices of the largest numbers, of equal ones the lower first, and with -1 where there are
+// fewer.
 func largest(ids []int32, x []float32, ascending bool) {
 	var order []int32
 	for i, v := range x {
@@ -57,15 +58,13 @@ func largest(ids []int32, x []float32, ascending bool) {
 		return 0 // -0 and +0, too
 	})
 	order = order[:min(len(order), len(ids))]
+	for len(order) < len(ids) {
+		order = append(order, -1)
+	}
 	if ascending {
 		slices.Sort(order)
 	}
-	for i := range ids {
-		ids[i] = -1
-		if i < len(order) {
-			ids[i] = order[i]
-		}
-	}
+	copy(ids, order)
 }
 
 func (r *run) selectEntries(o op.Select) error {

@@ -2,6 +2,8 @@ package deepseek
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"baleen/internal/checkpoint"
 	"baleen/internal/op"
@@ -39,6 +41,39 @@ type Quirks struct {
 	UnclampedShared bool // the shared expert does not clamp, as in the first release's model.py (model spec 0.1)
 	NoActRound      bool // keys and values are not rounded to E4M3, as in the first release's kernel.py (model spec 0.1)
 	MTPZeroFirst    bool // the draft block sees zeros for the embedding at position 0, as vLLM does (model spec 10)
+}
+
+type namedQuirk struct {
+	name string
+	on   *bool
+}
+
+func (q *Quirks) names() []namedQuirk {
+	return []namedQuirk{{"unclamped-shared", &q.UnclampedShared}, {"no-act-round", &q.NoActRound}, {"mtp-zero-first", &q.MTPZeroFirst}}
+}
+
+// ParseQuirks reads names of quirks, as --quirk spells them.
+func ParseQuirks(names []string) (q Quirks, err error) {
+	all := q.names()
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(n namedQuirk) bool { return n.name == name })
+		if i < 0 {
+			return q, fmt.Errorf("unknown quirk: %q: use unclamped-shared, no-act-round or mtp-zero-first", name)
+		}
+		*all[i].on = true
+	}
+	return q, nil
+}
+
+// String lists the quirks that are on, with commas between.
+func (q Quirks) String() string {
+	var on []string
+	for _, quirk := range q.names() {
+		if *quirk.on {
+			on = append(on, quirk.name)
+		}
+	}
+	return strings.Join(on, ",")
 }
 
 // Model records programs. Nothing changes it after it is made.

@@ -160,4 +160,3 @@ func (m *Machine) read(p *program, name string, first int, to []float32) error {
 	}
 	return nil
 }
-

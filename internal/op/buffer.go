@@ -1,7 +1,10 @@
 package op
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"math"
 
 	"baleen/internal/quant"
 )
@@ -73,16 +76,25 @@ func (p *Program) shape(b Buffer) string {
 		}
 		return fmt.Sprintf("%v[%d,%d]", b.Format, b.Rows, b.Cols)
 	case Const:
-		return fmt.Sprintf("f32[%d]", b.Cols)
+		return fmt.Sprintf("f32[%d] crc32 %08x", b.Cols, checksum(b.Values))
 	case Table:
 		return fmt.Sprintf("i32[%s]", p.Dims[b.Dim].Name)
 	case State:
 		if b.Ring > 0 {
-			return fmt.Sprintf("ring[%d] of %d bytes", b.Ring, b.Row.Bytes())
+			return fmt.Sprintf("ring[%d] of %v", b.Ring, b.Row)
 		}
-		return fmt.Sprintf("page[%d] of %d bytes", b.PerPage, b.Row.Bytes())
+		return fmt.Sprintf("page[%d] of %v", b.PerPage, b.Row)
 	}
 	return fmt.Sprintf("%v[%s,%d]", b.Kind, p.Dims[b.Dim].Name, b.Cols)
+}
+
+// checksum stands for the values of a constant.
+func checksum(values []float32) uint32 {
+	var data []byte
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return crc32.ChecksumIEEE(data)
 }
 
 // Bytes returns what the buffer takes at the program's capacities: for a weight its stored size, scales included.

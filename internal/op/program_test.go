@@ -2,6 +2,7 @@ package op_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,15 +11,18 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"baleen/internal/op"
+	"baleen/internal/quant"
 )
 
-// TestText pins the text form. Commands: program, lower without=(kinds), expose names=(names), and only=(kinds) to show only
-// the lines of some ops.
+// TestText pins the text form. Commands: program, lower without=(kinds), expose names=(names), and only=(words) to show only
+// the lines with one of them. classes lists how near to its definition each op must come.
 func TestText(t *testing.T) {
 	datadriven.RunTest(t, "testdata/text", func(t *testing.T, d *datadriven.TestData) string {
 		p := everyOp().Program()
 		switch d.Cmd {
 		case "program":
+		case "classes":
+			return classes(p)
 		case "lower":
 			lacks := values(d, "without")
 			p = p.Lower(func(o op.Op) bool { return !slices.Contains(lacks, op.KindOf(o)) })
@@ -30,6 +34,20 @@ func TestText(t *testing.T) {
 		}
 		return keep(p.String(), values(d, "only"))
 	})
+}
+
+func classes(p *op.Program) string {
+	kinds := map[string][]string{}
+	for _, o := range p.Ops {
+		class := o.Class().String()
+		kinds[class] = append(kinds[class], op.KindOf(o))
+	}
+	var text strings.Builder
+	for _, class := range slices.Sorted(maps.Keys(kinds)) {
+		slices.Sort(kinds[class])
+		fmt.Fprintf(&text, "%s: %s\n", class, strings.Join(slices.Compact(kinds[class]), " "))
+	}
+	return text.String()
 }
 
 func values(d *datadriven.TestData, key string) []string {
@@ -105,14 +123,14 @@ func TestLower(t *testing.T) {
 		switch o := o.(type) {
 		case op.Select:
 			want = append(want,
-				op.IndexScore{Q: o.Q, W: o.W, Slot: o.Slot, Position: o.Position, Keys: o.Keys, Scores: out("attn.scores"), Ratio: o.Ratio, Scale: o.Scale},
-				op.TopK{X: in("attn.scores"), Ids: o.Ids, Ascending: true})
+				op.IndexScore{Q: o.Q, W: o.W, Slot: o.Slot, Position: o.Position, Keys: o.Keys, Scores: out("attn.index.scores"), Ratio: o.Ratio, Scale: o.Scale},
+				op.TopK{X: in("attn.index.scores"), Ids: o.Ids, Ascending: true})
 		case op.Experts:
 			want = append(want,
 				op.ExpertLinear{X: o.X, Ids: o.Ids, W: o.W1, Y: out("ffn.experts.gate")},
 				op.ExpertLinear{X: o.X, Ids: o.Ids, W: o.W3, Y: out("ffn.experts.up")},
 				op.SwiGLU{G: in("ffn.experts.gate"), U: in("ffn.experts.up"), W: o.W, H: out("ffn.experts.hidden"), Limit: o.Limit},
-				op.Quantise{X: in("ffn.experts.hidden"), Y: out("ffn.experts.hidden"), Kind: 2, Width: 32, Channels: 32, Group: o.Group},
+				op.Quantise{X: in("ffn.experts.hidden"), Y: out("ffn.experts.hidden"), Kind: quant.KindE4M3, Width: 32, Channels: 32, Group: o.Group},
 				op.ExpertLinear{X: in("ffn.experts.hidden"), Ids: o.Ids, W: o.W2, Y: out("ffn.experts.down")},
 				op.Combine{X: in("ffn.experts.down"), Ids: o.Ids, Shared: o.Shared, Y: o.Y})
 		default:
@@ -125,7 +143,7 @@ func TestLower(t *testing.T) {
 	if !reflect.DeepEqual(low.Ops, want) {
 		t.Errorf("lowered to\n%v\nnot\n%v", low.Ops, want)
 	}
-	if got := low.Buffer(id("attn.scores")); got.Cols != smallCaps.Context/4 || got.Dim != op.Rows || got.Space != op.Temp {
+	if got := low.Buffer(id("attn.index.scores")); got.Cols != smallCaps.Context/4 || got.Dim != op.Rows || got.Space != op.Temp {
 		t.Errorf("the scores are %+v", got)
 	}
 	names := map[string]bool{}

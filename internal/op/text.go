@@ -22,21 +22,25 @@ func (p *Program) String() string {
 	return s.String()
 }
 
-// line is one op: its kind, what it reads, its constants, then what it writes with its shape.
+// line is one op: its kind, what it reads, its constants, then what it writes with its shape. An operand that is changed
+// in place stands on both sides.
 func (p *Program) line(o Op) string {
 	var before, constants, after strings.Builder
 	v := reflect.ValueOf(o)
 	for i := range v.NumField() {
 		name, field := strings.ToLower(v.Type().Field(i).Name), v.Field(i)
 		reads, writes := direction(field.Type())
-		switch {
-		case field.IsZero():
-		case writes:
+		if field.IsZero() {
+			continue
+		}
+		if reads {
+			fmt.Fprintf(&before, " %s=%s", name, p.Buffer(ID(field.Int())).Name)
+		}
+		if writes {
 			b := p.Buffer(ID(field.Int()))
 			fmt.Fprintf(&after, " %s:%s", b.Name, p.shape(b))
-		case reads:
-			fmt.Fprintf(&before, " %s=%s", name, p.Buffer(ID(field.Int())).Name)
-		default:
+		}
+		if !reads && !writes {
 			fmt.Fprintf(&constants, " %s=%v", name, field.Interface())
 		}
 	}

@@ -19,6 +19,18 @@ type Row struct {
 	Tail             Kind
 }
 
+// String says how the channels are packed: "448 fp8 per 64, 64 f32", "512 f32".
+func (r Row) String() string {
+	tail := fmt.Sprintf("%d %v", r.Width-r.Quantised, r.Tail)
+	switch r.Quantised {
+	case 0:
+		return tail
+	case r.Width:
+		return fmt.Sprintf("%d %v per %d", r.Quantised, r.Kind, r.Group)
+	}
+	return fmt.Sprintf("%d %v per %d, %s", r.Quantised, r.Kind, r.Group, tail)
+}
+
 // Bytes returns the packed size.
 func (r Row) Bytes() int {
 	data, scale := r.quantised().Size(1, r.Quantised)

@@ -181,3 +181,15 @@ func BenchmarkRow(b *testing.B) {
 		}
 	})
 }
+
+func TestRowString(t *testing.T) {
+	for want, row := range map[string]Row{
+		"448 fp8 per 64, 64 f32": {512, KindE4M3, 64, 448, KindF32},
+		"128 fp4 per 32":         {128, KindE2M1, 32, 128, KindF32},
+		"512 f32":                {Width: 512},
+	} {
+		if got := row.String(); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}

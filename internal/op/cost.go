@@ -15,7 +15,8 @@ type Load struct {
 // Cost is what one run of a program moves and computes.
 type Cost struct {
 	Weights [quant.KindI64 + 1]int64 // bytes read, by kind of the numbers, their scales included
-	KV      int64                    // bytes of state read; rows of one sequence that share entries count each for itself
+	KV      int64                    // bytes of window, compressed and index rows read; rows of one sequence that share entries count each for itself
+	Pooled  int64                    // bytes of compressor frontiers read, by rows that complete a window
 	Written int64                    // bytes of state written
 	Flops   int64                    // of matrix products, attention and index scores; a multiply-add is two
 }
@@ -80,6 +81,10 @@ func (c *costing) flops(n int64) { c.total.Flops += n }
 
 func (c *costing) read(state In, rows int64) {
 	c.total.KV += rows * int64(c.p.Buffer(ID(state)).Row.Bytes())
+}
+
+func (c *costing) pooled(state In, rows int64) {
+	c.total.Pooled += rows * int64(c.p.Buffer(ID(state)).Row.Bytes())
 }
 
 func (c *costing) written(state ID, rows int64) {

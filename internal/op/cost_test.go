@@ -59,9 +59,9 @@ func TestCostOfSingleOps(t *testing.T) {
 		"window": {Written: 63},
 		// one for each of the two windows that are complete
 		"pages": {Written: 42},
-		// two windows of 8 tokens (4 and the 4 before), values and scores, rows of 16 f32: 2*8*2*64; APE [4,16] f32.
+		// two windows of 8 tokens (4 and the 4 before), values and scores, 8 of the 16 f32 of a row: 2*8*2*32; APE [4,16] f32.
 		// The quantiser in place costs nothing.
-		"attn.pooled": {Weights: weights(quant.KindF32, 256), KV: 2048},
+		"attn.pooled": {Weights: weights(quant.KindF32, 256), Pooled: 1024},
 		// keys of 4 fp4 and 1 scale, 3 bytes; 0 + 2 + 25 of them; 2 heads of 4 channels: 2 * 8 each
 		"attn.index.scores.apart": {KV: 81, Flops: 432},
 		"attn.index.ids":          {KV: 81, Flops: 432},

@@ -53,13 +53,9 @@ func (o Pool) check(c *checker) {
 
 func (o Pool) cost(c *costing) {
 	n := c.count(o.Y)
-	tokens := int64(o.Ratio)
-	if o.Overlap {
-		tokens *= 2
-	}
 	if n > 0 {
 		c.weight(o.APE, 1)
 	}
-	c.read(o.U, n*tokens)
-	c.read(o.Z, n*tokens)
+	c.pooled(o.U, n*int64(o.Ratio)) // with overlap twice the tokens, half of each
+	c.pooled(o.Z, n*int64(o.Ratio))
 }

@@ -25,15 +25,16 @@ func releasedName(name string) string {
 			last = out[len(out)-1]
 		}
 		compressor = compressor || part == "compressor"
+		compressed, ofCompressor := inCompressor[part]
 		switch {
 		case part == "indexer" && last == "compressor": // transformers has it the other way round
 			out[len(out)-1] = "indexer"
 			compressor = false
-		case last == "indexer" && ofCompressor(part):
-			out = append(out, "compressor", inCompressor(part))
+		case last == "indexer" && ofCompressor:
+			out = append(out, "compressor", compressed)
 		case part == "scorer" && last == "indexer":
-		case compressor && ofCompressor(part):
-			out = append(out, inCompressor(part))
+		case compressor && ofCompressor:
+			out = append(out, compressed)
 		case part == "gate_proj":
 			out = append(out, "w1")
 		case strings.HasPrefix(part, "hc_") && last == "hc_head" && i == len(in)-1:
@@ -54,14 +55,8 @@ func releasedName(name string) string {
 	return released
 }
 
-// ofCompressor tells the parts of names that mean something else inside a compressor than outside.
-func ofCompressor(part string) bool {
-	return part == "kv_proj" || part == "gate_proj" || part == "kv_norm" || part == "position_bias"
-}
-
-func inCompressor(part string) string {
-	return map[string]string{"kv_proj": "wkv", "gate_proj": "wgate", "kv_norm": "norm", "position_bias": "ape"}[part]
-}
+// inCompressor are the parts of names that mean something else inside a compressor than outside.
+var inCompressor = map[string]string{"kv_proj": "wkv", "gate_proj": "wgate", "kv_norm": "norm", "position_bias": "ape"}
 
 // ignorable tells tensors that only repeat others: embedding and head beside a drafter, and tables of rotary frequencies
 // (model spec 2).

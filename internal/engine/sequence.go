@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"baleen/internal/kv"
+)
+
+// Sequence is one request: its tokens, and how far they have gone. The scheduler alone changes it, once it is submitted.
+//
+//  1. tokens[:prompt] is the prompt, the rest the answer; both only grow.
+//  2. The device's state is valid for tokens[:length], and length < len(tokens) until the sequence is finished: at least
+//     the last token is still to be run, and gives the next one.
+//  3. Only a running sequence has a slot and pages; its pages reach at least to length. For others length is 0.
+type Sequence struct {
+	tokens []int32
+	prompt int
+	length int
+	limits Limits
+
+	state   state
+	arrival uint64 // the order of submission
+	slot    int32  // or -1
+	pages   kv.Table
+
+	sampler sampler
+	stopper stopper
+
+	end Finish // so far its times
+}
+
+type state uint8
+
+const (
+	waiting state = iota // for a slot and pages
+	running
+	finished
+)
+
+func (s state) String() string { return [...]string{"waiting", "running", "finished"}[s] }
+
+// NewSequence checks a request. The model's vocabulary bounds every token. Whether the prompt fits, Scheduler.Fits says.
+func NewSequence(prompt []int32, limits Limits, vocab int) (*Sequence, error) {
+	if len(prompt) == 0 {
+		return nil, errors.New("empty prompt: request: give at least one token")
+	}
+	if i := slices.IndexFunc(prompt, func(id int32) bool { return !inVocabulary(id, vocab) }); i >= 0 {
+		return nil, fmt.Errorf("no such token: request: token %d of the prompt is %d: give 0 to %d", i, prompt[i], vocab-1)
+	}
+	if err := limits.check(vocab); err != nil {
+		return nil, err
+	}
+	limits = limits.clone()
+	return &Sequence{
+		tokens:  slices.Clone(prompt),
+		prompt:  len(prompt),
+		limits:  limits,
+		slot:    -1,
+		sampler: newSampler(limits.Sampling, prompt),
+		stopper: newStopper(limits.Stop),
+	}, nil
+}
+
+// clone makes the limits the sequence's own.
+func (l Limits) clone() Limits {
+	l.StopIDs = slices.Clone(l.StopIDs)
+	l.Stop = slices.Clone(l.Stop)
+	for i := range l.Stop {
+		l.Stop[i] = bytes.Clone(l.Stop[i])
+	}
+	l.Sampling.LogitBias = maps.Clone(l.Sampling.LogitBias)
+	return l
+}
+
+// Finish says how and when an answer ended.
+type Finish struct {
+	Reason Reason // where Err is nil
+	Stop   []byte // the stop string, if one was reached
+	Err    error  // why there is no more: context.Canceled after a cancel. Bytes that were held back are lost
+
+	// In the time that ticks are given, which is to begin above 0; 0 is never. Submitted; first given a slot; first token of
+	// the answer; ended.
+	Submitted, Started, First, Ended time.Duration
+}
+
+// Reason is why an answer ended by itself.
+type Reason uint8
+
+// The reasons.
+const (
+	AtStop      Reason = iota // a stop token or a stop string
+	AtMaxTokens               // as many tokens as were asked for
+	AtContext                 // no room for another token
+)
+
+func (r Reason) String() string { return [...]string{"stop", "max tokens", "context"}[r] }
+
+// accept adds a token to the answer. It returns what is to be sent, and whether and why that was the last.
+func (q *Sequence) accept(it Item, context int) (send Item, ended bool) {
+	q.tokens = append(q.tokens, it.Token)
+	if slices.Contains(q.limits.StopIDs, it.Token) {
+		it.Bytes, q.end.Reason = q.stopper.flush(), AtStop
+		return it, true
+	}
+	text, stop := q.stopper.feed(it.Bytes)
+	switch {
+	case stop >= 0:
+		q.end.Reason, q.end.Stop = AtStop, q.limits.Stop[stop]
+	case len(q.tokens)-q.prompt == q.limits.MaxTokens:
+		q.end.Reason = AtMaxTokens
+	case len(q.tokens) >= context:
+		q.end.Reason = AtContext
+	default:
+		it.Bytes = text
+		return it, false
+	}
+	it.Bytes = slices.Concat(text, q.stopper.flush())
+	return it, true
+}
+
+// todo is how many tokens are still to be run.
+func (q *Sequence) todo() int { return len(q.tokens) - q.length }

@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+
+	"baleen/internal/kv"
+	"baleen/internal/op"
+)
+
+const toyVocab = 500
+
+// toy is a device and a model in one, for the scheduler's tests. It remembers as the real ones do, by slot, page and position,
+// and its next token is a hash of what it finds there: a row in the wrong place gives a wrong answer.
+type toy struct {
+	caps  op.Caps
+	pages [][kv.PageSize]int32
+	rings [][]int32 // by slot; a row's place is its position modulo the length
+	fed   []int     // by slot: positions of its present residence
+
+	space *workspace // to draw tokens with the sequence's sampler; nil for toyNext
+}
+
+func newToy(caps op.Caps) *toy {
+	m := &toy{caps: caps, pages: make([][kv.PageSize]int32, caps.Pages), fed: make([]int, caps.Slots)}
+	for range caps.Slots {
+		m.rings = append(m.rings, make([]int32, kv.PageSize+caps.Rows))
+	}
+	return m
+}
+
+// run gives the next tokens of a batch, as the engine would.
+func (m *toy) run(b Batch) ([]Item, error) {
+	if len(b.Rows) > m.caps.Rows {
+		return nil, fmt.Errorf("%d rows", len(b.Rows))
+	}
+	for i, r := range b.Rows {
+		if r.Position == 0 {
+			m.fed[r.Slot] = 0 // a new residence
+		}
+		if int(r.Position) != m.fed[r.Slot] {
+			return nil, fmt.Errorf("row %d: slot %d: position %d after %d tokens", i, r.Slot, r.Position, m.fed[r.Slot])
+		}
+		m.fed[r.Slot]++
+		page := b.Pages[r.Slot][r.Position/kv.PageSize]
+		m.pages[page][r.Position%kv.PageSize] = r.Token
+		ring := m.rings[r.Slot]
+		ring[int(r.Position)%len(ring)] = r.Token
+	}
+	var items []Item
+	for _, r := range b.Rows {
+		if !r.Logits {
+			continue
+		}
+		var tokens []int32
+		for p := range r.Position + 1 {
+			tokens = append(tokens, m.pages[b.Pages[r.Slot][p/kv.PageSize]][p%kv.PageSize])
+		}
+		ring := m.rings[r.Slot]
+		for p := max(0, int(r.Position)-kv.PageSize+1); p <= int(r.Position); p++ {
+			if ring[p%len(ring)] != tokens[p] {
+				return nil, fmt.Errorf("slot %d: the window has another token at position %d", r.Slot, p)
+			}
+		}
+		it := Item{Token: toyNext(tokens)}
+		if m.space != nil {
+			var err error
+			if it, err = b.Wants[len(items)].sampler.next(toyLogits(tokens), m.space); err != nil {
+				return nil, err
+			}
+		}
+		it.Bytes = toyBytes(it.Token)
+		items = append(items, it)
+	}
+	if len(items) != len(b.Wants) {
+		return nil, errors.New("rows with logits and Wants differ")
+	}
+	return items, nil
+}
+
+func toyNext(tokens []int32) int32 {
+	h := fnv.New32a()
+	for _, t := range tokens {
+		h.Write([]byte{byte(t), byte(t >> 8)})
+	}
+	return int32(h.Sum32() % toyVocab)
+}
+
+func toyLogits(tokens []int32) []float32 {
+	return randomLogits(rand.New(rand.NewPCG(uint64(toyNext(tokens)), 11)), toyVocab)
+}
+
+// toyBytes is one to three letters.
+func toyBytes(token int32) []byte {
+	return []byte{'a' + byte(token%3), 'a' + byte(token/3%3), 'a' + byte(token/9%3)}[:1+token%7%3]
+}
+
+// toyAnswer is the definition: what a request gives, alone on a machine without slots, pages or batches.
+func toyAnswer(prompt []int32, l Limits, context int) (tokens []int32, text []byte, end Finish) {
+	all := slices.Clone(prompt)
+	for {
+		token := toyNext(all)
+		all = append(all, token)
+		tokens = all[len(prompt):]
+		if slices.Contains(l.StopIDs, token) {
+			return tokens, text, Finish{}
+		}
+		text = append(text, toyBytes(token)...)
+		if cut, found := naiveStop(text, l.Stop); found >= 0 {
+			return tokens, cut, Finish{Stop: l.Stop[found]}
+		}
+		if len(tokens) == l.MaxTokens {
+			return tokens, text, Finish{Reason: AtMaxTokens}
+		}
+		if len(all) >= context {
+			return tokens, text, Finish{Reason: AtContext}
+		}
+	}
+}
+
+// valid checks what the doc comments of Scheduler and Sequence state.
+func (s *Scheduler) valid() error {
+	var tables []*kv.Table
+	slots := slices.Clone(s.free)
+	arrival := uint64(0)
+	for _, q := range slices.Concat(s.running, s.waiting) {
+		if q.arrival <= arrival {
+			return fmt.Errorf("sequence %d stands behind %d", q.arrival, arrival)
+		}
+		arrival = q.arrival
+		if q.length < 0 || q.length >= len(q.tokens) || len(q.tokens) >= s.context || q.prompt > len(q.tokens) {
+			return fmt.Errorf("sequence %d: length %d of %d tokens, context %d", q.arrival, q.length, len(q.tokens), s.context)
+		}
+	}
+	for _, q := range s.running {
+		if q.state != running || kv.PagesFor(q.length) > len(q.pages.Pages()) {
+			return fmt.Errorf("sequence %d: %v, %d pages for %d positions", q.arrival, q.state, len(q.pages.Pages()), q.length)
+		}
+		tables, slots = append(tables, &q.pages), append(slots, q.slot)
+	}
+	for _, q := range s.waiting {
+		if q.state != waiting || len(q.pages.Pages()) > 0 || q.slot != -1 || q.length != 0 {
+			return fmt.Errorf("sequence %d: %v with slot %d, length %d, %d pages", q.arrival, q.state, q.slot, q.length, len(q.pages.Pages()))
+		}
+	}
+	slices.Sort(slots)
+	for i, slot := range slots {
+		if int(slot) != i || len(slots) > s.rows {
+			return fmt.Errorf("slots %v with %d rows", slots, s.rows)
+		}
+	}
+	return s.pool.Check(tables...)
+}
+
+// text joins the bytes of what was sent.
+func text(items []Item) []byte {
+	var parts [][]byte
+	for _, it := range items {
+		parts = append(parts, it.Bytes)
+	}
+	return bytes.Join(parts, nil)
+}

@@ -61,3 +61,12 @@ func released(t *testing.T, name string, n deepseek.Numerics) *deepseek.Model {
 	}
 	return &deepseek.Model{Config: c, Weights: c.Layout(), Numerics: n}
 }
+
+// TestWindowSize: windows are told from frontiers also where their rows look alike (design 4, in MiB).
+func TestWindowSize(t *testing.T) {
+	for n, want := range map[deepseek.Numerics]float64{deepseek.Wide: 10.75, deepseek.Reference: 43 * 128 * 711. / (1 << 20), deepseek.Fast: 3.06} {
+		m := released(t, "v4-flash", n)
+		size := m.StateSize(m.Forward(op.Caps{Rows: 1, Slots: 1, Pages: 1, Context: 128}))
+		near(t, n.String(), float64(size.Windows)/(1<<20), want)
+	}
+}

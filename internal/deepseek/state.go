@@ -1,6 +1,8 @@
 package deepseek
 
 import (
+	"strings"
+
 	"baleen/internal/op"
 	"baleen/internal/quant"
 )
@@ -58,6 +60,9 @@ func (r recorder) ring(name string, row quant.Row, behind int) op.ID {
 	return r.b.Ring(r.prefix+name, row, behind+r.b.Program().Caps.Rows)
 }
 
+// windowSuffix ends the names of rings of key-value rows.
+const windowSuffix = ".window"
+
 // StateSize is what sequences remember, in bytes.
 type StateSize struct {
 	PerToken float64 // in pages, for each position
@@ -77,7 +82,7 @@ func (m *Model) StateSize(p *op.Program) StateSize {
 		default:
 			n := int64(b.Ring) * int64(b.Row.Bytes())
 			s.Slot += n
-			if b.Row == m.kvRow() {
+			if strings.HasSuffix(b.Name, windowSuffix) {
 				s.Windows += n
 			}
 		}

@@ -295,3 +295,17 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// Control text never belongs to an answer; what a parser of answers needs is none.
+func TestControl(t *testing.T) {
+	tokenizer := demo(t)
+	for literal, want := range map[string]bool{"<｜User｜>": true, "<｜end▁of▁sentence｜>": true, "</think>": false} {
+		id, ok := tokenizer.Lookup(literal)
+		if !ok || tokenizer.Control(id) != want {
+			t.Errorf("%s: id %d, %v: control %v", literal, id, ok, tokenizer.Control(id))
+		}
+	}
+	if tokenizer.Control(300) || tokenizer.Control(-1) {
+		t.Error("a token of the vocabulary, or none, is control text")
+	}
+}

@@ -325,3 +325,22 @@ func compareTrace(t *testing.T, want file, tensor checkpoint.Tensor, got results
 		t.Errorf("%s: largest difference %g", name, largest)
 	}
 }
+
+// TestUnclampedShared compares a quirk with what the first release gives, and makes sure that it matters.
+func TestUnclampedShared(t *testing.T) {
+	for variant, key := range map[string]string{"micro-a/bf16": "L150", "micro-a/fp8fp4": "L150", "micro-a16/bf16": "L150", "block-a/fp8fp4": "L132"} {
+		t.Run(variant, func(t *testing.T) {
+			dir := goldens(t, variant)
+			want := openFile(t, filepath.Join(dir, "expected.safetensors")).floats("alt_shared_unclamped_logits_" + key)
+			ids := sequences(t, variant, key)[0]
+			got := score(t, loadModel(t, dir, deepseek.Wide, deepseek.Quirks{UnclampedShared: true}), ids, 128, false)
+			if largest, mean := difference(tail(got["logits"], want), want); largest > 1e-3 || mean > 1e-4 {
+				t.Errorf("largest %g, mean %g", largest, mean)
+			}
+			clamped := score(t, loadModel(t, dir, deepseek.Wide, deepseek.Quirks{}), ids, 128, false)
+			if largest, _ := difference(tail(clamped["logits"], want), want); largest < 0.1 {
+				t.Errorf("the clamp moves no logit by more than %g", largest)
+			}
+		})
+	}
+}

@@ -81,7 +81,7 @@ func (r *logitsRun) run(cmd *cobra.Command, name string) error {
 		return err
 	}
 	metadata := map[string]string{
-		"version": "1", "device": r.device.word, "isa": "generic", "numerics": m.Numerics.String(), "model": c.Digest(), "quirks": m.Quirks.String(),
+		"version": "1", "device": r.device.word, "isa": r.tier(), "numerics": m.Numerics.String(), "model": c.Digest(), "quirks": m.Quirks.String(),
 	}
 	return r.write(cmd, machine, engine.Scoring{IDs: ids, Chunk: chunk, Draft: r.mtp}, metadata)
 }

@@ -13,6 +13,8 @@ import (
 	"baleen/internal/checkpoint"
 	"baleen/internal/deepseek"
 	"baleen/internal/device"
+	"baleen/internal/device/cpu"
+	"baleen/internal/device/cpu/kernel"
 	"baleen/internal/device/ref"
 	"baleen/internal/engine"
 	"baleen/internal/op"
@@ -21,14 +23,18 @@ import (
 // placing is how a model is put on a device: the flags that every command has which runs one.
 type placing struct {
 	numerics, device choice
+	isa              string
+	threads          int
 	quirks           []string
 }
 
 func (p *placing) flags(cmd *cobra.Command) {
 	p.numerics = choice{"reference", []string{"reference", "wide", "fast"}}
-	p.device = choice{"ref", []string{"ref"}}
+	p.device = choice{"cpu", []string{"cpu", "ref"}}
 	cmd.Flags().Var(&p.numerics, "numerics", "arithmetic: as the official code quantises, float32 throughout, or the device's own")
-	cmd.Flags().Var(&p.device, "device", "what to run on")
+	cmd.Flags().Var(&p.device, "device", "what to run on: the fast device, or the slow specification")
+	cmd.Flags().StringVar(&p.isa, "isa", "auto", "instructions that the cpu device may use: auto, generic, avx2, avx512vnni or avx512bf16")
+	cmd.Flags().IntVar(&p.threads, "threads", 0, "threads of the cpu device; 0 is one for each processor")
 	cmd.Flags().StringSliceVar(&p.quirks, "quirk", nil, "behave as older code did: unclamped-shared, no-act-round, mtp-zero-first")
 }
 
@@ -38,7 +44,7 @@ func (p *placing) load(m *model) (*checkpoint.Checkpoint, *deepseek.Model, error
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	if numerics == deepseek.Fast {
+	if numerics == deepseek.Fast && p.device.word == "ref" {
 		return nil, nil, misuse("no such numerics on this device", "--numerics fast --device "+p.device.word, "use reference or wide: the specification executor has no arithmetic of its own")
 	}
 	quirks, err := deepseek.ParseQuirks(p.quirks)
@@ -61,14 +67,40 @@ func (p *placing) load(m *model) (*checkpoint.Checkpoint, *deepseek.Model, error
 }
 
 // newDevice makes the device that was chosen.
-func (p *placing) newDevice() device.Device { return ref.New() }
+func (p *placing) newDevice() (device.Device, error) {
+	if p.device.word == "ref" {
+		return ref.New(), nil
+	}
+	tier, err := kernel.ParseTier(p.isa)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	d, err := cpu.New(cpu.Options{Tier: tier, Threads: p.threads})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return d, nil
+}
+
+// tier names the instructions that the device uses.
+func (p *placing) tier() string {
+	tier, err := kernel.ParseTier(p.isa)
+	if p.device.word == "ref" || err != nil {
+		return kernel.Generic.String()
+	}
+	return tier.String()
+}
 
 // place puts a model on the chosen device, with a progress bar if that takes long.
 func (p *placing) place(cmd *cobra.Command, m *deepseek.Model, caps op.Caps, trace bool) (*engine.Machine, error) {
+	d, err := p.newDevice()
+	if err != nil {
+		return nil, err
+	}
 	backbone, drafter := m.Weights.Bytes()
 	bar := newProgress(cmd.ErrOrStderr(), "loading", backbone+drafter, true)
 	defer bar.Finish()
-	return engine.Place(cmd.Context(), m, p.newDevice(), caps, trace, func(done int64) { bar.Set64(done) })
+	return engine.Place(cmd.Context(), m, d, caps, trace, func(done int64) { bar.Set64(done) })
 }
 
 // newProgress makes a progress bar on a terminal; elsewhere it shows nothing.

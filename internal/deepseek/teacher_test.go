@@ -11,21 +11,22 @@ import (
 
 	"baleen/internal/deepseek"
 	"baleen/internal/device"
-	"baleen/internal/device/ref"
 	"baleen/internal/op"
 )
 
 // TestTeacher feeds each sublayer with the input that the official code with quantised activations had there, and
 // compares what it gives under the rule of the goldens' README. End to end one rounding that tips over would change all
 // that follows.
-func TestTeacher(t *testing.T) {
+func TestTeacher(t *testing.T) { eachTier(t, compareTeacher) }
+
+func compareTeacher(t *testing.T, d device.Device) {
 	const variant = "block-a/fp8fp4"
 	for _, length := range []string{"L200", "L700"} {
 		t.Run(length, func(t *testing.T) {
 			dir := goldens(t, variant)
 			want := openFile(t, filepath.Join(dir, "teacher_actquant_"+length+".safetensors"))
 			ids := sequences(t, variant, length)[0]
-			c := &teacher{t, loadModel(t, dir, deepseek.Reference, deepseek.Quirks{}), want, ids}
+			c := &teacher{t, d, loadModel(t, dir, deepseek.Reference, deepseek.Quirks{}), want, ids}
 			parts := 0
 			for _, name := range want.ckpt.Names() {
 				part, ok := strings.CutSuffix(name, ".in")
@@ -46,6 +47,7 @@ func TestTeacher(t *testing.T) {
 
 type teacher struct {
 	t    *testing.T
+	d    device.Device
 	m    *deepseek.Model
 	want file
 	ids  []int32
@@ -56,7 +58,7 @@ func (c *teacher) run(part, input string, n int) results {
 	c.t.Helper()
 	caps := op.Caps{Rows: n, Slots: 1, Pages: n/op.PageSize + 1, Context: n}
 	p := c.m.Alone(part, caps).Lower(func(op.Op) bool { return false }).Expose(deepseek.Traced)
-	d := ref.New()
+	d := c.d
 	bind := c.bind(d, p)
 	data, _ := c.want.bytes(input)
 	data = data[:4*n*p.Buffer(p.Lookup(input)).Cols]
@@ -83,7 +85,7 @@ func (c *teacher) run(part, input string, n int) results {
 }
 
 // bind allocates what a program needs and uploads its weights.
-func (c *teacher) bind(d *ref.Device, p *op.Program) map[op.ID]device.Buffer {
+func (c *teacher) bind(d device.Device, p *op.Program) map[op.ID]device.Buffer {
 	weights := map[string]*deepseek.Weight{}
 	for w := range c.m.Weights.All() {
 		weights[w.Name] = w
@@ -113,7 +115,7 @@ func (c *teacher) bind(d *ref.Device, p *op.Program) map[op.ID]device.Buffer {
 	return bind
 }
 
-func (c *teacher) read(d *ref.Device, p *op.Program, bind map[op.ID]device.Buffer, args *op.Args) results {
+func (c *teacher) read(d device.Device, p *op.Program, bind map[op.ID]device.Buffer, args *op.Args) results {
 	all := results{}
 	for i, b := range p.Buffers {
 		if b.Space != op.IO {

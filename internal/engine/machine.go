@@ -20,89 +20,103 @@ type Machine struct {
 	trace          bool
 	forward, draft *program // draft is nil where the checkpoint has none
 	buffers        map[string]device.Buffer
+	bytes          []byte // of a Download
 }
 
 // program is a loaded program.
 type program struct {
 	*op.Program
-	exe device.Executable
+	exe  device.Executable
+	args *op.Args
 }
 
 // Place puts a model on a device. A fused op that the device lacks runs as its parts. With trace, all of them do, and the
-// activations of a trace can be read after a run. Progress, if it is not nil, is told how many bytes of weights are
-// uploaded.
+// activations of a trace can be read after a run. Everything is allocated before the first weight is read, so that what
+// does not fit is told at once. Progress, if it is not nil, is told how many bytes of weights are uploaded.
 func Place(ctx context.Context, m *deepseek.Model, d device.Device, caps op.Caps, trace bool, progress func(done int64)) (*Machine, error) {
 	machine := &Machine{Model: m, Caps: caps, device: d, trace: trace, buffers: map[string]device.Buffer{}}
-	u := &uploader{machine: machine, weights: map[string]*deepseek.Weight{}, progress: progress}
-	for w := range m.Weights.All() {
-		u.weights[w.Name] = w
+	machine.forward = machine.lower(m.Forward(caps))
+	programs := []*program{machine.forward}
+	if p := m.Draft(caps); p != nil {
+		machine.draft = machine.lower(p)
+		programs = append(programs, machine.draft)
 	}
-	var err error
-	if machine.forward, err = machine.load(ctx, m.Forward(caps), u); err != nil {
+	for _, p := range programs {
+		if err := machine.allocate(p); err != nil {
+			return nil, err
+		}
+	}
+	if err := machine.upload(ctx, progress); err != nil {
 		return nil, err
 	}
-	if p := m.Draft(caps); p != nil {
-		machine.draft, err = machine.load(ctx, p, u)
+	for _, p := range programs {
+		if err := machine.load(p); err != nil {
+			return nil, err
+		}
 	}
-	return machine, err
+	return machine, nil
 }
 
-// uploader brings weights to the device.
-type uploader struct {
-	machine  *Machine
-	weights  map[string]*deepseek.Weight // by name
-	done     int64
-	progress func(done int64)
-}
-
-// load readies one program. Buffers of one name are one buffer, whichever programs they are in.
-func (m *Machine) load(ctx context.Context, p *op.Program, u *uploader) (*program, error) {
+// lower makes a program one that the device can run.
+func (m *Machine) lower(p *op.Program) *program {
 	if m.trace {
-		p = p.Lower(func(op.Op) bool { return false }).Expose(deepseek.Traced)
-	} else {
-		p = p.Lower(m.device.Info().Has)
+		return &program{Program: p.Lower(func(op.Op) bool { return false }).Expose(deepseek.Traced)}
 	}
-	bind := map[op.ID]device.Buffer{}
+	return &program{Program: p.Lower(m.device.Info().Has)}
+}
+
+// bound tells whether the caller of a device allocates a buffer.
+func bound(b op.Buffer) bool {
+	return b.Name != "" && (b.Space == op.Weight || b.Space == op.State || b.Space == op.IO)
+}
+
+// allocate makes the buffers of a program. Those of one name are one buffer, whichever programs they are in.
+func (m *Machine) allocate(p *program) error {
 	for i, b := range p.Buffers {
-		id := op.ID(i)
-		if b.Space != op.Weight && b.Space != op.State && b.Space != op.IO {
+		if !bound(b) || m.buffers[b.Name] != nil {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		buffer, err := m.device.Alloc(p.Program, op.ID(i))
+		if err != nil {
+			return err
 		}
-		if err := u.place(p, id); err != nil {
-			return nil, err
-		}
-		bind[id] = m.buffers[b.Name]
-	}
-	exe, err := m.device.Load(p, bind)
-	return &program{p, exe}, err
-}
-
-// place allocates a buffer, and uploads it if it is a weight.
-func (u *uploader) place(p *op.Program, id op.ID) error {
-	b := p.Buffer(id)
-	if b.Name == "" || u.machine.buffers[b.Name] != nil {
-		return nil
-	}
-	buffer, err := u.machine.device.Alloc(p, id)
-	if err != nil {
-		return err
-	}
-	u.machine.buffers[b.Name] = buffer
-	if b.Space != op.Weight {
-		return nil
-	}
-	w := u.weights[b.Name]
-	if err := u.machine.device.Upload(buffer, sources(w)); err != nil {
-		return err
-	}
-	u.done += w.Bytes()
-	if u.progress != nil {
-		u.progress(u.done)
+		m.buffers[b.Name] = buffer
 	}
 	return nil
+}
+
+// upload brings the weights to the device, in the order of their files.
+func (m *Machine) upload(ctx context.Context, progress func(done int64)) error {
+	done := int64(0)
+	for w := range m.Model.Weights.All() {
+		buffer, ok := m.buffers[w.Name]
+		if !ok {
+			continue // a drafter that no program runs yet
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := m.device.Upload(buffer, sources(w)); err != nil {
+			return err
+		}
+		done += w.Bytes()
+		if progress != nil {
+			progress(done)
+		}
+	}
+	return nil
+}
+
+func (m *Machine) load(p *program) (err error) {
+	bind := map[op.ID]device.Buffer{}
+	for i, b := range p.Buffers {
+		if bound(b) {
+			bind[op.ID(i)] = m.buffers[b.Name]
+		}
+	}
+	p.args = p.NewArgs()
+	p.exe, err = m.device.Load(p.Program, bind)
+	return err
 }
 
 // sources says where the parts of a weight lie.
@@ -128,11 +142,10 @@ func (m *Machine) Forward(rows []op.Row, pages [][]int32) error { return m.run(m
 func (m *Machine) Draft(rows []op.Row, pages [][]int32) error { return m.run(m.draft, rows, pages) }
 
 func (m *Machine) run(p *program, rows []op.Row, pages [][]int32) error {
-	args, err := p.Args(rows, pages)
-	if err != nil {
+	if err := p.args.Set(rows, pages); err != nil {
 		return err
 	}
-	if err := m.device.Run(p.exe, args); err != nil {
+	if err := m.device.Run(p.exe, p.args); err != nil {
 		return err
 	}
 	return m.device.Sync()
@@ -151,7 +164,10 @@ func (m *Machine) DraftLogits(first int, to []float32) error {
 
 func (m *Machine) read(p *program, name string, first int, to []float32) error {
 	cols := p.Buffer(p.Lookup(name)).Cols
-	data := make([]byte, 4*len(to))
+	if len(m.bytes) < 4*len(to) {
+		m.bytes = make([]byte, 4*len(to))
+	}
+	data := m.bytes[:4*len(to)]
 	if err := m.device.Download(m.buffers[name], 4*int64(first)*int64(cols), data); err != nil {
 		return err
 	}

@@ -18,22 +18,49 @@ type Args struct {
 	Counts []int     // by Dim
 	Tables [][]int32 // by ID of a Table; nil for other buffers
 	Pages  [][]int32 // by slot: where the sequence's pages lie
+
+	program    *Program
+	vocabulary int
+	next       []int32 // by slot: the position that must follow, or -1
 }
 
-// Args lays rows out as the program's tables. Rows of one sequence must come in order of position, without a gap; pages must
-// reach as far as the rows. It checks what could lead a device out of its memory.
-func (p *Program) Args(rows []Row, pages [][]int32) (*Args, error) {
-	if len(rows) == 0 || len(rows) > p.Caps.Rows {
-		return nil, fmt.Errorf("wrong number of rows: program %s: %d: give 1 to %d", p.Name, len(rows), p.Caps.Rows)
+// NewArgs returns arguments that Set fills, again and again.
+func (p *Program) NewArgs() *Args {
+	a := &Args{
+		Counts: make([]int, len(p.Dims)), Tables: make([][]int32, len(p.Buffers)),
+		program: p, vocabulary: p.vocabulary(), next: make([]int32, p.Caps.Slots),
 	}
-	next, vocabulary := map[int32]int32{}, p.vocabulary()
-	a := &Args{Counts: make([]int, len(p.Dims)), Tables: make([][]int32, len(p.Buffers)), Pages: pages}
-	for i, r := range rows {
-		if r.Token < 0 || int(r.Token) >= vocabulary {
-			return nil, fmt.Errorf("bad row: program %s: row %d: token %d: give 0 to %d", p.Name, i, r.Token, vocabulary-1)
+	for id, b := range p.Buffers {
+		if b.Space == Table {
+			a.Tables[id] = make([]int32, 0, p.Dims[b.Dim].Capacity)
 		}
-		if err := p.checkRow(r, next, pages); err != nil {
-			return nil, fmt.Errorf("bad row: program %s: row %d: %w", p.Name, i, err)
+	}
+	return a
+}
+
+// Args is NewArgs and Set.
+func (p *Program) Args(rows []Row, pages [][]int32) (*Args, error) {
+	a := p.NewArgs()
+	if err := a.Set(rows, pages); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Set lays rows out as the program's tables. Rows of one sequence must come in order of position, without a gap; pages must
+// reach as far as the rows. It checks what could lead a device out of its memory, and allocates nothing.
+func (a *Args) Set(rows []Row, pages [][]int32) error {
+	p := a.program
+	if len(rows) == 0 || len(rows) > p.Caps.Rows {
+		return fmt.Errorf("wrong number of rows: program %s: %d: give 1 to %d", p.Name, len(rows), p.Caps.Rows)
+	}
+	a.reset(pages)
+	for i, r := range rows {
+		if r.Token < 0 || int(r.Token) >= a.vocabulary {
+			return fmt.Errorf("bad row: program %s: row %d: token %d: give 0 to %d", p.Name, i, r.Token, a.vocabulary-1)
+		}
+		if err := p.checkRow(r, a.next, pages); err != nil {
+			return fmt.Errorf("bad row: program %s: row %d: %w", p.Name, i, err)
 		}
 		a.Counts[Rows]++
 		a.add(Token, r.Token)
@@ -45,7 +72,18 @@ func (p *Program) Args(rows []Row, pages [][]int32) (*Args, error) {
 		}
 		a.addWindows(p, r)
 	}
-	return a, nil
+	return nil
+}
+
+func (a *Args) reset(pages [][]int32) {
+	clear(a.Counts)
+	for i := range a.Tables {
+		a.Tables[i] = a.Tables[i][:0]
+	}
+	for i := range a.next {
+		a.next[i] = -1
+	}
+	a.Pages = pages
 }
 
 // vocabulary is how many tokens the program can look up.
@@ -64,7 +102,7 @@ func (p *Program) vocabulary() int {
 
 // checkRow checks one row. next is by slot the position that must follow: without a gap, no run completes more windows than
 // there is room for.
-func (p *Program) checkRow(r Row, next map[int32]int32, pages [][]int32) error {
+func (p *Program) checkRow(r Row, next []int32, pages [][]int32) error {
 	if r.Slot < 0 || int(r.Slot) >= p.Caps.Slots {
 		return fmt.Errorf("slot %d: give 0 to %d", r.Slot, p.Caps.Slots-1)
 	}
@@ -76,7 +114,7 @@ func (p *Program) checkRow(r Row, next map[int32]int32, pages [][]int32) error {
 		return fmt.Errorf("position %d of slot %d: it has no page", r.Position, r.Slot)
 	}
 	first := 0 // a row reads every page up to its own
-	if wanted, later := next[r.Slot]; later {
+	if wanted := next[r.Slot]; wanted >= 0 {
 		if r.Position != wanted {
 			return fmt.Errorf("position %d of slot %d: the row before it in the sequence wants %d", r.Position, r.Slot, wanted)
 		}

@@ -95,7 +95,7 @@ func TestArgsAgainstNaiveTables(t *testing.T) {
 			want[w.Slot], want[w.Start] = completed(rows, caps.Slots, caps.Context, ratios[i])
 			counts[w.Dim] = len(want[w.Slot])
 		}
-		if !reflect.DeepEqual(a.Tables, want) || !reflect.DeepEqual(a.Counts, counts) || !reflect.DeepEqual(a.Pages, pages) {
+		if !slices.EqualFunc(a.Tables, want, slices.Equal[[]int32]) || !reflect.DeepEqual(a.Counts, counts) || !reflect.DeepEqual(a.Pages, pages) {
 			t.Fatalf("%+v of %+v gives\n%+v\nnot\n%+v of %v", rows, caps, a, want, counts)
 		}
 		for d, n := range a.Counts {

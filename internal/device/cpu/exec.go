@@ -1,0 +1,261 @@
+package cpu
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"baleen/internal/device"
+	"baleen/internal/op"
+)
+
+// executable is a program that is ready to run. All that a run needs is allocated here.
+type executable struct {
+	*op.Program
+	device       *Device
+	bound        []device.Buffer  // by ID: weights, states, IO
+	base         []unsafe.Pointer // by ID: of activations and states
+	places       []place          // by ID
+	memory       []byte           // of all Temps
+	steps        []step
+	next         []counter // by step: the next task
+	workers      []scratch
+	shared       [3]pool // of mixtures of experts: inputs, hidden, outputs
+	sharedScores pool
+
+	// of the run that is going on
+	args   *op.Args
+	failed atomic.Pointer[error]
+	spent  []time.Duration // by step, if the device is timed
+}
+
+// step is some tasks that may be done in any order, by any worker.
+type step struct {
+	ops   []int // indices in Program.Ops
+	parts []part
+}
+
+// part is the tasks of one op, or of a chain of row ops.
+type part struct {
+	tasks func(e *executable) int
+	do    func(e *executable, s *scratch, task int)
+}
+
+// counter hands out tasks. Each has a cache line of its own.
+type counter struct {
+	atomic.Int64
+	_ [56]byte
+}
+
+// Load binds a program's buffers, orders its ops into steps, and allocates what runs need.
+func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Executable, error) {
+	phases := schedule(p)
+	e := &executable{Program: p, device: d, bound: make([]device.Buffer, len(p.Buffers)), base: make([]unsafe.Pointer, len(p.Buffers))}
+	var total int64
+	e.places, total = layOut(p, phases)
+	memory, err := allocate(max(total, 1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot load: program %s: activations: %w", p.Name, err)
+	}
+	d.memory = append(d.memory, memory)
+	e.memory = memory
+	if err := e.bind(bind); err != nil {
+		return nil, err
+	}
+	for _, ph := range phases {
+		if err := e.addSteps(ph); err != nil {
+			return nil, err
+		}
+	}
+	e.next, e.spent = make([]counter, len(e.steps)), make([]time.Duration, len(e.steps))
+	e.workers = make([]scratch, d.team.n)
+	for i := range e.workers {
+		e.workers[i] = e.newScratch()
+	}
+	return e, nil
+}
+
+// bind takes the buffers that the caller allocated, and places the others.
+func (e *executable) bind(bind map[op.ID]device.Buffer) error {
+	for i, b := range e.Buffers {
+		id := op.ID(i)
+		switch {
+		case b.Space == op.Temp && e.places[i].bytes > 0:
+			e.base[i] = unsafe.Pointer(&e.memory[e.places[i].offset])
+		case b.Name != "" && (b.Space == op.Weight || b.Space == op.State || b.Space == op.IO):
+			if err := e.bindOne(id, bind[id]); err != nil {
+				return fmt.Errorf("cannot load: program %s: buffer %s: %w", e.Name, b.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (e *executable) bindOne(id op.ID, buffer device.Buffer) error {
+	b := e.Buffer(id)
+	switch bound := buffer.(type) {
+	case *weight:
+		if b.Space != op.Weight || bound.Format != b.Format || bound.Parts != b.Parts || bound.Rows != b.Rows || bound.Cols != b.Cols || bound.parts == nil {
+			break
+		}
+		u := usage(e.Program, id)
+		if u.panels && (!bound.panels || u.groups != bound.groups) || !u.panels && !u.rows && bound.values == nil && e.used(id) {
+			return fmt.Errorf("the program that it was allocated for reads it in another way: allocate it from this one")
+		}
+		e.bound[id] = bound
+		return nil
+	case *memory:
+		if b.Space == op.Weight || int64(len(bound.bytes)) != e.Bytes(b) {
+			break
+		}
+		e.bound[id], e.base[id] = bound, unsafe.Pointer(&bound.data[0])
+		return nil
+	case nil:
+		return fmt.Errorf("nothing is bound to it: allocate it and bind it")
+	}
+	return fmt.Errorf("what is bound to it has another shape, or was not uploaded: allocate it from this description")
+}
+
+func (e *executable) used(id op.ID) bool {
+	for _, o := range e.Ops {
+		for _, operand := range op.Operands(o) {
+			if operand.ID == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Run runs all steps. The first error of any task ends it, after the step.
+func (d *Device) Run(exe device.Executable, args *op.Args) error {
+	e := exe.(*executable)
+	e.args = args
+	e.failed.Store(nil)
+	for i := range e.next {
+		e.next[i].Store(0)
+	}
+	d.team.run(d.enter(e))
+	if err := e.failed.Load(); err != nil {
+		return fmt.Errorf("run failed: program %s: %w", e.Name, *err)
+	}
+	return e.checkLogits()
+}
+
+// work is what every worker does in a run.
+func (e *executable) work(worker int) {
+	s := &e.workers[worker]
+	s.holding = nil
+	begin := time.Now()
+	for i := range e.steps {
+		e.workStep(i, s)
+		e.device.team.meeting.wait()
+		if worker == 0 {
+			now := time.Now()
+			e.spent[i] = now.Sub(begin)
+			begin = now
+		}
+		if e.failed.Load() != nil {
+			return // all see it: it was stored before they met
+		}
+	}
+}
+
+func (e *executable) workStep(i int, s *scratch) {
+	next := &e.next[i]
+	task, before := int(next.Add(1)-1), 0
+	for _, p := range e.steps[i].parts {
+		n := p.tasks(e)
+		for task < before+n {
+			p.do(e, s, task-before)
+			task = int(next.Add(1) - 1)
+		}
+		before += n
+	}
+}
+
+// fail records an error of a task.
+func (e *executable) fail(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	e.failed.CompareAndSwap(nil, &err)
+}
+
+// Timings returns how long each op of the program took in the last run. Ops that ran together share their time evenly.
+func (e *executable) Timings() []time.Duration {
+	times := make([]time.Duration, len(e.Ops))
+	for i, s := range e.steps {
+		for _, o := range s.ops {
+			times[o] += e.spent[i] / time.Duration(len(s.ops))
+		}
+	}
+	return times
+}
+
+// rows returns how many rows an activation or a table has in this run.
+func (e *executable) rows(id op.ID) int { return e.args.Counts[e.Buffers[id].Dim] }
+
+// f32 returns row i of an activation of float32.
+func (e *executable) f32(id op.ID, i int) []float32 {
+	cols := e.Buffers[id].Cols
+	return unsafe.Slice((*float32)(unsafe.Add(e.base[id], 4*i*cols)), cols)
+}
+
+// half returns row i of an activation of bfloat16.
+func (e *executable) half(id op.ID, i int) []uint16 {
+	cols := e.Buffers[id].Cols
+	return unsafe.Slice((*uint16)(unsafe.Add(e.base[id], 2*i*cols)), cols)
+}
+
+// ids returns row i of an activation of int32.
+func (e *executable) ids(id op.ID, i int) []int32 {
+	cols := e.Buffers[id].Cols
+	return unsafe.Slice((*int32)(unsafe.Add(e.base[id], 4*i*cols)), cols)
+}
+
+func (e *executable) table(id op.In) []int32 { return e.args.Tables[id] }
+
+func (e *executable) weight(id op.In) *weight { return e.bound[id].(*weight) }
+
+// vector returns a weight that is kept as numbers, or nil for none.
+func (e *executable) vector(id op.In) []float32 {
+	if id == 0 {
+		return nil
+	}
+	return e.weight(id).values
+}
+
+// entry returns the packed bytes of an entry that a slot remembers.
+func (e *executable) entry(id op.ID, slot int32, entry int) []byte {
+	return e.entries(id, slot, entry, e.Buffers[id].Row.Bytes())
+}
+
+// entries returns n bytes from an entry on: those of entries that lie in one page.
+func (e *executable) entries(id op.ID, slot int32, entry, n int) []byte {
+	b := &e.Buffers[id]
+	size := b.Row.Bytes()
+	row := 0
+	if b.PerPage > 0 {
+		row = int(e.args.Pages[slot][entry/b.PerPage])*b.PerPage + entry%b.PerPage
+	} else {
+		row = int(slot)*b.Ring + entry%b.Ring
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(e.base[id], row*size)), n)
+}
+
+// checkLogits looks for what is no number in the results: a NaN anywhere before ends there.
+func (e *executable) checkLogits() error {
+	for i, b := range e.Buffers {
+		if b.Space != op.IO || b.Dim != op.Logits {
+			continue
+		}
+		for row := range e.args.Counts[b.Dim] {
+			for c, v := range e.f32(op.ID(i), row) {
+				if v != v {
+					return fmt.Errorf("run failed: program %s: NaN in %s, row %d, channel %d: a weight is damaged, or numbers overflow", e.Name, b.Name, row, c)
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"baleen/internal/device/cpu/kernel"
+	"baleen/internal/op"
+)
+
+// experts is a mixture of experts in five stages, with a meeting of the workers after each:
+//
+//  1. sort the choices of all rows by expert;
+//  2. bring the inputs of each expert together, where there are several rows;
+//  3. gate and up of every chosen expert, blockRows of its hidden channels a task, then SwiGLU and the quantiser;
+//  4. down of every chosen expert;
+//  5. for each row, the sum in ascending order of expert, and the shared expert.
+type experts struct {
+	op.Experts
+	k, inputs, hidden, outputs int
+	gate, up, down             product
+
+	// by place: the choices sorted by expert, then by row
+	choice []int32 // row*k + slot
+	begin  []int32 // by expert: its first place; one more at the end
+	active []int32 // experts that were chosen
+	placed []int32 // by choice: its place
+
+	x, h, y *pool // by place: inputs, hidden and outputs
+	half    bool  // x and h are bfloat16
+}
+
+const (
+	blockRows = 128 // hidden channels of a task: whole groups of the quantiser
+	expertRow = 64  // rows of an expert that go through the scratch memory at a time
+)
+
+// newExperts prepares a mixture. All mixtures of a program use the same memory, one after the other.
+func (e *executable) newExperts(o op.Experts) (*experts, error) {
+	m := &experts{Experts: o, k: e.Buffers[o.Ids].Cols, half: e.places[o.X].half}
+	m.gate, m.up, m.down = e.product(o.W1, m.half), e.product(o.W3, m.half), e.product(o.W2, o.Group != 0)
+	m.inputs, m.hidden, m.outputs = m.gate.Cols, m.gate.Rows, m.down.Rows
+	places := e.Dims[e.Buffers[o.Y].Dim].Capacity * m.k
+	m.choice, m.placed = make([]int32, places), make([]int32, places)
+	m.begin, m.active = make([]int32, m.gate.Parts+1), make([]int32, 0, m.gate.Parts)
+	for i, size := range []int{m.inputs * m.gate.size, m.hidden * m.down.size, m.outputs * 4} {
+		if err := e.shared[i].grow(e.device, int64(places)*int64(size)); err != nil {
+			return nil, err
+		}
+	}
+	m.x, m.h, m.y = &e.shared[0], &e.shared[1], &e.shared[2]
+	return m, nil
+}
+
+// stages lists the stages.
+func (m *experts) stages() []part {
+	blocks := (m.hidden + blockRows - 1) / blockRows
+	outBlocks := (m.outputs + blockRows - 1) / blockRows
+	return []part{
+		{
+			tasks: func(*executable) int { return 1 },
+			do:    func(e *executable, _ *scratch, _ int) { m.sort(e) },
+		},
+		{
+			tasks: func(e *executable) int { return m.places(e) },
+			do:    func(e *executable, _ *scratch, place int) { m.gather(e, place) },
+		},
+		{
+			tasks: func(*executable) int { return len(m.active) * blocks },
+			do: func(e *executable, s *scratch, task int) {
+				m.hiddenBlock(e, s, int(m.active[task/blocks]), task%blocks*blockRows)
+			},
+		},
+		{
+			tasks: func(*executable) int { return len(m.active) * outBlocks },
+			do: func(e *executable, s *scratch, task int) {
+				m.outputBlock(s, int(m.active[task/outBlocks]), task%outBlocks*blockRows)
+			},
+		},
+		{
+			tasks: func(e *executable) int { return e.rows(op.ID(m.Y)) },
+			do:    func(e *executable, s *scratch, row int) { m.combine(e, s, row) },
+		},
+	}
+}
+
+// places is how many choices need their inputs brought together. A single row's inputs serve all of its experts where
+// they are.
+func (m *experts) places(e *executable) int {
+	if rows := e.rows(op.ID(m.Y)); rows > 1 {
+		return rows * m.k
+	}
+	return 0
+}
+
+// sort counts and places the choices.
+func (m *experts) sort(e *executable) {
+	rows := e.rows(op.ID(m.Y))
+	clear(m.begin)
+	m.active = m.active[:0]
+	for i := range rows {
+		for _, expert := range e.ids(op.ID(m.Ids), i) {
+			if !e.isExpert(i, expert, m.gate.Parts) {
+				return
+			}
+			m.begin[expert+1]++
+		}
+	}
+	for expert := range m.gate.Parts {
+		if m.begin[expert+1] > 0 {
+			m.active = append(m.active, int32(expert))
+		}
+		m.begin[expert+1] += m.begin[expert]
+	}
+	for i := range rows {
+		for slot, expert := range e.ids(op.ID(m.Ids), i) {
+			place := m.begin[expert]
+			m.begin[expert]++
+			m.choice[place], m.placed[i*m.k+slot] = int32(i*m.k+slot), place
+		}
+	}
+	copy(m.begin[1:], m.begin) // each begin has moved to the next one's
+	m.begin[0] = 0
+}
+
+func (m *experts) gather(e *executable, place int) {
+	row := int(m.choice[place]) / m.k
+	n := m.inputs * m.gate.size
+	copy(m.x.bytes[place*n:][:n], unsafe.Slice((*byte)(unsafe.Add(e.base[m.X], row*n)), n))
+}
+
+// input returns the inputs of an expert, and how many they are.
+func (m *experts) input(e *executable, expert int) (x matrix, n int) {
+	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
+	if e.rows(op.ID(m.Y)) == 1 {
+		return matrix{e.base[m.X], m.inputs}, n
+	}
+	return matrix{unsafe.Pointer(&m.x.bytes[begin*m.inputs*m.gate.size]), m.inputs}, n
+}
+
+// hiddenBlock computes some hidden channels of an expert, for all of its rows.
+func (m *experts) hiddenBlock(e *executable, s *scratch, expert, first int) {
+	x, n := m.input(e, expert)
+	rows := min(blockRows, m.hidden-first)
+	g, u := s.floats[:expertRow*blockRows], s.floats[expertRow*blockRows:][:expertRow*blockRows]
+	gates, _ := m.gate.panelsOf(expert, 0)
+	ups, _ := m.up.panelsOf(expert, 0)
+	skip := first / kernel.Lanes
+	for i := 0; i < n; i += expertRow {
+		tile := min(expertRow, n-i)
+		x := matrix{x.row(i, m.gate.size), x.stride}
+		m.gate.run(s, unsafe.Add(gates, skip*m.gate.panel), rows, x, matrix{unsafe.Pointer(&g[0]), blockRows}, tile)
+		m.up.run(s, unsafe.Add(ups, skip*m.up.panel), rows, x, matrix{unsafe.Pointer(&u[0]), blockRows}, tile)
+		for t := range tile {
+			place := int(m.begin[expert]) + i + t
+			m.activate(e, s, place, first, g[t*blockRows:][:rows], u[t*blockRows:][:rows])
+		}
+	}
+}
+
+// activate is SwiGLU with the router's weight, and the quantiser, for one place.
+func (m *experts) activate(e *executable, s *scratch, place, first int, g, u []float32) {
+	choice := int(m.choice[place])
+	weight := e.f32(op.ID(m.W), choice/m.k)[choice%m.k]
+	k := e.device.kernel
+	if m.Group == 0 {
+		h := unsafe.Slice((*float32)(unsafe.Pointer(&m.h.bytes[4*(place*m.hidden+first)])), len(g))
+		k.SwiGLU(h, g, u, weight, float32(m.Limit))
+		return
+	}
+	k.SwiGLU(g, g, u, weight, float32(m.Limit))
+	h := unsafe.Slice((*uint16)(unsafe.Pointer(&m.h.bytes[2*(place*m.hidden+first)])), len(g))
+	if !k.QuantiseE4M3(h, g, m.Group) {
+		e.fail("experts, row %d: NaN or infinity: a weight is damaged, or numbers overflow", choice/m.k)
+	}
+}
+
+// outputBlock computes some outputs of an expert, for all of its rows.
+func (m *experts) outputBlock(s *scratch, expert, first int) {
+	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
+	rows := min(blockRows, m.outputs-first)
+	panels, _ := m.down.panelsOf(expert, 0)
+	h := matrix{unsafe.Pointer(&m.h.bytes[begin*m.hidden*m.down.size]), m.hidden}
+	y := matrix{unsafe.Pointer(&m.y.bytes[4*(begin*m.outputs+first)]), m.outputs}
+	m.down.run(s, unsafe.Add(panels, first/kernel.Lanes*m.down.panel), rows, h, y, n)
+}
+
+// combine adds up a row: slots in ascending order of expert, then the shared expert.
+func (m *experts) combine(e *executable, s *scratch, row int) {
+	order := s.order[:m.k]
+	kernel.SlotOrder(order, e.ids(op.ID(m.Ids), row))
+	for i, slot := range order {
+		order[i] = m.placed[row*m.k+int(slot)]
+	}
+	e.device.kernel.Combine(e.f32(op.ID(m.Y), row), m.y.floats(), e.f32(op.ID(m.Shared), row), order, m.outputs)
+}

@@ -1,0 +1,11 @@
+// See codes.h.
+
+#include "codes.h"
+
+void fakeE4M3VNNI(args *a) { fakeOf(a, E4M3, 0); }
+void quantiseE4M3VNNI(args *a) { fakeOf(a, E4M3, 1); }
+void fakeE2M1VNNI(args *a) { fakeOf(a, E2M1, 0); }
+void encodeE4M3VNNI(args *a) { encodeOf(a, E4M3); }
+void encodeE2M1VNNI(args *a) { encodeOf(a, E2M1); }
+void decodeE4M3VNNI(args *a) { decodeOf(a, 0); }
+void decodeE2M1VNNI(args *a) { decodeOf(a, 1); }

@@ -1,0 +1,5 @@
+// See pick.h.
+
+#include "pick.h"
+
+void offerVNNI(args *a) { offerOf(a); }

@@ -1,0 +1,154 @@
+package kernel
+
+import (
+	"math"
+	"unsafe"
+
+	"baleen/internal/quant"
+)
+
+// Dot is the product of a matrix and N rows of activations: Y[t][row] = W[row] . X[t]. Strides are in elements.
+//
+// An output is summed in one order, whatever the tier, N, or the place of the row: columns in blocks of 32; within a block
+// one chain from 0 over pairs of columns, the odd one first,
+//
+//	b = fma(x[2i+1], w[2i+1], b); b = fma(x[2i], w[2i], b)
+//
+// where w are codes without their scale; then acc = fma(b, scale, acc), blocks ascending (scale 1 where there is none).
+// The results of all tiers are equal to the last bit as long as no product or partial sum is subnormal: those may count
+// as zero. (With scales in 2^-60..2^60 and activations in 2^-60..2^60 there is none.)
+//
+// A weight is decoded once for at most 12 rows, so N from 1 to 12 costs one pass over the panels; larger N is best a multiple
+// of 12 and so small that the activations stay in the L2 cache while panels pass (48 rows of 4096). Rows should not lie a
+// multiple of 4096 bytes apart, or all of a tile share a few lines of the L1 cache: it takes a third of the speed. A call
+// should do less than about 20 million multiply-adds, or it holds its thread for more than 200 µs.
+type Dot struct {
+	Panel unsafe.Pointer // ceil(Rows/16) panels of PanelBytes each; fastest on a multiple of 64
+	X     unsafe.Pointer // [N][XStride] bfloat16 or float32
+	Y     unsafe.Pointer // [N][YStride] float32
+
+	Cols, XStride, YStride int
+	N                      int
+	Rows                   int // outputs; nothing is written beyond
+
+	tables unsafe.Pointer // constants of a kernel, which sets it
+}
+
+// genericDots sets the oracles.
+func (s *Set) genericDots() {
+	for _, k := range []quant.Kind{quant.KindF32, quant.KindBF16, quant.KindE4M3, quant.KindE2M1} {
+		s.BF16[k] = func(d *Dot) { d.generic(k, loadBF16) }
+		s.F32[k] = func(d *Dot) { d.generic(k, loadF32) }
+	}
+}
+
+func loadBF16(dst []float32, x unsafe.Pointer, at int) {
+	for i, u := range unsafe.Slice((*uint16)(x), at+len(dst))[at:] {
+		dst[i] = quant.BF16(u)
+	}
+}
+
+func loadF32(dst []float32, x unsafe.Pointer, at int) {
+	copy(dst, unsafe.Slice((*float32)(x), at+len(dst))[at:])
+}
+
+// generic is the specification of Set.BF16 and Set.F32, a block at a time.
+func (d *Dot) generic(k quant.Kind, load func(dst []float32, x unsafe.Pointer, at int)) {
+	if d.N == 0 {
+		return
+	}
+	var (
+		bytes = panelBytes(k, groupsOf(d.Cols))
+		y     = unsafe.Slice((*float32)(d.Y), (d.N-1)*d.YStride+d.Rows)
+		w     [Lanes][block]float32
+		scale [Lanes]float32
+		x     [block]float32
+	)
+	for first := 0; first < d.Rows; first += Lanes {
+		rows := min(Lanes, d.Rows-first)
+		panel := unsafe.Slice((*byte)(unsafe.Add(d.Panel, first/Lanes*bytes)), bytes)
+		for t := range d.N {
+			clear(y[t*d.YStride+first:][:rows])
+		}
+		for col := 0; col < d.Cols; col += block {
+			unpack(&w, &scale, k, panel, col)
+			width := min(block, d.Cols-col)
+			clear(x[width:])
+			for t := range d.N {
+				load(x[:width], d.X, t*d.XStride+col)
+				for r := range rows {
+					acc := &y[t*d.YStride+first+r]
+					*acc = fma(chain(&x, &w[r]), scale[r], *acc)
+				}
+			}
+		}
+	}
+}
+
+// chain sums the products of a block.
+func chain(x, w *[block]float32) (b float32) {
+	for i := 0; i < block; i += 2 {
+		b = fma(x[i+1], w[i+1], b)
+		b = fma(x[i], w[i], b)
+	}
+	return b
+}
+
+// fma returns a*b + c rounded once. The product is exact in a float64; their sum is rounded to odd there, which leaves
+// the second rounding right.
+func fma(a, b, c float32) float32 {
+	p, q := float64(a)*float64(b), float64(c)
+	s := p + q
+	t := s - p
+	e := (p - (s - t)) + (q - t)
+	if e > 0 || e < 0 { // not where something is infinite or NaN
+		bits := math.Float64bits(s)
+		switch {
+		case bits&1 != 0:
+		case (e > 0) == (s > 0):
+			bits++
+		default:
+			bits--
+		}
+		s = math.Float64frombits(bits)
+	}
+	return float32(s)
+}
+
+// unpack reads a block of a panel: codes and scales of 16 rows and 32 columns.
+func unpack(w *[Lanes][block]float32, scale *[Lanes]float32, k quant.Kind, panel []byte, col int) {
+	data := panel[numbersAt(k, col/group):]
+	for r := range Lanes {
+		scale[r] = 1
+		switch k {
+		case quant.KindE4M3:
+			scale[r] = f32At(panel[scaleAt(k, col/block):], 0)
+		case quant.KindE2M1:
+			scale[r] = quant.E8M0(panel[scaleAt(k, col/block)+r])
+		}
+		for c := range block {
+			w[r][c] = numberAt(k, data, r, col%group+c)
+		}
+	}
+}
+
+// numberAt reads one number of a group.
+func numberAt(k quant.Kind, data []byte, r, c int) float32 {
+	data = data[place(k, c):]
+	switch k {
+	case quant.KindF32:
+		return f32At(data, c%2*Lanes+r)
+	case quant.KindBF16:
+		i := 4*r + c%2*2
+		return quant.BF16(uint16(data[i]) | uint16(data[i+1])<<8)
+	case quant.KindE4M3:
+		return quant.E4M3(data[r/4*16+c%4/2*8+r%4*2+c%2])
+	}
+	i := c % 8 // nibble i/2 of the low half or the high half
+	return quant.E2M1(data[4*r+i%2*2+i/4] >> (i / 2 % 2 * 4))
+}
+
+func f32At(b []byte, i int) float32 {
+	b = b[4*i:]
+	return math.Float32frombits(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
+}

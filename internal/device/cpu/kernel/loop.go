@@ -1,0 +1,38 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// loop is the argument of such a loop; see csrc/loop.h.
+type loop struct {
+	data          unsafe.Pointer
+	count, result int
+}
+
+func readWords(data []byte) {
+	sum := uint64(0)
+	for ; len(data) >= 8; data = data[8:] {
+		sum |= binary.LittleEndian.Uint64(data)
+	}
+	sinkOf(sum)
+}
+
+//go:noinline
+func sinkOf(uint64) {}
+
+func reader(read func(*loop)) func([]byte) {
+	return func(data []byte) {
+		read(&loop{data: unsafe.Pointer(unsafe.SliceData(data)), count: len(data)})
+	}
+}
+
+// burst returns a peak of an instruction that does so many operations.
+func burst(peak func(*loop), operations int64) func() int64 {
+	const rounds, chains = 20_000, 12
+	return func() int64 {
+		peak(&loop{count: rounds})
+		return rounds * chains * operations
+	}
+}

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package cpu
+
+import "unsafe"
+
+// allocate returns at least n bytes of zeros on a boundary of 64.
+func allocate(n int64) ([]byte, error) {
+	b := make([]byte, n+64)
+	skip := -uintptr(unsafe.Pointer(&b[0])) & 63
+	return b[skip:], nil
+}
+
+// release leaves memory to the garbage collector.
+func release([]byte) {}

@@ -1,0 +1,127 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"baleen/internal/device/cpu/kernel"
+	"baleen/internal/op"
+)
+
+const (
+	// taskBytes is about how much of a weight one task reads: enough that a task is worth handing out, little enough that
+	// workers end together.
+	taskBytes = 128 << 10
+
+	// callWork bounds one call of a kernel, in products: assembly cannot be interrupted, and this is some 100 microseconds.
+	callWork = 4 << 20
+)
+
+// matrix is rows of numbers in memory, stride elements apart.
+type matrix struct {
+	at     unsafe.Pointer
+	stride int
+}
+
+// row returns the matrix from row i on, of elements of size bytes.
+func (m matrix) row(i, size int) unsafe.Pointer { return unsafe.Add(m.at, i*m.stride*size) }
+
+// product is a weight and the kernel for activations of one kind.
+type product struct {
+	*weight
+	kernel func(*kernel.Dot)
+	size   int // bytes of an activation
+}
+
+func (e *executable) product(w op.In, half bool) product {
+	p := product{weight: e.weight(w), size: 4}
+	if p.kernel = e.device.kernel.F32[p.Format.Kind]; half {
+		p.kernel, p.size = e.device.kernel.BF16[p.Format.Kind], 2
+	}
+	return p
+}
+
+// run computes y[i][0:rows] = panels * x[i] for i < n, in calls that are short.
+func (p *product) run(s *scratch, panels unsafe.Pointer, rows int, x, y matrix, n int) {
+	perCall := max(1, callWork/(kernel.Lanes*p.Cols)) // panels times rows of x
+	tile := min(n, perCall)
+	height := max(1, perCall/tile) * kernel.Lanes
+	d := &s.dot
+	d.Cols, d.XStride, d.YStride = p.Cols, x.stride, y.stride
+	for first := 0; first < rows; first += height {
+		d.Panel, d.Rows = unsafe.Add(panels, first/kernel.Lanes*p.panel), min(height, rows-first)
+		for i := 0; i < n; i += tile {
+			d.X, d.Y, d.N = x.row(i, p.size), unsafe.Add(y.row(i, 4), 4*first), min(tile, n-i)
+			p.kernel(d)
+		}
+	}
+}
+
+// taskPanels is how many panels a task takes, of total ones.
+func (e *executable) taskPanels(w *weight, total int) int {
+	n := max(1, taskBytes/w.panel)
+	return max(1, min(n, total/(4*e.device.team.n))) // at least four tasks for each worker
+}
+
+// linear is the tasks of a product: some panels of one group each, times all rows.
+func (e *executable) linear(o op.Linear) part {
+	p := e.product(o.W, e.places[o.X].half)
+	in, out := e.Buffers[o.X].Cols, e.Buffers[o.Y].Cols
+	side := 1 // parts of a row that meet the matrix one after the other
+	if p.groups == 1 {
+		side = in / p.Cols
+	}
+	x, y := matrix{e.base[o.X], in / side}, matrix{e.base[o.Y], out / side}
+	_, panels := p.panelsOf(0, 0)
+	per := e.taskPanels(p.weight, panels*p.groups)
+	tasks := (panels + per - 1) / per
+	return part{
+		tasks: func(e *executable) int {
+			if e.rows(op.ID(o.Y)) == 0 {
+				return 0
+			}
+			return tasks * p.groups
+		},
+		do: func(e *executable, s *scratch, task int) {
+			group, first := task/tasks, task%tasks*per
+			at, _ := p.panelsOf(0, group)
+			row := first * kernel.Lanes
+			rows := min(per*kernel.Lanes, p.groupRows()-row)
+			x, y := x, y
+			x.at = unsafe.Add(x.at, group*p.Cols*p.size)
+			y.at = unsafe.Add(y.at, 4*(group*p.groupRows()+row))
+			p.run(s, unsafe.Add(at, first*p.panel), rows, x, y, e.rows(op.ID(o.Y))*side)
+		},
+	}
+}
+
+// expertLinear is the tasks of a product whose matrix is chosen for each row and slot. It serves traces, so it is plain.
+func (e *executable) expertLinear(o op.ExpertLinear) part {
+	p := e.product(o.W, false)
+	k := e.Buffers[o.Ids].Cols
+	return part{
+		tasks: func(e *executable) int { return e.rows(op.ID(o.Y)) * k },
+		do: func(e *executable, s *scratch, task int) {
+			row, slot := task/k, task%k
+			expert := e.ids(op.ID(o.Ids), row)[slot]
+			if !e.isExpert(row, expert, p.Parts) {
+				return
+			}
+			x := e.f32(op.ID(o.X), row)
+			if len(x) > p.Cols {
+				x = x[slot*p.Cols:]
+			}
+			y := e.f32(op.ID(o.Y), row)[slot*p.Rows:]
+			panels, _ := p.panelsOf(int(expert), 0)
+			p.run(s, panels, p.Rows, matrix{unsafe.Pointer(&x[0]), p.Cols}, matrix{unsafe.Pointer(&y[0]), p.Rows}, 1)
+		},
+	}
+}
+
+// isExpert fails the run where an expert does not exist.
+func (e *executable) isExpert(row int, expert int32, experts int) bool {
+	if expert < 0 || int(expert) >= experts {
+		e.fail("row %d: expert out of range: %d of %d: the routing table is damaged, or scores are infinite", row, expert, experts)
+		return false
+	}
+	return true
+}

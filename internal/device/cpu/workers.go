@@ -1,0 +1,105 @@
+package cpu
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// team is the threads that run programs. They enter a program once and meet at a barrier after each of its steps. Between
+// runs they sleep.
+type team struct {
+	n     int
+	start []chan func(worker int)
+	done  sync.WaitGroup
+
+	meeting barrier
+}
+
+// newTeam starts n threads, each on a processor of its own as far as the system allows.
+func newTeam(n int) *team {
+	t := &team{n: n, meeting: barrier{n: int32(n)}}
+	t.meeting.late = sync.NewCond(&t.meeting.mu)
+	for i := range n {
+		work := make(chan func(worker int))
+		t.start = append(t.start, work)
+		go func() {
+			runtime.LockOSThread()
+			pin(i)
+			for f := range work {
+				f(i)
+				t.done.Done()
+			}
+		}()
+	}
+	return t
+}
+
+// run calls f on every worker and waits until all have returned.
+func (t *team) run(f func(worker int)) {
+	t.done.Add(t.n)
+	for _, work := range t.start {
+		work <- f
+	}
+	t.done.Wait()
+}
+
+// each calls f for every task below n, in parallel. It allocates, so it is for loading, not for runs.
+func (t *team) each(n int, f func(task int)) {
+	var next atomic.Int64
+	t.run(func(int) {
+		for task := next.Add(1) - 1; task < int64(n); task = next.Add(1) - 1 {
+			f(int(task))
+		}
+	})
+}
+
+func (t *team) close() {
+	for _, work := range t.start {
+		close(work)
+	}
+}
+
+// spins is how often a worker looks whether the others have come before it sleeps: about 20 microseconds.
+const spins = 500
+
+// barrier is where workers wait for each other.
+type barrier struct {
+	n       int32
+	arrived atomic.Int32
+	_       [60]byte // what waiting workers read has a cache line of its own
+	round   atomic.Uint32
+	_       [60]byte
+
+	mu       sync.Mutex
+	late     *sync.Cond
+	sleepers int
+}
+
+// wait returns when all workers have called it. What they wrote before is then seen by all.
+func (b *barrier) wait() {
+	round := b.round.Load()
+	if b.arrived.Add(1) == b.n {
+		b.arrived.Store(0)
+		b.mu.Lock()
+		b.round.Add(1)
+		if b.sleepers > 0 {
+			b.late.Broadcast()
+		}
+		b.mu.Unlock()
+		return
+	}
+	for range spins {
+		if b.round.Load() != round {
+			return
+		}
+		pause()
+	}
+	b.mu.Lock()
+	b.sleepers++
+	for b.round.Load() == round {
+		b.late.Wait()
+	}
+	b.sleepers--
+	b.mu.Unlock()
+}

@@ -16,7 +16,10 @@ NONE                              < quant, token, kv, profile
 quant                             < checkpoint, op
 token                             < chat, grammar
 quant, op                         < device
-device, quant, profile            < device/ref, device/cpu
+NONE                              < device/cpu/kernel/gen
+quant                             < device/cpu/kernel
+device, quant, profile            < device/ref
+device, quant, profile, device/cpu/kernel < device/cpu
 op, checkpoint                    < deepseek
 deepseek, checkpoint              < synth, demo
 deepseek, device, kv, token       < engine

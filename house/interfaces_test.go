@@ -21,9 +21,7 @@ import (
 
 // lonely are the interfaces that may have fewer than two implementations in the tree, each with its reason. One that is
 // not needed is a finding.
-var lonely = map[string]string{
-	"internal/device.Device": "device/ref is the first; device/cpu comes next",
-}
+var lonely = map[string]string{}
 
 // listed is what the go command says of a package.
 type listed struct {

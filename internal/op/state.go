@@ -1,7 +1,7 @@
 package op
 
-// Store packs rows into state: row i of X becomes entry Entry[i]/Divide of slot Slot[i]. What the packing of S cannot hold
-// exactly fails the run: a Quantise before has to round it.
+// Store packs rows into state: row i of X becomes entry Entry[i]/Divide of slot Slot[i]. A bfloat16 tail is rounded; what codes
+// of S cannot hold exactly fails the run: a Quantise before has to round it.
 type Store struct {
 	X, Slot, Entry In
 	S              InOut

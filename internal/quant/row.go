@@ -51,9 +51,9 @@ func (r Row) split(row []byte) (codes, scales, tail []byte) {
 	return row[:data], row[data:][:scale], row[data+scale : r.Bytes()]
 }
 
-// Encode packs x[:Width] into dst[:Bytes()], without loss: Decode gives the same numbers back. Channels of the first
-// part must have passed FakeE4M3 or FakeE2M1 with the same Group, a BF16 tail must be rounded. A number that the row
-// cannot hold exactly, NaN above all, is an error: it is a defect of the caller, and rounding it here would hide it.
+// Encode packs x[:Width] into dst[:Bytes()], without loss but for a BF16 tail, which it rounds: Decode gives the same
+// numbers back. Channels of the first part must have passed FakeE4M3 or FakeE2M1 with the same Group. A number that the
+// row cannot hold, NaN above all, is an error: it is a defect of the caller, and rounding it here would hide it.
 //
 // The scale is found again from the stored values. Where rounding took the largest of a group down to half the range, it
 // is half of the quantiser's; every code then doubles, which the grid allows.
@@ -102,18 +102,15 @@ func (r Row) encodeGroup(codes []byte, x []float32, start int) (byte, error) {
 
 func (r Row) encodeTail(tail []byte, x []float32) error {
 	for i, v := range x[r.Quantised:] {
-		stored := v
 		switch r.Tail {
 		case KindF32:
 			binary.LittleEndian.PutUint32(tail[4*i:], math.Float32bits(v))
 		case KindBF16:
-			u := ToBF16(v)
-			stored = BF16(u)
-			binary.LittleEndian.PutUint16(tail[2*i:], u)
+			binary.LittleEndian.PutUint16(tail[2*i:], ToBF16(v))
 		default:
 			panic("quant: the tail of a row is f32 or bf16, not " + r.Tail.String())
 		}
-		if stored != v {
+		if v != v {
 			return r.inexact(r.Quantised+i, v)
 		}
 	}
@@ -121,8 +118,8 @@ func (r Row) encodeTail(tail []byte, x []float32) error {
 }
 
 func (r Row) inexact(channel int, v float32) error {
-	return fmt.Errorf("number that a state row cannot hold: channel %d is %v: round the row (%v per %d, then %v) before it is stored",
-		channel, v, r.Kind, r.Group, r.Tail)
+	return fmt.Errorf("number that a state row cannot hold: channel %d is %v: round it to %v per %d before it is stored",
+		channel, v, r.Kind, r.Group)
 }
 
 // Decode unpacks src[:Bytes()] into dst[:Width].

@@ -59,19 +59,21 @@ func (a *attention) keys(e *executable, row int) keyList {
 	return k
 }
 
-// decode decodes keys [from, from+n) of a row.
+// decode decodes keys [from, from+n) of a row, in runs that lie side by side.
 func (a *attention) decode(e *executable, to []float32, k keyList, from, n int) {
-	for i := from; i < from+n; i++ {
-		key := to[(i-from)*a.width:][:a.width]
-		if i < k.n {
-			e.device.kernel.DecodeRow(e.Buffers[a.Window].Row, key, e.entry(op.ID(a.Window), k.slot, k.first+i))
-			continue
+	for end := from + n; from < end; {
+		state, entry, run := a.Window, k.first+from, k.n-from
+		if run <= 0 {
+			state, entry, run = a.Compressed, from-k.n, k.n+k.entries-from
+			if k.selected != nil {
+				entry, run = int(k.selected[entry]), 1
+			}
 		}
-		entry := i - k.n
-		if k.selected != nil {
-			entry = int(k.selected[entry])
-		}
-		e.device.kernel.DecodeRow(e.Buffers[a.Compressed].Row, key, e.entry(op.ID(a.Compressed), k.slot, entry))
+		b := &e.Buffers[state]
+		around := max(b.Ring, b.PerPage) // one of them: where a run ends
+		run = min(run, end-from, around-entry%around)
+		e.device.kernel.DecodeRows(b.Row, to, e.entries(op.ID(state), k.slot, entry, run*b.Row.Bytes()), run)
+		to, from = to[run*a.width:], from+run
 	}
 }
 

@@ -170,7 +170,7 @@ func (m *experts) activate(e *executable, s *scratch, place, first int, g, u []f
 	k.SwiGLU(g, g, u, weight, float32(m.Limit))
 	h := unsafe.Slice((*uint16)(unsafe.Pointer(&m.h.bytes[2*(place*m.hidden+first)])), len(g))
 	if !k.QuantiseE4M3(h, g, m.Group) {
-		e.fail("experts, row %d: NaN or infinity: a weight is damaged, or numbers overflow", choice/m.k)
+		e.fail("NaN or infinity in the experts of %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[m.Y].Name, choice/m.k)
 	}
 }
 

@@ -162,7 +162,7 @@ func (e *executable) quantise(o op.Quantise) rowFunc {
 			}
 		}
 		if !ok {
-			e.fail("quantise, row %d: NaN or infinity: a weight is damaged, or numbers overflow", i)
+			e.fail("NaN or infinity in %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[o.X].Name, i)
 		}
 	}
 }
@@ -191,7 +191,7 @@ func (e *executable) hcSplit(o op.HCSplit) rowFunc {
 func (e *executable) topK(o op.TopK) rowFunc {
 	return func(e *executable, s *scratch, i int) {
 		if !e.device.kernel.TopK(e.ids(op.ID(o.Ids), i), e.f32(op.ID(o.X), i), o.Ascending, s.picks) {
-			e.fail("top-k, row %d: NaN in the scores: a weight is damaged, or numbers overflow", i)
+			e.fail("NaN in %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[o.X].Name, i)
 		}
 	}
 }

@@ -33,8 +33,10 @@ func (x *indexer) score(e *executable, s *scratch, scores []float32, row, from, 
 		keys := e.entries(op.ID(x.keys), slot, from, n*b.Row.Bytes())
 		if packed {
 			e.device.kernel.IndexScores(scores[:n], s.query, keys, x.scale)
-		} else {
-			x.scoreWide(e, s, scores, q, w, keys, n)
+		} else { // any other packing, decoded
+			e.device.kernel.DecodeRows(b.Row, s.keys, keys, n)
+			s.heads = kernel.Heads{Heads: len(w), Width: b.Row.Width, Scale: x.scale}
+			e.device.kernel.WideIndexScores(&s.heads, scores[:n], q, w, s.keys, s.floats)
 		}
 		scores, from = scores[n:], from+n
 	}
@@ -42,16 +44,6 @@ func (x *indexer) score(e *executable, s *scratch, scores []float32, row, from, 
 
 // indexRow is the packing that kernels score as it is.
 var indexRow = quant.Row{Width: 128, Kind: quant.KindE2M1, Group: 32, Quantised: 128}
-
-// scoreWide scores keys of any packing, decoded.
-func (x *indexer) scoreWide(e *executable, s *scratch, scores, q, w []float32, keys []byte, n int) {
-	row := e.Buffers[x.keys].Row
-	for i := range n {
-		e.device.kernel.DecodeRow(row, s.keys[i*row.Width:][:row.Width], keys[i*row.Bytes():])
-	}
-	s.heads = kernel.Heads{Heads: len(w), Width: row.Width, Scale: x.scale}
-	e.device.kernel.WideIndexScores(&s.heads, scores[:n], q, w, s.keys, s.floats)
-}
 
 func (x *indexer) visible(e *executable, row int) int {
 	return op.Visible(int(e.table(x.position)[row]), x.ratio)
@@ -95,7 +87,7 @@ func (e *executable) selectEntries(o op.Select) ([]part, error) {
 					x.score(e, s, all, row, 0, len(all))
 				}
 				if !e.device.kernel.TopK(e.ids(op.ID(o.Ids), row), all, true, s.picks) {
-					e.fail("select, row %d: NaN in the scores: a weight is damaged, or numbers overflow", row)
+					e.fail("NaN in the scores of %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[o.Ids].Name, row)
 				}
 			},
 		},

@@ -7,7 +7,7 @@ func (e *executable) store(o op.Store) rowFunc {
 	return func(e *executable, _ *scratch, i int) {
 		to := e.entry(op.ID(o.S), e.table(o.Slot)[i], int(e.table(o.Entry)[i])/o.Divide)
 		if err := e.device.kernel.EncodeRow(row, to, e.f32(op.ID(o.X), i)); err != nil {
-			e.fail("store, row %d: %w", i, err)
+			e.fail("%s, row %d: %w", e.Buffers[o.X].Name, i, err)
 		}
 	}
 }

@@ -75,35 +75,40 @@ func vectors(r quant.Row) bool {
 }
 
 // DecodeRow is r.Decode, bit by bit.
-func (s *Set) DecodeRow(r quant.Row, dst []float32, src []byte) {
-	dst, src = dst[:r.Width], src[:r.Bytes()]
-	if s.Tier == Generic || r.Quantised > 0 && !vectors(r) {
-		r.Decode(dst, src)
+func (s *Set) DecodeRow(r quant.Row, dst []float32, src []byte) { s.DecodeRows(r, dst, src, 1) }
+
+// DecodeRows decodes n rows, packed and decoded one after the other.
+func (s *Set) DecodeRows(r quant.Row, dst []float32, src []byte, n int) {
+	size, rest := r.Bytes(), r.Width-r.Quantised
+	dst, src = dst[:n*r.Width], src[:n*size]
+	if s.Tier == Generic || r.Quantised > 0 && !vectors(r) || r.Tail == quant.KindBF16 && rest%16 != 0 {
+		for i := range n {
+			r.Decode(dst[i*r.Width:], src[i*size:])
+		}
 		return
 	}
-	var scales, tail []byte
-	tail = src
-	c := codeDecodeE4M3
+	c, scales, tail := codeDecodeE4M3, 0, 0
 	if r.Quantised > 0 {
-		codes := r.Quantised
+		scales = r.Quantised
 		if r.Kind == quant.KindE2M1 {
-			c, codes = codeDecodeE2M1, codes/2
+			c, scales = codeDecodeE2M1, scales/2
 		}
-		scales = src[codes:]
-		tail = scales[(r.Quantised+r.Group-1)/r.Group:]
+		tail = scales + (r.Quantised+r.Group-1)/r.Group
 	}
-	a := args{p: [6]unsafe.Pointer{at(dst), at(src), at(scales), at(tail)}, n: [6]int{r.Quantised, max(r.Group, 1)}}
-	rest := r.Width - r.Quantised
+	a := args{n: [6]int{r.Quantised, max(r.Group, 1)}}
 	if r.Tail == quant.KindBF16 {
-		if rest%16 != 0 {
-			r.Decode(dst, src)
-			return
-		}
 		a.n[2] = rest
-	} else {
-		copy(unsafe.Slice((*byte)(at(dst[r.Quantised:])), 4*rest), tail) // tiers are little-endian
 	}
-	s.run(c, &a)
+	for i := range n {
+		row, to := src[i*size:][:size], dst[i*r.Width:][:r.Width]
+		if r.Tail == quant.KindF32 {
+			copy(unsafe.Slice((*byte)(at(to[r.Quantised:])), 4*rest), row[tail:]) // tiers are little-endian
+		}
+		a.p = [6]unsafe.Pointer{at(to), at(row), at(row[scales:]), at(row[tail:])}
+		if r.Quantised > 0 || a.n[2] > 0 {
+			s.run(c, &a)
+		}
+	}
 }
 
 // EncodeRow is r.Encode, bit by bit, with the same errors.

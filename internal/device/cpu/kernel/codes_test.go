@@ -28,15 +28,17 @@ func TestDecodeRowIsQuants(t *testing.T) {
 	for _, tier := range Tiers() {
 		s, m := For(tier), newMemory(t)
 		for _, row := range stateRows {
-			want := make([]float32, row.Width)
-			for range 1000 {
+			want := make([]float32, 3*row.Width)
+			for range 500 {
 				m.reset()
-				src, got := m.bytes(row.Bytes()), typed[float32](m, row.Width)
+				src, got := m.bytes(3*row.Bytes()), typed[float32](m, 3*row.Width)
 				for i := range src {
 					src[i] = byte(r.Uint32())
 				}
-				row.Decode(want, src)
-				s.DecodeRow(row, got, src)
+				for i := range 3 {
+					row.Decode(want[i*row.Width:], src[i*row.Bytes():])
+				}
+				s.DecodeRows(row, got, src, 3)
 				sameBits(t, tier.String()+" "+row.String(), got, want)
 			}
 		}

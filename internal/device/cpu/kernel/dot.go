@@ -16,7 +16,7 @@ import (
 //
 // where w are codes without their scale; then acc = fma(b, scale, acc), blocks ascending (scale 1 where there is none).
 // The results of all tiers are equal to the last bit as long as no product or partial sum is subnormal: those may count
-// as zero. (With scales in 2^-60..2^60 and activations in 2^-60..2^60 there is none.)
+// as zero, and so may an E8M0 scale of 2^-127. (With scales in 2^-60..2^60 there are none worth the name.)
 //
 // A weight is decoded once for at most 12 rows, so N from 1 to 12 costs one pass over the panels; larger N is best a multiple
 // of 12 and so small that the activations stay in the L2 cache while panels pass (48 rows of 4096). Rows should not lie a
@@ -37,23 +37,24 @@ type Dot struct {
 // genericDots sets the oracles.
 func (s *Set) genericDots() {
 	for _, k := range []quant.Kind{quant.KindF32, quant.KindBF16, quant.KindE4M3, quant.KindE2M1} {
-		s.BF16[k] = func(d *Dot) { d.generic(k, loadBF16) }
-		s.F32[k] = func(d *Dot) { d.generic(k, loadF32) }
+		s.BF16[k] = func(d *Dot) { d.generic(k, false) }
+		s.F32[k] = func(d *Dot) { d.generic(k, true) }
 	}
 }
 
-func loadBF16(dst []float32, x unsafe.Pointer, at int) {
-	for i, u := range unsafe.Slice((*uint16)(x), at+len(dst))[at:] {
+// load reads activations, which are float32 if wide.
+func (d *Dot) load(dst []float32, at int, wide bool) {
+	if wide {
+		copy(dst, unsafe.Slice((*float32)(d.X), at+len(dst))[at:])
+		return
+	}
+	for i, u := range unsafe.Slice((*uint16)(d.X), at+len(dst))[at:] {
 		dst[i] = quant.BF16(u)
 	}
 }
 
-func loadF32(dst []float32, x unsafe.Pointer, at int) {
-	copy(dst, unsafe.Slice((*float32)(x), at+len(dst))[at:])
-}
-
 // generic is the specification of Set.BF16 and Set.F32, a block at a time.
-func (d *Dot) generic(k quant.Kind, load func(dst []float32, x unsafe.Pointer, at int)) {
+func (d *Dot) generic(k quant.Kind, wide bool) {
 	if d.N == 0 {
 		return
 	}
@@ -75,7 +76,7 @@ func (d *Dot) generic(k quant.Kind, load func(dst []float32, x unsafe.Pointer, a
 			width := min(block, d.Cols-col)
 			clear(x[width:])
 			for t := range d.N {
-				load(x[:width], d.X, t*d.XStride+col)
+				d.load(x[:width], t*d.XStride+col, wide)
 				for r := range rows {
 					acc := &y[t*d.YStride+first+r]
 					*acc = fma(chain(&x, &w[r]), scale[r], *acc)

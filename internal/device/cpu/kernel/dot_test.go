@@ -255,3 +255,42 @@ func TestDotIsTheSameInAnyCompany(t *testing.T) {
 		}
 	}
 }
+
+func FuzzDot(f *testing.F) {
+	f.Add(uint64(1), uint8(0), uint8(16), uint16(128), uint8(1))
+	f.Add(uint64(2), uint8(13), uint8(17), uint16(161), uint8(14))
+	f.Fuzz(func(t *testing.T, seed uint64, what, rows uint8, cols uint16, n uint8) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		p := random(r, formats[int(what)%len(formats)], what&64 != 0, 1+int(rows)%40, 1+int(cols)%700, int(n)%30, int(what>>4)%4)
+		for _, tier := range Tiers() {
+			p.check(t, For(tier), int(seed%3))
+		}
+	})
+}
+
+// What is called for every token must leave nothing to collect.
+func TestNothingIsAllocated(t *testing.T) {
+	for _, tier := range Tiers() {
+		s := For(tier)
+		for _, f := range formats {
+			p := random(rand.New(rand.NewPCG(1, 2)), f, true, 16, 256, 2, 0)
+			panel, int8s, y := make([]byte, PanelBytes(f, 256)+64), make([]byte, 2*Int8Bytes(256)), make([]float32, 2*16)
+			panel = panel[-int(uintptr(unsafe.Pointer(&panel[0])))&63:]
+			d := Dot{Panel: unsafe.Pointer(&panel[0]), X: unsafe.Pointer(&p.x[0]), Y: unsafe.Pointer(&y[0]), Cols: 256, XStride: 256, YStride: 16, N: 2, Rows: 16}
+			i := d
+			i.X, i.XStride = unsafe.Pointer(&int8s[0]), Int8Bytes(256)
+			if n := testing.AllocsPerRun(3, func() {
+				s.Pack(panel, f, p.data, p.scale, 16, 256)
+				s.F32[f.Kind](&d)
+				s.BF16[f.Kind](&d)
+				s.Int8Row(int8s, p.x[:256])
+				s.Read(panel[:256])
+				if f.Kind == quant.KindE2M1 {
+					s.FP4Int8(&i)
+				}
+			}); n != 0 {
+				t.Errorf("%v: %v: %v allocations", tier, f, n)
+			}
+		}
+	}
+}

@@ -21,7 +21,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
 	LONG $0x60ec8148; WORD $0x000b; BYTE $0x00 // sub $0xb60,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
-	WORD $0x8b4c; BYTE $0x37 // mov (%rdi),%r14
+	WORD $0x8b4c; BYTE $0x2f // mov (%rdi),%r13
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
@@ -30,14 +30,13 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
 	LONG $0x09148e0f; WORD $0x0000 // jle 95a <dotFP4BF16AVX2+0x95a>
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x0100bf49; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%r15
-	LONG $0x6ef9c1c4; BYTE $0xc7 // vmovq %r15,%xmm0
-	WORD $0x894d; BYTE $0xec // mov %r13,%r12
-	LONG $0x24bc894c; LONG $0x00000208 // mov %r15,0x208(%rsp)
+	LONG $0x0100be49; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%r14
+	WORD $0x894d; BYTE $0xef // mov %r13,%r15
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
+	LONG $0x6ef9c1c4; BYTE $0xc6 // vmovq %r14,%xmm0
+	LONG $0x24b4894c; LONG $0x00000208 // mov %r14,0x208(%rsp)
 	LONG $0x317d62c4; BYTE $0xf8 // vpmovzxbd %xmm0,%ymm15
-	WORD $0x894d; BYTE $0xf7 // mov %r14,%r15
 	LONG $0x30758b49 // mov 0x30(%r13),%rsi
 	WORD $0x294c; BYTE $0xe0 // sub %r12,%rax
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
@@ -48,27 +47,27 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
 	LONG $0x24948948; LONG $0x00000210 // mov %rdx,0x210(%rsp)
 	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x08b68e0f; WORD $0x0000 // jle 957 <dotFP4BF16AVX2+0x957>
+	LONG $0x08b98e0f; WORD $0x0000 // jle 957 <dotFP4BF16AVX2+0x957>
 	LONG $0xe76e79c5 // vmovd %edi,%xmm12
 	WORD $0x478d; BYTE $0xf8 // lea -0x8(%rdi),%eax
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
 	LONG $0x248c8948; LONG $0x00000200 // mov %rcx,0x200(%rsp)
 	LONG $0x587d42c4; BYTE $0xe4 // vpbroadcastd %xmm12,%ymm12
 	LONG $0xd86e79c5 // vmovd %eax,%xmm11
-	LONG $0x24bc894c; LONG $0x00000218 // mov %r15,0x218(%rsp)
 	WORD $0x894c; BYTE $0xe3 // mov %r12,%rbx
+	LONG $0x24bc894c; LONG $0x00000218 // mov %r15,0x218(%rsp)
 	LONG $0x661d41c4; BYTE $0xf7 // vpcmpgtd %ymm15,%ymm12,%ymm14
 	LONG $0x587d42c4; BYTE $0xdb // vpbroadcastd %xmm11,%ymm11
 	LONG $0xe37f7dc5 // vmovdqa %ymm12,%ymm3
 	LONG $0x6f7d41c4; BYTE $0xcf // vmovdqa %ymm15,%ymm9
 	LONG $0xf67f7dc5 // vmovdqa %ymm14,%ymm6
 	LONG $0xf47f7dc5 // vmovdqa %ymm14,%ymm4
-	WORD $0x1feb // jmp 103 <dotFP4BF16AVX2+0x103>
+	WORD $0x1feb // jmp 100 <dotFP4BF16AVX2+0x100>
 	LONG $0x01fb8349 // cmp $0x1,%r11
-	LONG $0x08a8840f; WORD $0x0000 // je 996 <dotFP4BF16AVX2+0x996>
+	LONG $0x08ab840f; WORD $0x0000 // je 996 <dotFP4BF16AVX2+0x996>
 	WORD $0x014d; BYTE $0xde // add %r11,%r14
 	LONG $0x248cff48; LONG $0x00000210 // decq 0x210(%rsp)
-	LONG $0x086a840f; WORD $0x0000 // je 969 <dotFP4BF16AVX2+0x969>
+	LONG $0x086d840f; WORD $0x0000 // je 969 <dotFP4BF16AVX2+0x969>
 	LONG $0x30758b49 // mov 0x30(%r13),%rsi
 	LONG $0x248c8b48; LONG $0x00000210 // mov 0x210(%rsp),%rcx
 	WORD $0x294c; BYTE $0xf6 // sub %r14,%rsi
@@ -88,9 +87,9 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x0148; BYTE $0xda // add %rbx,%rdx
 	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
 	LONG $0x02fb8349 // cmp $0x2,%r11
-	LONG $0x190f840f; WORD $0x0000 // je 1a5d <dotFP4BF16AVX2+0x1a5d>
+	LONG $0x1943840f; WORD $0x0000 // je 1a8e <dotFP4BF16AVX2+0x1a8e>
 	LONG $0x03fb8349 // cmp $0x3,%r11
-	WORD $0x9075 // jne e4 <dotFP4BF16AVX2+0xe4>
+	WORD $0x9075 // jne e1 <dotFP4BF16AVX2+0xe1>
 	LONG $0x404d8b49 // mov 0x40(%r13),%rcx
 	LONG $0x71107cc5; BYTE $0x40 // vmovups 0x40(%rcx),%ymm14
 	LONG $0x184d8b49 // mov 0x18(%r13),%rcx
@@ -101,12 +100,12 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07fec148 // sar $0x7,%rsi
 	LONG $0x24b48948; LONG $0x000001a0 // mov %rsi,0x1a0(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x21548e0f; WORD $0x0000 // jle 22dc <dotFP4BF16AVX2+0x22dc>
+	LONG $0x216b8e0f; WORD $0x0000 // jle 22f0 <dotFP4BF16AVX2+0x22f0>
 	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
 	LONG $0x248c8b4c; LONG $0x00000218 // mov 0x218(%rsp),%r9
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x24bc894c; LONG $0x000001e0 // mov %r15,0x1e0(%rsp)
-	LONG $0x24bc8948; LONG $0x000001c0 // mov %rdi,0x1c0(%rsp)
+	LONG $0x24bc894c; LONG $0x000001c0 // mov %r15,0x1c0(%rsp)
+	LONG $0x24bc8948; LONG $0x000001e0 // mov %rdi,0x1e0(%rsp)
 	LONG $0x000000bf; BYTE $0x80 // mov $0x80000000,%edi
 	LONG $0x8429fcc5; LONG $0x00022024; BYTE $0x00 // vmovaps %ymm0,0x220(%rsp)
 	LONG $0xe8287cc5 // vmovaps %ymm0,%ymm13
@@ -137,12 +136,12 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07f88348 // cmp $0x7,%rax
 	LONG $0xd5148d48; LONG $0x00000008 // lea 0x8(,%rdx,8),%rdx
 	LONG $0xd34e0f48 // cmovle %rbx,%rdx
-	LONG $0x249c8b48; LONG $0x000001e0 // mov 0x1e0(%rsp),%rbx
+	LONG $0x249c8b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rbx
 	LONG $0x24948948; LONG $0x00000540 // mov %rdx,0x540(%rsp)
 	LONG $0x07f88348 // cmp $0x7,%rax
-	LONG $0x203f8e0f; WORD $0x0000 // jle 228c <dotFP4BF16AVX2+0x228c>
+	LONG $0x20568e0f; WORD $0x0000 // jle 22a0 <dotFP4BF16AVX2+0x22a0>
 	WORD $0xd231 // xor %edx,%edx
-	BYTE $0x90 // nop
+	LONG $0x00401f0f // nopl 0x0(%rax)
 	LONG $0x337de2c4; WORD $0x5314 // vpmovzxwd (%rbx,%rdx,2),%ymm2
 	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
 	LONG $0x0fc78349 // add $0xf,%r15
@@ -152,23 +151,23 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x394d; BYTE $0xfa // cmp %r15,%r10
 	WORD $0xdf7f // jg 250 <dotFP4BF16AVX2+0x250>
 	LONG $0x24bc8148; LONG $0x00000540; LONG $0x00000080 // cmpq $0x80,0x540(%rsp)
-	LONG $0x2031840f; WORD $0x0000 // je 22b4 <dotFP4BF16AVX2+0x22b4>
+	LONG $0x2045840f; WORD $0x0000 // je 22c8 <dotFP4BF16AVX2+0x22c8>
 	LONG $0x24948b48; LONG $0x00000540 // mov 0x540(%rsp),%rdx
 	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
 	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0x1ffe8e0f; WORD $0x0000 // jle 2297 <dotFP4BF16AVX2+0x2297>
+	LONG $0x20128e0f; WORD $0x0000 // jle 22ab <dotFP4BF16AVX2+0x22ab>
 	LONG $0x3cb70f44; BYTE $0x53 // movzwl (%rbx,%rdx,2),%r15d
 	LONG $0x10e7c141 // shl $0x10,%r15d
 	LONG $0x903c8945 // mov %r15d,(%r8,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
 	WORD $0xde75 // jne 290 <dotFP4BF16AVX2+0x290>
-	LONG $0x24948b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rdx
+	LONG $0x24948b48; LONG $0x000001e0 // mov 0x1e0(%rsp),%rdx
 	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
 	WORD $0x0148; BYTE $0xd3 // add %rdx,%rbx
 	LONG $0x24948d48; LONG $0x00000b60 // lea 0xb60(%rsp),%rdx
-	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
-	LONG $0xff6e850f; WORD $0xffff // jne 243 <dotFP4BF16AVX2+0x243>
+	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
+	LONG $0xff6b850f; WORD $0xffff // jne 240 <dotFP4BF16AVX2+0x240>
 	LONG $0xf27f7dc5 // vmovdqa %ymm14,%ymm2
 	LONG $0x09180f41 // prefetcht0 (%r9)
 	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
@@ -414,17 +413,17 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x9c6f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm11
 	LONG $0x9c6ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa 0x100(%rsp),%ymm3
 	LONG $0xf26f7dc5 // vmovdqa %ymm2,%ymm14
-	LONG $0x24848148; LONG $0x000001e0; LONG $0x00000100 // addq $0x100,0x1e0(%rsp)
+	LONG $0x24848148; LONG $0x000001c0; LONG $0x00000100 // addq $0x100,0x1c0(%rsp)
 	WORD $0xff49; BYTE $0xc4 // inc %r12
 	LONG $0x24a4394c; LONG $0x000001a0 // cmp %r12,0x1a0(%rsp)
-	LONG $0xf8c68f0f; WORD $0xffff // jg 1f9 <dotFP4BF16AVX2+0x1f9>
+	LONG $0xf8c38f0f; WORD $0xffff // jg 1f6 <dotFP4BF16AVX2+0x1f6>
 	LONG $0xd028fcc5 // vmovaps %ymm0,%ymm2
 	LONG $0x24948b48; LONG $0x00000180 // mov 0x180(%rsp),%rdx
 	LONG $0xc128fcc5 // vmovaps %ymm1,%ymm0
 	LONG $0x24848b48; LONG $0x00000160 // mov 0x160(%rsp),%rax
 	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
 	LONG $0xca28fcc5 // vmovaps %ymm2,%ymm1
-	LONG $0x0019a2e9; BYTE $0x00 // jmp 22f9 <dotFP4BF16AVX2+0x22f9>
+	LONG $0x0019b6e9; BYTE $0x00 // jmp 230d <dotFP4BF16AVX2+0x230d>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -443,7 +442,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
 	WORD $0xc97d // jge 957 <dotFP4BF16AVX2+0x957>
 	WORD $0x0149; BYTE $0xcf // add %rcx,%r15
-	LONG $0xfff6d8e9; BYTE $0xff // jmp 6e <dotFP4BF16AVX2+0x6e>
+	LONG $0xfff6d5e9; BYTE $0xff // jmp 6b <dotFP4BF16AVX2+0x6b>
 	LONG $0x184d8b49 // mov 0x18(%r13),%rcx
 	LONG $0x40458b49 // mov 0x40(%r13),%rax
 	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
@@ -454,71 +453,75 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x24848948; LONG $0x000004c0 // mov %rax,0x4c0(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x10658e0f; WORD $0x0000 // jle 1a2f <dotFP4BF16AVX2+0x1a2f>
+	LONG $0x10968e0f; WORD $0x0000 // jle 1a60 <dotFP4BF16AVX2+0x1a60>
 	LONG $0x000000bf; BYTE $0x80 // mov $0x80000000,%edi
 	LONG $0x24848b48; LONG $0x00000218 // mov 0x218(%rsp),%rax
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	WORD $0x894d; BYTE $0xfa // mov %r15,%r10
+	WORD $0x894d; BYTE $0xf9 // mov %r15,%r9
 	LONG $0xf76e79c5 // vmovd %edi,%xmm14
 	LONG $0xf928fcc5 // vmovaps %ymm1,%ymm7
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	LONG $0x24b48d48; LONG $0x00000560 // lea 0x560(%rsp),%rsi
 	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
 	LONG $0x24bc8d4c; LONG $0x000006e4 // lea 0x6e4(%rsp),%r15
-	WORD $0x8949; BYTE $0xd4 // mov %rdx,%r12
+	LONG $0x24948948; LONG $0x00000140 // mov %rdx,0x140(%rsp)
 	LONG $0xc36f7dc5 // vmovdqa %ymm3,%ymm8
 	LONG $0xf07f7dc5 // vmovdqa %ymm14,%ymm0
 	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
 	LONG $0xf86f7dc5 // vmovdqa %ymm0,%ymm15
-	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
+	WORD $0x894c; BYTE $0xe7 // mov %r12,%rdi
+	WORD $0x8949; BYTE $0xca // mov %rcx,%r10
+	LONG $0x00808d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%r8
 	LONG $0x07e7c148 // shl $0x7,%rdi
-	WORD $0x2949; BYTE $0xf8 // sub %rdi,%r8
+	WORD $0x2949; BYTE $0xfa // sub %rdi,%r10
 	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
-	WORD $0x3949; BYTE $0xf8 // cmp %rdi,%r8
-	LONG $0xf84e0f49 // cmovle %r8,%rdi
+	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
+	LONG $0xfa4e0f49 // cmovle %r10,%rdi
 	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
 	WORD $0xff31 // xor %edi,%edi
-	LONG $0x07f88349 // cmp $0x7,%r8
-	WORD $0x577e // jle a8d <dotFP4BF16AVX2+0xa8d>
-	LONG $0x24a4894c; LONG $0x00000540 // mov %r12,0x540(%rsp)
-	LONG $0x337dc2c4; WORD $0x7a04 // vpmovzxwd (%r10,%rdi,2),%ymm0
-	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
-	LONG $0x0fc48349 // add $0xf,%r12
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	WORD $0x577e // jle a99 <dotFP4BF16AVX2+0xa99>
+	LONG $0x2494894c; LONG $0x00000540 // mov %r10,0x540(%rsp)
+	LONG $0x337dc2c4; WORD $0x7904 // vpmovzxwd (%r9,%rdi,2),%ymm0
+	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
+	LONG $0x0fc28349 // add $0xf,%r10
 	LONG $0xf072fdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm0
 	LONG $0x047ffec5; BYTE $0xbe // vmovdqu %ymm0,(%rsi,%rdi,4)
 	LONG $0x08c78348 // add $0x8,%rdi
-	WORD $0x394c; BYTE $0xe2 // cmp %r12,%rdx
-	WORD $0xe07f // jg a3e <dotFP4BF16AVX2+0xa3e>
+	WORD $0x394c; BYTE $0xd2 // cmp %r10,%rdx
+	WORD $0xe07f // jg a4a <dotFP4BF16AVX2+0xa4a>
+	LONG $0x24948b4c; LONG $0x00000540 // mov 0x540(%rsp),%r10
 	LONG $0xf87a8d48 // lea -0x8(%rdx),%rdi
-	LONG $0x24a48b4c; LONG $0x00000540 // mov 0x540(%rsp),%r12
 	LONG $0x03efc148 // shr $0x3,%rdi
-	LONG $0x07f88349 // cmp $0x7,%r8
-	LONG $0x0008b841; WORD $0x0000 // mov $0x8,%r8d
 	LONG $0xfd3c8d48; LONG $0x00000008 // lea 0x8(,%rdi,8),%rdi
-	LONG $0xf84e0f49 // cmovle %r8,%rdi
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0x0008ba41; WORD $0x0000 // mov $0x8,%r10d
+	LONG $0xfa4e0f49 // cmovle %r10,%rdi
 	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0x2274 // je aaf <dotFP4BF16AVX2+0xaaf>
+	WORD $0x2274 // je abb <dotFP4BF16AVX2+0xabb>
 	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0x0f7d8e0f; WORD $0x0000 // jle 1a13 <dotFP4BF16AVX2+0x1a13>
-	LONG $0x04b70f45; BYTE $0x7a // movzwl (%r10,%rdi,2),%r8d
-	LONG $0x10e0c141 // shl $0x10,%r8d
-	LONG $0xbe048944 // mov %r8d,(%rsi,%rdi,4)
+	LONG $0x0fa28e0f; WORD $0x0000 // jle 1a44 <dotFP4BF16AVX2+0x1a44>
+	LONG $0x14b70f45; BYTE $0x79 // movzwl (%r9,%rdi,2),%r10d
+	LONG $0x10e2c141 // shl $0x10,%r10d
+	LONG $0xbe148944 // mov %r10d,(%rsi,%rdi,4)
 	WORD $0xff48; BYTE $0xc7 // inc %rdi
 	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0xde75 // jne a8d <dotFP4BF16AVX2+0xa8d>
+	WORD $0xde75 // jne a99 <dotFP4BF16AVX2+0xa99>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
-	LONG $0x40408d4c // lea 0x40(%rax),%r8
+	LONG $0x40508d4c // lea 0x40(%rax),%r10
 	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0x8429fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm0,0x540(%rsp)
-	LONG $0x8429fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm0,0x4e0(%rsp)
 	LONG $0x8429fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm0,0x500(%rsp)
+	LONG $0x8429fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm0,0x4e0(%rsp)
+	LONG $0x8429fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm0,0x540(%rsp)
 	LONG $0x8429fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm0,0x520(%rsp)
-	LONG $0x6f7ec1c4; BYTE $0x10 // vmovdqu (%r8),%ymm2
+	LONG $0x6f7ec1c4; BYTE $0x12 // vmovdqu (%r10),%ymm2
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
 	LONG $0x20c78348 // add $0x20,%rdi
 	LONG $0x24948d48; LONG $0x000005e0 // lea 0x5e0(%rsp),%rdx
-	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x80e88349 // sub $0xffffffffffffff80,%r8
+	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
 	LONG $0x166dc2c4; BYTE $0xde // vpermps %ymm14,%ymm2,%ymm3
 	LONG $0xf272fdc5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm0
 	LONG $0x847ffdc5; LONG $0x0004a024; BYTE $0x00 // vmovdqa %ymm0,0x4a0(%rsp)
@@ -546,19 +549,18 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd272fdc5; BYTE $0x0c // vpsrld $0xc,%ymm2,%ymm0
 	LONG $0x167dc2c4; BYTE $0xc6 // vpermps %ymm14,%ymm0,%ymm0
 	LONG $0xac297cc5; LONG $0x00036024; BYTE $0x00 // vmovaps %ymm13,0x360(%rsp)
-	LONG $0xf272d5c5; BYTE $0x0c // vpslld $0xc,%ymm2,%ymm5
-	LONG $0x8429fcc5; LONG $0x00032024; BYTE $0x00 // vmovaps %ymm0,0x320(%rsp)
-	LONG $0x6f7ec1c4; LONG $0xffff2080; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm0
-	LONG $0xd2729dc5; BYTE $0x10 // vpsrld $0x10,%ymm2,%ymm12
-	LONG $0xdb55c1c4; BYTE $0xef // vpand %ymm15,%ymm5,%ymm5
-	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
 	LONG $0x94297cc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm10,0x3c0(%rsp)
+	LONG $0x8429fcc5; LONG $0x00032024; BYTE $0x00 // vmovaps %ymm0,0x320(%rsp)
 	LONG $0x9c29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm3,0x380(%rsp)
 	LONG $0xf272adc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm10
-	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
+	LONG $0xf272d5c5; BYTE $0x0c // vpslld $0xc,%ymm2,%ymm5
 	LONG $0x947f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm10,0x340(%rsp)
+	LONG $0xd2729dc5; BYTE $0x10 // vpsrld $0x10,%ymm2,%ymm12
+	LONG $0xeddb85c5 // vpand %ymm5,%ymm15,%ymm5
+	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
+	LONG $0x6f7ec1c4; LONG $0xffff2082; BYTE $0xff // vmovdqu -0xe0(%r10),%ymm0
+	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
 	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
-	LONG $0xa4287cc5; LONG $0x00050024; BYTE $0x00 // vmovaps 0x500(%rsp),%ymm12
 	LONG $0xf07295c5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm13
 	LONG $0xac7f7dc5; LONG $0x00030024; BYTE $0x00 // vmovdqa %ymm13,0x300(%rsp)
 	LONG $0x167d42c4; BYTE $0xee // vpermps %ymm14,%ymm0,%ymm13
@@ -599,12 +601,13 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xac297cc5; LONG $0x00016024; BYTE $0x00 // vmovaps %ymm13,0x160(%rsp)
 	LONG $0x187d62c4; WORD $0xe46f // vbroadcastss -0x1c(%rdi),%ymm13
 	LONG $0xa815e2c4; LONG $0x052024ac; WORD $0x0000 // vfmadd213ps 0x520(%rsp),%ymm13,%ymm5
-	LONG $0xb81562c4; BYTE $0xe3 // vfmadd231ps %ymm3,%ymm13,%ymm12
-	LONG $0x187de2c4; WORD $0xe05f // vbroadcastss -0x20(%rdi),%ymm3
+	LONG $0xa4287cc5; LONG $0x00054024; BYTE $0x00 // vmovaps 0x540(%rsp),%ymm12
 	LONG $0x94db05c5; LONG $0x0004a024; BYTE $0x00 // vpand 0x4a0(%rsp),%ymm15,%ymm10
 	LONG $0x94eb2dc5; LONG $0x00048024; BYTE $0x00 // vpor 0x480(%rsp),%ymm10,%ymm10
 	LONG $0x84ebfdc5; LONG $0x0001a024; BYTE $0x00 // vpor 0x1a0(%rsp),%ymm0,%ymm0
 	LONG $0x94ebedc5; LONG $0x00036024; BYTE $0x00 // vpor 0x360(%rsp),%ymm2,%ymm2
+	LONG $0xb81562c4; BYTE $0xe3 // vfmadd231ps %ymm3,%ymm13,%ymm12
+	LONG $0x187de2c4; WORD $0xe05f // vbroadcastss -0x20(%rdi),%ymm3
 	LONG $0x985562c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm5,%ymm10
 	LONG $0xacdb85c5; LONG $0x00030024; BYTE $0x00 // vpand 0x300(%rsp),%ymm15,%ymm5
 	LONG $0xacebd5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm5,%ymm5
@@ -644,12 +647,12 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; WORD $0xf85f // vbroadcastss -0x8(%rdi),%ymm3
 	LONG $0xacebd5c5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm5,%ymm5
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
-	LONG $0x94db85c5; LONG $0x00018024; BYTE $0x00 // vpand 0x180(%rsp),%ymm15,%ymm2
 	LONG $0xac29fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm5,0x520(%rsp)
+	LONG $0x94db85c5; LONG $0x00018024; BYTE $0x00 // vpand 0x180(%rsp),%ymm15,%ymm2
 	LONG $0x94ebedc5; LONG $0x00016024; BYTE $0x00 // vpor 0x160(%rsp),%ymm2,%ymm2
 	LONG $0x987de2c4; BYTE $0xda // vfmadd132ps %ymm2,%ymm0,%ymm3
-	LONG $0x6f7ec1c4; LONG $0xffff4090; BYTE $0xff // vmovdqu -0xc0(%r8),%ymm2
-	LONG $0x9c29fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm3,0x500(%rsp)
+	LONG $0x6f7ec1c4; LONG $0xffff4092; BYTE $0xff // vmovdqu -0xc0(%r10),%ymm2
+	LONG $0x9c29fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm3,0x540(%rsp)
 	LONG $0x166dc2c4; BYTE $0xde // vpermps %ymm14,%ymm2,%ymm3
 	LONG $0xf272fdc5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm0
 	LONG $0x847ffdc5; LONG $0x0004a024; BYTE $0x00 // vmovdqa %ymm0,0x4a0(%rsp)
@@ -686,7 +689,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd2729dc5; BYTE $0x10 // vpsrld $0x10,%ymm2,%ymm12
 	LONG $0xeddb85c5 // vpand %ymm5,%ymm15,%ymm5
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff6080; BYTE $0xff // vmovdqu -0xa0(%r8),%ymm0
+	LONG $0x6f7ec1c4; LONG $0xffff6082; BYTE $0xff // vmovdqu -0xa0(%r10),%ymm0
 	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
 	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
 	LONG $0xf07295c5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm13
@@ -729,7 +732,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xac297cc5; LONG $0x00016024; BYTE $0x00 // vmovaps %ymm13,0x160(%rsp)
 	LONG $0x187d62c4; WORD $0x646f // vbroadcastss 0x64(%rdi),%ymm13
 	LONG $0xa815e2c4; LONG $0x04e024ac; WORD $0x0000 // vfmadd213ps 0x4e0(%rsp),%ymm13,%ymm5
-	LONG $0xa4287cc5; LONG $0x00054024; BYTE $0x00 // vmovaps 0x540(%rsp),%ymm12
+	LONG $0xa4287cc5; LONG $0x00050024; BYTE $0x00 // vmovaps 0x500(%rsp),%ymm12
 	LONG $0x94db05c5; LONG $0x0004a024; BYTE $0x00 // vpand 0x4a0(%rsp),%ymm15,%ymm10
 	LONG $0x94eb2dc5; LONG $0x00048024; BYTE $0x00 // vpor 0x480(%rsp),%ymm10,%ymm10
 	LONG $0x84ebfdc5; LONG $0x0001a024; BYTE $0x00 // vpor 0x1a0(%rsp),%ymm0,%ymm0
@@ -775,35 +778,39 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; WORD $0x785f // vbroadcastss 0x78(%rdi),%ymm3
 	LONG $0xacebd5c5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm5,%ymm5
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
-	LONG $0xac29fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm5,0x4e0(%rsp)
 	LONG $0x94db85c5; LONG $0x00018024; BYTE $0x00 // vpand 0x180(%rsp),%ymm15,%ymm2
 	LONG $0x94ebedc5; LONG $0x00016024; BYTE $0x00 // vpor 0x160(%rsp),%ymm2,%ymm2
+	LONG $0xac29fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm5,0x4e0(%rsp)
 	LONG $0x987de2c4; BYTE $0xda // vfmadd132ps %ymm2,%ymm0,%ymm3
-	LONG $0x9c29fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm3,0x540(%rsp)
+	LONG $0x9c29fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm3,0x500(%rsp)
 	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0xf8e9850f; WORD $0xffff // jne ae1 <dotFP4BF16AVX2+0xae1>
+	LONG $0xf8dd850f; WORD $0xffff // jne aed <dotFP4BF16AVX2+0xaed>
 	LONG $0x317de2c4; BYTE $0x00 // vpmovzxbd (%rax),%ymm0
+	LONG $0x00908d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rax),%r10
 	LONG $0xc0808d4c; WORD $0x0000; BYTE $0x00 // lea 0xc0(%rax),%r8
 	LONG $0x24bc8d48; LONG $0x00000664 // lea 0x664(%rsp),%rdi
 	LONG $0x317de2c4; WORD $0x0850 // vpmovzxbd 0x8(%rax),%ymm2
 	LONG $0x317de2c4; WORD $0x1058 // vpmovzxbd 0x10(%rax),%ymm3
 	LONG $0xf072fdc5; BYTE $0x17 // vpslld $0x17,%ymm0,%ymm0
 	LONG $0x9875e2c4; LONG $0x05202484; WORD $0x0000 // vfmadd132ps 0x520(%rsp),%ymm1,%ymm0
-	LONG $0x8c28fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps 0x500(%rsp),%ymm1
+	LONG $0x8c28fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps 0x540(%rsp),%ymm1
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
 	LONG $0xf372e5c5; BYTE $0x17 // vpslld $0x17,%ymm3,%ymm3
 	LONG $0x9845e2c4; BYTE $0xca // vfmadd132ps %ymm2,%ymm7,%ymm1
 	LONG $0x317de2c4; WORD $0x1850 // vpmovzxbd 0x18(%rax),%ymm2
 	LONG $0xb865e2c4; BYTE $0xc5 // vfmadd231ps %ymm5,%ymm3,%ymm0
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
-	LONG $0xb86de2c4; LONG $0x0540248c; WORD $0x0000 // vfmadd231ps 0x540(%rsp),%ymm2,%ymm1
+	LONG $0xb86de2c4; LONG $0x0500248c; WORD $0x0000 // vfmadd231ps 0x500(%rsp),%ymm2,%ymm1
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
 	LONG $0x9429fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm2,0x520(%rsp)
 	LONG $0x9429fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm2,0x500(%rsp)
 	LONG $0x9429fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm2,0x540(%rsp)
 	LONG $0x9429fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm2,0x4e0(%rsp)
 	LONG $0x6f7ec1c4; BYTE $0x18 // vmovdqu (%r8),%ymm3
+	LONG $0x0a180f41 // prefetcht0 (%r10)
+	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
 	LONG $0x20c78348 // add $0x20,%rdi
+	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
 	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
 	LONG $0x1665c2c4; BYTE $0xee // vpermps %ymm14,%ymm3,%ymm5
 	LONG $0xf372edc5; BYTE $0x1c // vpslld $0x1c,%ymm3,%ymm2
@@ -832,19 +839,18 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd372edc5; BYTE $0x0c // vpsrld $0xc,%ymm3,%ymm2
 	LONG $0x166dc2c4; BYTE $0xd6 // vpermps %ymm14,%ymm2,%ymm2
 	LONG $0xac297cc5; LONG $0x00036024; BYTE $0x00 // vmovaps %ymm13,0x360(%rsp)
-	LONG $0xf372c5c5; BYTE $0x0c // vpslld $0xc,%ymm3,%ymm7
+	LONG $0x94297cc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm10,0x3c0(%rsp)
 	LONG $0x9429fcc5; LONG $0x00032024; BYTE $0x00 // vmovaps %ymm2,0x320(%rsp)
-	LONG $0x6f7ec1c4; LONG $0xffff2090; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm2
+	LONG $0xac29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm5,0x380(%rsp)
+	LONG $0xf372adc5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm10
+	LONG $0xf372c5c5; BYTE $0x0c // vpslld $0xc,%ymm3,%ymm7
+	LONG $0x947f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm10,0x340(%rsp)
 	LONG $0xd3729dc5; BYTE $0x10 // vpsrld $0x10,%ymm3,%ymm12
 	LONG $0xdb45c1c4; BYTE $0xff // vpand %ymm15,%ymm7,%ymm7
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
-	LONG $0x94297cc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm10,0x3c0(%rsp)
-	LONG $0xac29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm5,0x380(%rsp)
-	LONG $0xf372adc5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm10
+	LONG $0x6f7ec1c4; LONG $0xffff2090; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm2
 	LONG $0xeb45c1c4; BYTE $0xfc // vpor %ymm12,%ymm7,%ymm7
-	LONG $0x947f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm10,0x340(%rsp)
 	LONG $0xdb65c1c4; BYTE $0xdf // vpand %ymm15,%ymm3,%ymm3
-	LONG $0xa4287cc5; LONG $0x00054024; BYTE $0x00 // vmovaps 0x540(%rsp),%ymm12
 	LONG $0xf27295c5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm13
 	LONG $0xac7f7dc5; LONG $0x00030024; BYTE $0x00 // vmovdqa %ymm13,0x300(%rsp)
 	LONG $0x166d42c4; BYTE $0xee // vpermps %ymm14,%ymm2,%ymm13
@@ -885,12 +891,13 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xac297cc5; LONG $0x00016024; BYTE $0x00 // vmovaps %ymm13,0x160(%rsp)
 	LONG $0x187d62c4; WORD $0xe06f // vbroadcastss -0x20(%rdi),%ymm13
 	LONG $0xa815e2c4; LONG $0x04e024bc; WORD $0x0000 // vfmadd213ps 0x4e0(%rsp),%ymm13,%ymm7
-	LONG $0xb81562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm13,%ymm12
-	LONG $0x187de2c4; WORD $0xdc6f // vbroadcastss -0x24(%rdi),%ymm5
+	LONG $0xa4287cc5; LONG $0x00054024; BYTE $0x00 // vmovaps 0x540(%rsp),%ymm12
 	LONG $0x94db05c5; LONG $0x0004a024; BYTE $0x00 // vpand 0x4a0(%rsp),%ymm15,%ymm10
 	LONG $0x94eb2dc5; LONG $0x00048024; BYTE $0x00 // vpor 0x480(%rsp),%ymm10,%ymm10
 	LONG $0x94ebedc5; LONG $0x0001a024; BYTE $0x00 // vpor 0x1a0(%rsp),%ymm2,%ymm2
 	LONG $0x9cebe5c5; LONG $0x00036024; BYTE $0x00 // vpor 0x360(%rsp),%ymm3,%ymm3
+	LONG $0xb81562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm13,%ymm12
+	LONG $0x187de2c4; WORD $0xdc6f // vbroadcastss -0x24(%rdi),%ymm5
 	LONG $0x984562c4; BYTE $0xd5 // vfmadd132ps %ymm5,%ymm7,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00030024; BYTE $0x00 // vpand 0x300(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm7,%ymm7
@@ -930,8 +937,8 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; WORD $0xf46f // vbroadcastss -0xc(%rdi),%ymm5
 	LONG $0xbcebc5c5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm7,%ymm7
 	LONG $0x9865e2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm3,%ymm7
-	LONG $0x9cdb85c5; LONG $0x00018024; BYTE $0x00 // vpand 0x180(%rsp),%ymm15,%ymm3
 	LONG $0xbc29fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm7,0x4e0(%rsp)
+	LONG $0x9cdb85c5; LONG $0x00018024; BYTE $0x00 // vpand 0x180(%rsp),%ymm15,%ymm3
 	LONG $0x9cebe5c5; LONG $0x00016024; BYTE $0x00 // vpor 0x160(%rsp),%ymm3,%ymm3
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
 	LONG $0x6f7ec1c4; LONG $0xffff4098; BYTE $0xff // vmovdqu -0xc0(%r8),%ymm3
@@ -1061,17 +1068,17 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; WORD $0x746f // vbroadcastss 0x74(%rdi),%ymm5
 	LONG $0xbcebc5c5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm7,%ymm7
 	LONG $0x9865e2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm3,%ymm7
-	LONG $0xbc29fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm7,0x500(%rsp)
 	LONG $0x9cdb85c5; LONG $0x00018024; BYTE $0x00 // vpand 0x180(%rsp),%ymm15,%ymm3
 	LONG $0x9cebe5c5; LONG $0x00016024; BYTE $0x00 // vpor 0x160(%rsp),%ymm3,%ymm3
+	LONG $0xbc29fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm7,0x500(%rsp)
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
 	LONG $0xac29fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm5,0x520(%rsp)
 	WORD $0x394c; BYTE $0xff // cmp %r15,%rdi
-	LONG $0xf8f0850f; WORD $0xffff // jne 1281 <dotFP4BF16AVX2+0x1281>
+	LONG $0xf8e3850f; WORD $0xffff // jne 12a0 <dotFP4BF16AVX2+0x12a0>
 	LONG $0x317de2c4; WORD $0x2050 // vpmovzxbd 0x20(%rax),%ymm2
-	WORD $0xff49; BYTE $0xc1 // inc %r9
+	WORD $0xff49; BYTE $0xc4 // inc %r12
 	LONG $0x04400548; WORD $0x0000 // add $0x440,%rax
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
 	LONG $0x317de2c4; LONG $0xfffbe898; BYTE $0xff // vpmovzxbd -0x418(%rax),%ymm3
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
 	LONG $0x987de2c4; LONG $0x04e02494; WORD $0x0000 // vfmadd132ps 0x4e0(%rsp),%ymm0,%ymm2
@@ -1085,16 +1092,16 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xfd28fcc5 // vmovaps %ymm5,%ymm7
 	LONG $0xf372e5c5; BYTE $0x17 // vpslld $0x17,%ymm3,%ymm3
 	LONG $0x987de2c4; BYTE $0xfb // vfmadd132ps %ymm3,%ymm0,%ymm7
-	LONG $0x248c394c; LONG $0x000004c0 // cmp %r9,0x4c0(%rsp)
-	LONG $0xf0088f0f; WORD $0xffff // jg a12 <dotFP4BF16AVX2+0xa12>
-	WORD $0x894c; BYTE $0xe2 // mov %r12,%rdx
+	LONG $0x24a4394c; LONG $0x000004c0 // cmp %r12,0x4c0(%rsp)
+	LONG $0xefe18f0f; WORD $0xffff // jg a17 <dotFP4BF16AVX2+0xa17>
+	LONG $0x24948b48; LONG $0x00000140 // mov 0x140(%rsp),%rdx
 	LONG $0xc37f7dc5 // vmovdqa %ymm8,%ymm3
-	WORD $0x24eb // jmp 1a37 <dotFP4BF16AVX2+0x1a37>
+	WORD $0x24eb // jmp 1a68 <dotFP4BF16AVX2+0x1a68>
 	LONG $0x00be04c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rdi,4)
 	WORD $0xff48; BYTE $0xc7 // inc %rdi
 	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	LONG $0xf063850f; WORD $0xffff // jne a8d <dotFP4BF16AVX2+0xa8d>
-	LONG $0xfff080e9; BYTE $0xff // jmp aaf <dotFP4BF16AVX2+0xaaf>
+	LONG $0xf03e850f; WORD $0xffff // jne a99 <dotFP4BF16AVX2+0xa99>
+	LONG $0xfff05be9; BYTE $0xff // jmp abb <dotFP4BF16AVX2+0xabb>
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
 	LONG $0xf928fcc5 // vmovaps %ymm1,%ymm7
 	LONG $0x847efac5; LONG $0x00020824; BYTE $0x00 // vmovq 0x208(%rsp),%xmm0
@@ -1103,7 +1110,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc066a5c5 // vpcmpgtd %ymm0,%ymm11,%ymm0
 	LONG $0x2e6de2c4; BYTE $0x0a // vmaskmovps %ymm1,%ymm2,(%rdx)
 	LONG $0x2e7de2c4; WORD $0x207a // vmaskmovps %ymm7,%ymm0,0x20(%rdx)
-	LONG $0xffe691e9; BYTE $0xff // jmp ee <dotFP4BF16AVX2+0xee>
+	LONG $0xffe65de9; BYTE $0xff // jmp eb <dotFP4BF16AVX2+0xeb>
 	LONG $0x404d8b49 // mov 0x40(%r13),%rcx
 	LONG $0x79107cc5; BYTE $0x40 // vmovups 0x40(%rcx),%ymm15
 	LONG $0x184d8b49 // mov 0x18(%r13),%rcx
@@ -1114,15 +1121,15 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07fec148 // sar $0x7,%rsi
 	LONG $0x24b48948; LONG $0x00000220 // mov %rsi,0x220(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x07b38e0f; WORD $0x0000 // jle 2244 <dotFP4BF16AVX2+0x2244>
+	LONG $0x07968e0f; WORD $0x0000 // jle 2258 <dotFP4BF16AVX2+0x2258>
 	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
 	LONG $0x24848b4c; LONG $0x00000218 // mov 0x218(%rsp),%r8
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0xd66ffdc5 // vmovdqa %ymm6,%ymm2
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	LONG $0x24bc8948; LONG $0x00000240 // mov %rdi,0x240(%rsp)
 	LONG $0x000000bf; BYTE $0x80 // mov $0x80000000,%edi
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	LONG $0xc5297cc5 // vmovaps %ymm8,%ymm5
+	LONG $0xc1297cc5 // vmovaps %ymm8,%ymm1
 	LONG $0xf76e79c5 // vmovd %edi,%xmm14
 	LONG $0xc0297cc5 // vmovaps %ymm8,%ymm0
 	LONG $0x2484c748; LONG $0x00000260; LONG $0x00000000 // movq $0x0,0x260(%rsp)
@@ -1131,12 +1138,10 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x24948948; LONG $0x000001e0 // mov %rdx,0x1e0(%rsp)
 	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
 	WORD $0x894c; BYTE $0xf7 // mov %r14,%rdi
-	LONG $0xf77f7dc5 // vmovdqa %ymm14,%ymm7
+	LONG $0xf27f7dc5 // vmovdqa %ymm14,%ymm2
 	LONG $0x24848948; LONG $0x000001c0 // mov %rax,0x1c0(%rsp)
 	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
-	LONG $0xc6297cc5 // vmovaps %ymm8,%ymm6
-	LONG $0xca6ffdc5 // vmovdqa %ymm2,%ymm1
-	LONG $0xff6f7dc5 // vmovdqa %ymm7,%ymm15
+	LONG $0xfa6f7dc5 // vmovdqa %ymm2,%ymm15
 	LONG $0x24948b48; LONG $0x00000260 // mov 0x260(%rsp),%rdx
 	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
 	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
@@ -1148,7 +1153,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd34e0f4c // cmovle %rbx,%r10
 	WORD $0xd231 // xor %edx,%edx
 	LONG $0x07fb8348 // cmp $0x7,%rbx
-	WORD $0x5d7e // jle 1b95 <dotFP4BF16AVX2+0x1b95>
+	WORD $0x5d7e // jle 1bbe <dotFP4BF16AVX2+0x1bbe>
 	LONG $0x337de2c4; WORD $0x5014 // vpmovzxwd (%rax,%rdx,2),%ymm2
 	WORD $0x8949; BYTE $0xd6 // mov %rdx,%r14
 	LONG $0x0fc68349 // add $0xf,%r14
@@ -1156,7 +1161,7 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x147ffec5; BYTE $0x96 // vmovdqu %ymm2,(%rsi,%rdx,4)
 	LONG $0x08c28348 // add $0x8,%rdx
 	WORD $0x394d; BYTE $0xf2 // cmp %r14,%r10
-	WORD $0xe07f // jg 1b38 <dotFP4BF16AVX2+0x1b38>
+	WORD $0xe07f // jg 1b61 <dotFP4BF16AVX2+0x1b61>
 	LONG $0xf8728d4d // lea -0x8(%r10),%r14
 	LONG $0x24848948; LONG $0x00000540 // mov %rax,0x540(%rsp)
 	LONG $0x000008b8; BYTE $0x00 // mov $0x8,%eax
@@ -1167,18 +1172,18 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd04e0f48 // cmovle %rax,%rdx
 	LONG $0x24848b48; LONG $0x00000540 // mov 0x540(%rsp),%rax
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	LONG $0x06e2840f; WORD $0x0000 // je 2277 <dotFP4BF16AVX2+0x2277>
+	LONG $0x06cd840f; WORD $0x0000 // je 228b <dotFP4BF16AVX2+0x228b>
 	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0x065d8f0f; WORD $0x0000 // jg 21fb <dotFP4BF16AVX2+0x21fb>
+	LONG $0x06488f0f; WORD $0x0000 // jg 220f <dotFP4BF16AVX2+0x220f>
 	LONG $0x009604c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	WORD $0xe475 // jne 1b95 <dotFP4BF16AVX2+0x1b95>
+	WORD $0xe475 // jne 1bbe <dotFP4BF16AVX2+0x1bbe>
 	LONG $0x24848b48; LONG $0x00000240 // mov 0x240(%rsp),%rax
 	LONG $0x20148d4a // lea (%rax,%r12,1),%rdx
 	LONG $0x17048d49 // lea (%r15,%rdx,1),%rax
 	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0x06728e0f; WORD $0x0000 // jle 223d <dotFP4BF16AVX2+0x223d>
+	LONG $0x065d8e0f; WORD $0x0000 // jle 2251 <dotFP4BF16AVX2+0x2251>
 	LONG $0xf8728d4d // lea -0x8(%r10),%r14
 	WORD $0xd231 // xor %edx,%edx
 	LONG $0x24bc894c; LONG $0x00000540 // mov %r15,0x540(%rsp)
@@ -1188,8 +1193,8 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xf272edc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm2
 	LONG $0x947ffec5; LONG $0x00020096; BYTE $0x00 // vmovdqu %ymm2,0x200(%rsi,%rdx,4)
 	LONG $0x08c28348 // add $0x8,%rdx
-	WORD $0x394d; BYTE $0xd7 // cmp %r10,%r15
-	WORD $0xdc7c // jl 1bd9 <dotFP4BF16AVX2+0x1bd9>
+	WORD $0x394d; BYTE $0xfa // cmp %r15,%r10
+	WORD $0xdc7f // jg 1c02 <dotFP4BF16AVX2+0x1c02>
 	WORD $0x894c; BYTE $0xf2 // mov %r14,%rdx
 	LONG $0x24bc8b4c; LONG $0x00000540 // mov 0x540(%rsp),%r15
 	LONG $0x03eac148 // shr $0x3,%rdx
@@ -1198,15 +1203,15 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd5148d48; LONG $0x00000008 // lea 0x8(,%rdx,8),%rdx
 	LONG $0xd34e0f48 // cmovle %rbx,%rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	WORD $0x2374 // je 1c4d <dotFP4BF16AVX2+0x1c4d>
+	WORD $0x2374 // je 1c76 <dotFP4BF16AVX2+0x1c76>
 	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0x05ea8e0f; WORD $0x0000 // jle 221d <dotFP4BF16AVX2+0x221d>
+	LONG $0x05d58e0f; WORD $0x0000 // jle 2231 <dotFP4BF16AVX2+0x2231>
 	LONG $0x501cb70f // movzwl (%rax,%rdx,2),%ebx
 	WORD $0xe3c1; BYTE $0x10 // shl $0x10,%ebx
 	LONG $0x00969c89; WORD $0x0002; BYTE $0x00 // mov %ebx,0x200(%rsi,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	WORD $0xdd75 // jne 1c2a <dotFP4BF16AVX2+0x1c2a>
+	WORD $0xdd75 // jne 1c53 <dotFP4BF16AVX2+0x1c53>
 	LONG $0x08180f41 // prefetcht0 (%r8)
 	LONG $0x00908d4d; WORD $0x0011; BYTE $0x00 // lea 0x1100(%r8),%r10
 	LONG $0x40408d49 // lea 0x40(%r8),%rax
@@ -1214,54 +1219,53 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0xdb31 // xor %ebx,%ebx
 	LONG $0x24bc894c; LONG $0x000001a0 // mov %r15,0x1a0(%rsp)
 	LONG $0x248c894c; LONG $0x00000180 // mov %r9,0x180(%rsp)
-	LONG $0x8c7f7dc5; LONG $0x00016024; BYTE $0x00 // vmovdqa %ymm9,0x160(%rsp)
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	LONG $0x9c7ffdc5; LONG $0x00016024; BYTE $0x00 // vmovdqa %ymm3,0x160(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa %ymm4,0x140(%rsp)
+	LONG $0x8c7f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm9,0x120(%rsp)
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
 	LONG $0x008a8d4d; WORD $0xffff; BYTE $0xff // lea -0x100(%r10),%r9
 	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
 	LONG $0x1e148d48 // lea (%rsi,%rbx,1),%rdx
-	LONG $0x9429fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm2,0x500(%rsp)
-	LONG $0x9429fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm2,0x540(%rsp)
-	LONG $0x9429fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm2,0x520(%rsp)
-	LONG $0xca287cc5 // vmovaps %ymm2,%ymm9
-	LONG $0xb429fcc5; LONG $0x00014024; BYTE $0x00 // vmovaps %ymm6,0x140(%rsp)
-	LONG $0xac29fcc5; LONG $0x00012024; BYTE $0x00 // vmovaps %ymm5,0x120(%rsp)
+	LONG $0xa429fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm4,0x540(%rsp)
+	LONG $0xa429fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm4,0x500(%rsp)
+	LONG $0xa429fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm4,0x520(%rsp)
+	LONG $0xcc287cc5 // vmovaps %ymm4,%ymm9
 	LONG $0x8429fcc5; LONG $0x00010024; BYTE $0x00 // vmovaps %ymm0,0x100(%rsp)
-	LONG $0x84297cc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm8,0xe0(%rsp)
-	LONG $0x9c7f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm11,0xc0(%rsp)
-	LONG $0x9c7ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa %ymm3,0xa0(%rsp)
-	LONG $0xa47ffdc5; LONG $0x00008024; BYTE $0x00 // vmovdqa %ymm4,0x80(%rsp)
-	LONG $0x4c7ffdc5; WORD $0x6024 // vmovdqa %ymm1,0x60(%rsp)
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0x8c29fcc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm1,0xe0(%rsp)
+	LONG $0xac29fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps %ymm5,0xc0(%rsp)
+	LONG $0x84297cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm8,0xa0(%rsp)
+	LONG $0x9c7f7dc5; LONG $0x00008024; BYTE $0x00 // vmovdqa %ymm11,0x80(%rsp)
+	LONG $0x747ffdc5; WORD $0x6024 // vmovdqa %ymm6,0x60(%rsp)
+	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
 	LONG $0x09180f41 // prefetcht0 (%r9)
 	LONG $0x40c18349 // add $0x40,%r9
 	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
 	LONG $0x20c28348 // add $0x20,%rdx
 	LONG $0x6f7ec1c4; LONG $0xffff0087; BYTE $0xff // vmovdqu -0x100(%r15),%ymm0
 	LONG $0xd072f5c5; BYTE $0x04 // vpsrld $0x4,%ymm0,%ymm1
-	LONG $0x1675c2c4; BYTE $0xf6 // vpermps %ymm14,%ymm1,%ymm6
+	LONG $0x1675c2c4; BYTE $0xfe // vpermps %ymm14,%ymm1,%ymm7
 	LONG $0xd072f5c5; BYTE $0x18 // vpsrld $0x18,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xce // vpermps %ymm14,%ymm1,%ymm1
 	LONG $0x8c29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm1,0x480(%rsp)
-	LONG $0xf072c5c5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm7
+	LONG $0xf072cdc5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm6
 	LONG $0xf072d5c5; BYTE $0x04 // vpslld $0x4,%ymm0,%ymm5
-	LONG $0xbc7ffdc5; LONG $0x0004e024; BYTE $0x00 // vmovdqa %ymm7,0x4e0(%rsp)
+	LONG $0xb47ffdc5; LONG $0x0004e024; BYTE $0x00 // vmovdqa %ymm6,0x4e0(%rsp)
 	LONG $0xac7ffdc5; LONG $0x0004a024; BYTE $0x00 // vmovdqa %ymm5,0x4a0(%rsp)
 	LONG $0xd072f5c5; BYTE $0x08 // vpsrld $0x8,%ymm0,%ymm1
 	LONG $0x167542c4; BYTE $0xe6 // vpermps %ymm14,%ymm1,%ymm12
 	LONG $0xd072f5c5; BYTE $0x1c // vpsrld $0x1c,%ymm0,%ymm1
-	LONG $0x1675c2c4; BYTE $0xfe // vpermps %ymm14,%ymm1,%ymm7
+	LONG $0x1675c2c4; BYTE $0xf6 // vpermps %ymm14,%ymm1,%ymm6
 	LONG $0xd072f5c5; BYTE $0x0c // vpsrld $0xc,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xee // vpermps %ymm14,%ymm1,%ymm5
 	LONG $0x6f7ec1c4; LONG $0xffff208f; BYTE $0xff // vmovdqu -0xe0(%r15),%ymm1
-	LONG $0xbc29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm7,0x420(%rsp)
-	LONG $0xb429fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm6,0x4c0(%rsp)
+	LONG $0xbc29fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm7,0x4c0(%rsp)
+	LONG $0xf072c5c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm7
+	LONG $0xbc7ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm7,0x400(%rsp)
 	LONG $0xa4297cc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm12,0x440(%rsp)
-	LONG $0xf072adc5; BYTE $0x14 // vpslld $0x14,%ymm0,%ymm10
+	LONG $0xb429fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm6,0x420(%rsp)
 	LONG $0xac29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm5,0x3e0(%rsp)
+	LONG $0xf072adc5; BYTE $0x14 // vpslld $0x14,%ymm0,%ymm10
 	LONG $0x947f7dc5; LONG $0x00046024; BYTE $0x00 // vmovdqa %ymm10,0x460(%rsp)
-	LONG $0xf072cdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm6
-	LONG $0xb47ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm6,0x400(%rsp)
 	LONG $0xf072ddc5; BYTE $0x0c // vpslld $0xc,%ymm0,%ymm4
 	LONG $0xd072a5c5; BYTE $0x10 // vpsrld $0x10,%ymm0,%ymm11
 	LONG $0xdb5dc1c4; BYTE $0xe7 // vpand %ymm15,%ymm4,%ymm4
@@ -1319,8 +1323,8 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187d62c4; LONG $0x0001e492; BYTE $0x00 // vbroadcastss 0x1e4(%rdx),%ymm10
 	LONG $0xb84562c4; BYTE $0xcc // vfmadd231ps %ymm4,%ymm7,%ymm9
 	LONG $0xa84de2c4; LONG $0x052024bc; WORD $0x0000 // vfmadd213ps 0x520(%rsp),%ymm6,%ymm7
-	LONG $0xa82de2c4; LONG $0x054024a4; WORD $0x0000 // vfmadd213ps 0x540(%rsp),%ymm10,%ymm4
-	LONG $0xa84d62c4; LONG $0x05002494; WORD $0x0000 // vfmadd213ps 0x500(%rsp),%ymm6,%ymm10
+	LONG $0xa82de2c4; LONG $0x050024a4; WORD $0x0000 // vfmadd213ps 0x500(%rsp),%ymm10,%ymm4
+	LONG $0xa84d62c4; LONG $0x05402494; WORD $0x0000 // vfmadd213ps 0x540(%rsp),%ymm6,%ymm10
 	LONG $0x187de2c4; WORD $0xe072 // vbroadcastss -0x20(%rdx),%ymm6
 	LONG $0xb84d62c4; BYTE $0xcb // vfmadd231ps %ymm3,%ymm6,%ymm9
 	LONG $0x9845e2c4; BYTE $0xf5 // vfmadd132ps %ymm5,%ymm7,%ymm6
@@ -1385,63 +1389,60 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; LONG $0x0001f88a; BYTE $0x00 // vbroadcastss 0x1f8(%rdx),%ymm1
 	LONG $0x987de2c4; BYTE $0xf1 // vfmadd132ps %ymm1,%ymm0,%ymm6
 	LONG $0x985de2c4; BYTE $0xcd // vfmadd132ps %ymm5,%ymm4,%ymm1
-	LONG $0xb429fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm6,0x540(%rsp)
-	LONG $0x8c29fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm1,0x500(%rsp)
+	LONG $0xb429fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm6,0x500(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm1,0x540(%rsp)
 	WORD $0x394d; BYTE $0xd1 // cmp %r10,%r9
-	LONG $0xfc0c850f; WORD $0xffff // jne 1d00 <dotFP4BF16AVX2+0x1d00>
+	LONG $0xfc0c850f; WORD $0xffff // jne 1d20 <dotFP4BF16AVX2+0x1d20>
 	LONG $0x80eb8348 // sub $0xffffffffffffff80,%rbx
 	LONG $0x00918d4d; WORD $0x0001; BYTE $0x00 // lea 0x100(%r9),%r10
 	LONG $0x40c08348 // add $0x40,%rax
 	LONG $0x10c68349 // add $0x10,%r14
 	LONG $0x317dc2c4; WORD $0xe87e // vpmovzxbd -0x18(%r14),%ymm7
-	LONG $0x317dc2c4; WORD $0xf056 // vpmovzxbd -0x10(%r14),%ymm2
+	LONG $0x317dc2c4; WORD $0xf066 // vpmovzxbd -0x10(%r14),%ymm4
 	LONG $0x8428fcc5; LONG $0x00010024; BYTE $0x00 // vmovaps 0x100(%rsp),%ymm0
-	LONG $0xb428fcc5; LONG $0x00014024; BYTE $0x00 // vmovaps 0x140(%rsp),%ymm6
-	LONG $0xac28fcc5; LONG $0x00012024; BYTE $0x00 // vmovaps 0x120(%rsp),%ymm5
-	LONG $0x84287cc5; LONG $0x0000e024; BYTE $0x00 // vmovaps 0xe0(%rsp),%ymm8
-	LONG $0x9c6f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm11
-	LONG $0x9c6ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa 0xa0(%rsp),%ymm3
-	LONG $0xa46ffdc5; LONG $0x00008024; BYTE $0x00 // vmovdqa 0x80(%rsp),%ymm4
-	LONG $0x4c6ffdc5; WORD $0x6024 // vmovdqa 0x60(%rsp),%ymm1
+	LONG $0x8c28fcc5; LONG $0x0000e024; BYTE $0x00 // vmovaps 0xe0(%rsp),%ymm1
+	LONG $0xac28fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps 0xc0(%rsp),%ymm5
+	LONG $0x84287cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm8
+	LONG $0x9c6f7dc5; LONG $0x00008024; BYTE $0x00 // vmovdqa 0x80(%rsp),%ymm11
+	LONG $0x746ffdc5; WORD $0x6024 // vmovdqa 0x60(%rsp),%ymm6
 	LONG $0xf772c5c5; BYTE $0x17 // vpslld $0x17,%ymm7,%ymm7
-	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
-	LONG $0xb845e2c4; LONG $0x054024ac; WORD $0x0000 // vfmadd231ps 0x540(%rsp),%ymm7,%ymm5
-	LONG $0xb86de2c4; LONG $0x052024b4; WORD $0x0000 // vfmadd231ps 0x520(%rsp),%ymm2,%ymm6
-	LONG $0xb86d62c4; LONG $0x05002484; WORD $0x0000 // vfmadd231ps 0x500(%rsp),%ymm2,%ymm8
+	LONG $0xf472ddc5; BYTE $0x17 // vpslld $0x17,%ymm4,%ymm4
+	LONG $0xb845e2c4; LONG $0x050024ac; WORD $0x0000 // vfmadd231ps 0x500(%rsp),%ymm7,%ymm5
+	LONG $0xb85de2c4; LONG $0x0520248c; WORD $0x0000 // vfmadd231ps 0x520(%rsp),%ymm4,%ymm1
+	LONG $0xb85d62c4; LONG $0x05402484; WORD $0x0000 // vfmadd231ps 0x540(%rsp),%ymm4,%ymm8
 	LONG $0xb835e2c4; BYTE $0xc7 // vfmadd231ps %ymm7,%ymm9,%ymm0
 	LONG $0x00fb8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rbx
-	LONG $0xfae9850f; WORD $0xffff // jne 1c7b <dotFP4BF16AVX2+0x1c7b>
+	LONG $0xfb16850f; WORD $0xffff // jne 1cb6 <dotFP4BF16AVX2+0x1cb6>
 	LONG $0x2484ff48; LONG $0x00000260 // incq 0x260(%rsp)
-	LONG $0x8c6f7dc5; LONG $0x00016024; BYTE $0x00 // vmovdqa 0x160(%rsp),%ymm9
+	LONG $0x9c6ffdc5; LONG $0x00016024; BYTE $0x00 // vmovdqa 0x160(%rsp),%ymm3
 	LONG $0x40c08149; WORD $0x0004; BYTE $0x00 // add $0x440,%r8
 	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0xa46ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa 0x140(%rsp),%ymm4
+	LONG $0x8c6f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm9
 	LONG $0x24bc8b4c; LONG $0x000001a0 // mov 0x1a0(%rsp),%r15
 	LONG $0x248c8b4c; LONG $0x00000180 // mov 0x180(%rsp),%r9
 	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
 	LONG $0x24843948; LONG $0x00000220 // cmp %rax,0x220(%rsp)
-	LONG $0xf92e8f0f; WORD $0xffff // jg 1b05 <dotFP4BF16AVX2+0x1b05>
-	LONG $0xd16ffdc5 // vmovdqa %ymm1,%ymm2
+	LONG $0xf9378f0f; WORD $0xffff // jg 1b2e <dotFP4BF16AVX2+0x1b2e>
 	LONG $0x24948b48; LONG $0x000001e0 // mov 0x1e0(%rsp),%rdx
-	LONG $0xce28fcc5 // vmovaps %ymm6,%ymm1
 	LONG $0x24848b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rax
 	WORD $0x894c; BYTE $0xcb // mov %r9,%rbx
 	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
-	LONG $0xf26ffdc5 // vmovdqa %ymm2,%ymm6
-	WORD $0x5aeb // jmp 2255 <dotFP4BF16AVX2+0x2255>
+	WORD $0x5aeb // jmp 2269 <dotFP4BF16AVX2+0x2269>
 	LONG $0x34b70f44; BYTE $0x50 // movzwl (%rax,%rdx,2),%r14d
 	LONG $0x10e6c141 // shl $0x10,%r14d
 	LONG $0x96348944 // mov %r14d,(%rsi,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	LONG $0xf97d850f; WORD $0xffff // jne 1b95 <dotFP4BF16AVX2+0x1b95>
-	LONG $0xfff994e9; BYTE $0xff // jmp 1bb1 <dotFP4BF16AVX2+0x1bb1>
+	LONG $0xf992850f; WORD $0xffff // jne 1bbe <dotFP4BF16AVX2+0x1bbe>
+	LONG $0xfff9a9e9; BYTE $0xff // jmp 1bda <dotFP4BF16AVX2+0x1bda>
 	LONG $0x009684c7; LONG $0x00000002; WORD $0x0000; BYTE $0x00 // movl $0x0,0x200(%rsi,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	LONG $0xf9f2850f; WORD $0xffff // jne 1c2a <dotFP4BF16AVX2+0x1c2a>
-	LONG $0xfffa10e9; BYTE $0xff // jmp 1c4d <dotFP4BF16AVX2+0x1c4d>
+	LONG $0xfa07850f; WORD $0xffff // jne 1c53 <dotFP4BF16AVX2+0x1c53>
+	LONG $0xfffa25e9; BYTE $0xff // jmp 1c76 <dotFP4BF16AVX2+0x1c76>
 	WORD $0xd231 // xor %edx,%edx
-	LONG $0xfff9e6e9; BYTE $0xff // jmp 1c2a <dotFP4BF16AVX2+0x1c2a>
+	LONG $0xfff9fbe9; BYTE $0xff // jmp 1c53 <dotFP4BF16AVX2+0x1c53>
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
 	LONG $0xc5297cc5 // vmovaps %ymm8,%ymm5
 	LONG $0xc1297cc5 // vmovaps %ymm8,%ymm1
@@ -1451,26 +1452,26 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x2e7de2c4; WORD $0x204a // vmaskmovps %ymm1,%ymm0,0x20(%rdx)
 	LONG $0x2e5de2c4; WORD $0x822c // vmaskmovps %ymm5,%ymm4,(%rdx,%rax,4)
 	LONG $0x2e7d62c4; WORD $0x8244; BYTE $0x20 // vmaskmovps %ymm8,%ymm0,0x20(%rdx,%rax,4)
-	LONG $0xffde77e9; BYTE $0xff // jmp ee <dotFP4BF16AVX2+0xee>
+	LONG $0xffde60e9; BYTE $0xff // jmp eb <dotFP4BF16AVX2+0xeb>
 	LONG $0x24848b48; LONG $0x00000240 // mov 0x240(%rsp),%rax
 	LONG $0x20148d4a // lea (%rax,%r12,1),%rdx
 	LONG $0x17048d49 // lea (%r15,%rdx,1),%rax
-	LONG $0xfff943e9; BYTE $0xff // jmp 1bcf <dotFP4BF16AVX2+0x1bcf>
+	LONG $0xfff958e9; BYTE $0xff // jmp 1bf8 <dotFP4BF16AVX2+0x1bf8>
 	WORD $0xd231 // xor %edx,%edx
 	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0xe0028f0f; WORD $0xffff // jg 299 <dotFP4BF16AVX2+0x299>
+	LONG $0xdfee8f0f; WORD $0xffff // jg 299 <dotFP4BF16AVX2+0x299>
 	LONG $0x9004c741; LONG $0x00000000 // movl $0x0,(%r8,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	LONG $0xdfe1850f; WORD $0xffff // jne 290 <dotFP4BF16AVX2+0x290>
-	LONG $0xffdffee9; BYTE $0xff // jmp 2b2 <dotFP4BF16AVX2+0x2b2>
-	LONG $0x24948b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rdx
+	LONG $0xdfcd850f; WORD $0xffff // jne 290 <dotFP4BF16AVX2+0x290>
+	LONG $0xffdfeae9; BYTE $0xff // jmp 2b2 <dotFP4BF16AVX2+0x2b2>
+	LONG $0x24948b48; LONG $0x000001e0 // mov 0x1e0(%rsp),%rdx
 	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
 	WORD $0x0148; BYTE $0xd3 // add %rdx,%rbx
 	LONG $0x24948d48; LONG $0x00000b60 // lea 0xb60(%rsp),%rdx
-	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
-	LONG $0xdf76850f; WORD $0xffff // jne 24d <dotFP4BF16AVX2+0x24d>
-	LONG $0xffdff9e9; BYTE $0xff // jmp 2d5 <dotFP4BF16AVX2+0x2d5>
+	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
+	LONG $0xdf5f850f; WORD $0xffff // jne 24a <dotFP4BF16AVX2+0x24a>
+	LONG $0xffdfe5e9; BYTE $0xff // jmp 2d5 <dotFP4BF16AVX2+0x2d5>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x8429fcc5; LONG $0x00022024; BYTE $0x00 // vmovaps %ymm0,0x220(%rsp)
 	LONG $0xe8287cc5 // vmovaps %ymm0,%ymm13
@@ -1487,8 +1488,9 @@ TEXT dotFP4BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x2e4d62c4; WORD $0x0e2c // vmaskmovps %ymm13,%ymm6,(%rsi,%rcx,1)
 	LONG $0x9428fcc5; LONG $0x00022024; BYTE $0x00 // vmovaps 0x220(%rsp),%ymm2
 	LONG $0x2e7de2c4; WORD $0xc254; BYTE $0x20 // vmaskmovps %ymm2,%ymm0,0x20(%rdx,%rax,8)
-	LONG $0xffddb2e9; BYTE $0xff // jmp ee <dotFP4BF16AVX2+0xee>
-	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0xffdd9be9; BYTE $0xff // jmp eb <dotFP4BF16AVX2+0xeb>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
 
 // func dotFP8BF16AVX2(a *Dot)
 TEXT ·dotFP8BF16AVX2(SB), 0, $2816-8
@@ -1506,12 +1508,13 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5541 // push %r13
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
-	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
 	LONG $0x40ec8148; WORD $0x000a; BYTE $0x00 // sub $0xa40,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8b48; BYTE $0x1f // mov (%rdi),%rbx
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
+	LONG $0x249c8948; LONG $0x00000318 // mov %rbx,0x318(%rsp)
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
@@ -1523,24 +1526,23 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x06e2c148 // shl $0x6,%rdx
 	LONG $0x02348d48 // lea (%rdx,%rax,1),%rsi
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
-	WORD $0x8b48; BYTE $0x3f // mov (%rdi),%rdi
-	LONG $0x24bc8948; LONG $0x00000318 // mov %rdi,0x318(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x08938e0f; WORD $0x0000 // jle 2c3c <dotFP8BF16AVX2+0x8fc>
+	LONG $0x08b28e0f; WORD $0x0000 // jle 2c78 <dotFP8BF16AVX2+0x918>
+	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
 	LONG $0x000000ba; BYTE $0x3c // mov $0x3c000000,%edx
 	LONG $0x800000bf; BYTE $0x00 // mov $0x800000,%edi
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x0100b948; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rcx
-	LONG $0xfa6ef9c5 // vmovd %edx,%xmm7
+	LONG $0xea6ef9c5 // vmovd %edx,%xmm5
 	LONG $0xe76ef9c5 // vmovd %edi,%xmm4
 	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
 	WORD $0x894d; BYTE $0xfe // mov %r15,%r14
 	LONG $0x587de2c4; BYTE $0xe4 // vpbroadcastd %xmm4,%ymm4
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0xa47ffdc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa %ymm4,0x1c0(%rsp)
-	LONG $0xe4fec5c5 // vpaddd %ymm4,%ymm7,%ymm4
-	LONG $0xbc7ffdc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa %ymm7,0x1a0(%rsp)
-	LONG $0xa47ffdc5; LONG $0x00018024; BYTE $0x00 // vmovdqa %ymm4,0x180(%rsp)
+	LONG $0x587de2c4; BYTE $0xed // vpbroadcastd %xmm5,%ymm5
+	LONG $0x0100b948; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rcx
+	LONG $0xa47ffdc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa %ymm4,0x1a0(%rsp)
+	LONG $0xe4fed5c5 // vpaddd %ymm4,%ymm5,%ymm4
+	LONG $0xac7ffdc5; LONG $0x00018024; BYTE $0x00 // vmovdqa %ymm5,0x180(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00016024; BYTE $0x00 // vmovdqa %ymm4,0x160(%rsp)
 	LONG $0x307e8b49 // mov 0x30(%r14),%rdi
 	WORD $0x294c; BYTE $0xe8 // sub %r13,%rax
 	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
@@ -1551,58 +1553,58 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x294c; BYTE $0xca // sub %r9,%rdx
 	LONG $0x24948948; LONG $0x00000310 // mov %rdx,0x310(%rsp)
 	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x080f8e0f; WORD $0x0000 // jle 2c39 <dotFP8BF16AVX2+0x8f9>
+	LONG $0x082b8e0f; WORD $0x0000 // jle 2c75 <dotFP8BF16AVX2+0x915>
 	LONG $0x6ef9e1c4; BYTE $0xc1 // vmovq %rcx,%xmm0
 	LONG $0x6e7941c4; BYTE $0xe8 // vmovd %r8d,%xmm13
 	LONG $0xf8408d41 // lea -0x8(%r8),%eax
-	LONG $0x2484c748; LONG $0x00000308; LONG $0x00000000 // movq $0x0,0x308(%rsp)
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
 	LONG $0x317de2c4; BYTE $0xe0 // vpmovzxbd %xmm0,%ymm4
 	LONG $0x587d42c4; BYTE $0xed // vpbroadcastd %xmm13,%ymm13
 	LONG $0xe06e79c5 // vmovd %eax,%xmm12
 	LONG $0x0100b848; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rax
-	LONG $0xa47ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm4,0x220(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00020024; BYTE $0x00 // vmovdqa %ymm4,0x200(%rsp)
 	LONG $0xe46695c5 // vpcmpgtd %ymm4,%ymm13,%ymm4
 	LONG $0x587d42c4; BYTE $0xe4 // vpbroadcastd %xmm12,%ymm12
-	LONG $0x24b48948; LONG $0x00000300 // mov %rsi,0x300(%rsp)
+	LONG $0x24b48948; LONG $0x00000308 // mov %rsi,0x308(%rsp)
 	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
-	LONG $0xa47ffdc5; LONG $0x00020024; BYTE $0x00 // vmovdqa %ymm4,0x200(%rsp)
+	LONG $0xa47ffdc5; LONG $0x0001e024; BYTE $0x00 // vmovdqa %ymm4,0x1e0(%rsp)
 	WORD $0x894d; BYTE $0xec // mov %r13,%r12
 	LONG $0xe67f7dc5 // vmovdqa %ymm12,%ymm6
 	LONG $0x317de2c4; BYTE $0xe0 // vpmovzxbd %xmm0,%ymm4
-	LONG $0x248c8948; LONG $0x00000178 // mov %rcx,0x178(%rsp)
+	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
 	LONG $0xe87f7dc5 // vmovdqa %ymm13,%ymm0
 	LONG $0xfc6615c5 // vpcmpgtd %ymm4,%ymm13,%ymm15
-	LONG $0xa47ffdc5; LONG $0x0001e024; BYTE $0x00 // vmovdqa %ymm4,0x1e0(%rsp)
+	LONG $0xa47ffdc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa %ymm4,0x1c0(%rsp)
 	LONG $0x6f7d41c4; BYTE $0xf7 // vmovdqa %ymm15,%ymm14
-	WORD $0x24eb // jmp 24d4 <dotFP8BF16AVX2+0x194>
-	LONG $0x01f98349 // cmp $0x1,%r9
-	LONG $0x07be840f; WORD $0x0000 // je 2c78 <dotFP8BF16AVX2+0x938>
-	LONG $0x248c014c; LONG $0x00000308 // add %r9,0x308(%rsp)
+	WORD $0x1feb // jmp 24e1 <dotFP8BF16AVX2+0x181>
+	LONG $0x01fb8349 // cmp $0x1,%r11
+	LONG $0x07e3840f; WORD $0x0000 // je 2caf <dotFP8BF16AVX2+0x94f>
+	WORD $0x014d; BYTE $0xdf // add %r11,%r15
 	LONG $0x248cff48; LONG $0x00000310 // decq 0x310(%rsp)
-	LONG $0x077b840f; WORD $0x0000 // je 2c4b <dotFP8BF16AVX2+0x90b>
+	LONG $0x07aa840f; WORD $0x0000 // je 2c87 <dotFP8BF16AVX2+0x927>
 	LONG $0x307e8b49 // mov 0x30(%r14),%rdi
-	LONG $0x249c8b48; LONG $0x00000308 // mov 0x308(%rsp),%rbx
 	LONG $0x24948b48; LONG $0x00000310 // mov 0x310(%rsp),%rdx
+	WORD $0x294c; BYTE $0xff // sub %r15,%rdi
 	LONG $0x104e8b49 // mov 0x10(%r14),%rcx
-	WORD $0x2948; BYTE $0xdf // sub %rbx,%rdi
 	LONG $0x3a448d48; BYTE $0xff // lea -0x1(%rdx,%rdi,1),%rax
 	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	WORD $0x9948 // cqto
 	WORD $0xf748; BYTE $0xff // idiv %rdi
 	LONG $0x20568b49 // mov 0x20(%r14),%rdx
-	LONG $0xd3af0f48 // imul %rbx,%rdx
-	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0xd7af0f49 // imul %r15,%rdx
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
 	LONG $0x08468b49 // mov 0x8(%r14),%rax
-	LONG $0x503c8d4c // lea (%rax,%rdx,2),%r15
+	LONG $0x50048d48 // lea (%rax,%rdx,2),%rax
 	LONG $0x28568b49 // mov 0x28(%r14),%rdx
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0xc2af0f48 // imul %rdx,%rax
+	LONG $0x24848948; LONG $0x00000340 // mov %rax,0x340(%rsp)
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0xc7af0f49 // imul %r15,%rax
 	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
 	LONG $0x81048d48 // lea (%rcx,%rax,4),%rax
-	LONG $0x02f98349 // cmp $0x2,%r9
-	LONG $0x159f840f; WORD $0x0000 // je 3ac6 <dotFP8BF16AVX2+0x1786>
-	LONG $0x03f98349 // cmp $0x3,%r9
-	WORD $0x8375 // jne 24b0 <dotFP8BF16AVX2+0x170>
+	LONG $0x02fb8349 // cmp $0x2,%r11
+	LONG $0x1634840f; WORD $0x0000 // je 3b68 <dotFP8BF16AVX2+0x1808>
+	LONG $0x03fb8349 // cmp $0x3,%r11
+	WORD $0x8875 // jne 24c2 <dotFP8BF16AVX2+0x162>
 	LONG $0x187e8b49 // mov 0x18(%r14),%rdi
 	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
 	LONG $0xfe8f8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%rcx
@@ -1611,130 +1613,133 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07f9c148 // sar $0x7,%rcx
 	LONG $0x248c8948; LONG $0x000002a0 // mov %rcx,0x2a0(%rsp)
 	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x1ced8e0f; WORD $0x0000 // jle 4245 <dotFP8BF16AVX2+0x1f05>
-	LONG $0xa46f7dc5; LONG $0x00018024; BYTE $0x00 // vmovdqa 0x180(%rsp),%ymm12
-	LONG $0x000000b9; BYTE $0x80 // mov $0x80000000,%ecx
+	LONG $0x1da78e0f; WORD $0x0000 // jle 430c <dotFP8BF16AVX2+0x1fac>
+	LONG $0x248c8b48; LONG $0x00000340 // mov 0x340(%rsp),%rcx
 	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
-	LONG $0x24bc894c; LONG $0x000002c0 // mov %r15,0x2c0(%rsp)
-	LONG $0x20768b49 // mov 0x20(%r14),%rsi
-	LONG $0xc86ffdc5 // vmovdqa %ymm0,%ymm1
-	LONG $0xdc297cc5 // vmovaps %ymm11,%ymm4
-	LONG $0xda297cc5 // vmovaps %ymm11,%ymm2
-	LONG $0x24ac8b4c; LONG $0x00000318 // mov 0x318(%rsp),%r13
+	LONG $0xd06ffdc5 // vmovdqa %ymm0,%ymm2
 	LONG $0x2484c748; LONG $0x000002e0; LONG $0x00000000 // movq $0x0,0x2e0(%rsp)
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xa46f7dc5; LONG $0x00016024; BYTE $0x00 // vmovdqa 0x160(%rsp),%ymm12
+	LONG $0xdc297cc5 // vmovaps %ymm11,%ymm4
+	LONG $0xd9297cc5 // vmovaps %ymm11,%ymm1
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x24ac8b4c; LONG $0x00000318 // mov 0x318(%rsp),%r13
 	LONG $0x24848d4c; LONG $0x00000440 // lea 0x440(%rsp),%r8
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
-	LONG $0x24848948; LONG $0x00000140 // mov %rax,0x140(%rsp)
+	LONG $0x24848948; LONG $0x00000220 // mov %rax,0x220(%rsp)
 	LONG $0x287c41c4; BYTE $0xc3 // vmovaps %ymm11,%ymm8
+	LONG $0x24a4894c; LONG $0x00000300 // mov %r12,0x300(%rsp)
 	LONG $0xdd297cc5 // vmovaps %ymm11,%ymm5
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x24b48948; LONG $0x00000260 // mov %rsi,0x260(%rsp)
+	LONG $0x249c894c; LONG $0x00000158 // mov %r11,0x158(%rsp)
 	LONG $0x24948948; LONG $0x00000120 // mov %rdx,0x120(%rsp)
+	LONG $0x248c8948; LONG $0x000002c0 // mov %rcx,0x2c0(%rsp)
 	LONG $0xd8297cc5 // vmovaps %ymm11,%ymm0
+	LONG $0x204e8b49 // mov 0x20(%r14),%rcx
+	LONG $0x248c8948; LONG $0x00000260 // mov %rcx,0x260(%rsp)
+	LONG $0x000000b9; BYTE $0x80 // mov $0x80000000,%ecx
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0xbc7ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa %ymm7,0x240(%rsp)
-	WORD $0x894c; BYTE $0xfb // mov %r15,%rbx
-	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
-	WORD $0x1175 // jne 25f2 <dotFP8BF16AVX2+0x2b2>
+	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	LONG $0x03e48341 // and $0x3,%r12d
+	WORD $0x1175 // jne 2618 <dotFP8BF16AVX2+0x2b8>
 	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
 	LONG $0x24ac894c; LONG $0x000002e0 // mov %r13,0x2e0(%rsp)
 	LONG $0x40c58349 // add $0x40,%r13
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
+	LONG $0x000080be; BYTE $0x00 // mov $0x80,%esi
+	LONG $0x24948b4c; LONG $0x000002c0 // mov 0x2c0(%rsp),%r10
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x24a4894c; LONG $0x00000400 // mov %r12,0x400(%rsp)
+	WORD $0x2949; BYTE $0xc3 // sub %rax,%r11
 	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
-	LONG $0x07e1c148 // shl $0x7,%rcx
-	LONG $0x249c8b4c; LONG $0x000002c0 // mov 0x2c0(%rsp),%r11
-	LONG $0x24bc894c; LONG $0x00000400 // mov %r15,0x400(%rsp)
-	WORD $0x2948; BYTE $0xca // sub %rcx,%rdx
-	WORD $0x394c; BYTE $0xd2 // cmp %r10,%rdx
-	LONG $0xd24e0f4c // cmovle %rdx,%r10
-	WORD $0x0148; BYTE $0xc0 // add %rax,%rax
-	LONG $0xf84a8d49 // lea -0x8(%r10),%rcx
-	LONG $0x03e9c148 // shr $0x3,%rcx
-	LONG $0x07fa8348 // cmp $0x7,%rdx
-	LONG $0xcd348d48; LONG $0x00000008 // lea 0x8(,%rcx,8),%rsi
-	LONG $0x000008b9; BYTE $0x00 // mov $0x8,%ecx
-	LONG $0xce4f0f48 // cmovg %rsi,%rcx
-	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
-	LONG $0x248c8948; LONG $0x00000420 // mov %rcx,0x420(%rsp)
-	LONG $0x07fa8348 // cmp $0x7,%rdx
-	LONG $0x14268e0f; WORD $0x0000 // jle 3a7f <dotFP8BF16AVX2+0x173f>
-	WORD $0xc931 // xor %ecx,%ecx
-	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
-	LONG $0x337dc2c4; WORD $0x4b1c // vpmovzxwd (%r11,%rcx,2),%ymm3
-	WORD $0x8949; BYTE $0xcf // mov %rcx,%r15
-	LONG $0x0fc78349 // add $0xf,%r15
+	WORD $0x3949; BYTE $0xf3 // cmp %rsi,%r11
+	LONG $0xf34e0f49 // cmovle %r11,%rsi
+	LONG $0x00148d48 // lea (%rax,%rax,1),%rdx
+	LONG $0xf8468d48 // lea -0x8(%rsi),%rax
+	LONG $0x03e8c148 // shr $0x3,%rax
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0xc50c8d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rcx
+	LONG $0x000008b8; BYTE $0x00 // mov $0x8,%eax
+	LONG $0xc14f0f48 // cmovg %rcx,%rax
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	LONG $0x24848948; LONG $0x00000420 // mov %rax,0x420(%rsp)
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x14a38e0f; WORD $0x0000 // jle 3b22 <dotFP8BF16AVX2+0x17c2>
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0x337dc2c4; WORD $0x421c // vpmovzxwd (%r10,%rax,2),%ymm3
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x0fc48349 // add $0xf,%r12
 	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
-	LONG $0x1c7ffec5; BYTE $0x8e // vmovdqu %ymm3,(%rsi,%rcx,4)
-	LONG $0x08c18348 // add $0x8,%rcx
-	WORD $0x394d; BYTE $0xfa // cmp %r15,%r10
-	WORD $0xe07f // jg 2660 <dotFP8BF16AVX2+0x320>
+	LONG $0x1c7ffec5; BYTE $0x81 // vmovdqu %ymm3,(%rcx,%rax,4)
+	LONG $0x08c08348 // add $0x8,%rax
+	WORD $0x394c; BYTE $0xe6 // cmp %r12,%rsi
+	WORD $0xe07f // jg 2690 <dotFP8BF16AVX2+0x330>
 	LONG $0x24bc8148; LONG $0x00000420; LONG $0x00000080 // cmpq $0x80,0x420(%rsp)
-	LONG $0x1414840f; WORD $0x0000 // je 3aa6 <dotFP8BF16AVX2+0x1766>
-	LONG $0x248c8b48; LONG $0x00000420 // mov 0x420(%rsp),%rcx
+	LONG $0x1486840f; WORD $0x0000 // je 3b48 <dotFP8BF16AVX2+0x17e8>
+	LONG $0x24848b48; LONG $0x00000420 // mov 0x420(%rsp),%rax
 	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
-	WORD $0x3949; BYTE $0xca // cmp %rcx,%r10
-	LONG $0x13e18e0f; WORD $0x0000 // jle 3a8a <dotFP8BF16AVX2+0x174a>
-	LONG $0x3cb70f45; BYTE $0x4b // movzwl (%r11,%rcx,2),%r15d
-	LONG $0x10e7c141 // shl $0x10,%r15d
-	LONG $0x8e3c8944 // mov %r15d,(%rsi,%rcx,4)
-	WORD $0xff48; BYTE $0xc1 // inc %rcx
-	LONG $0x80f98148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rcx
-	WORD $0xde75 // jne 26a0 <dotFP8BF16AVX2+0x360>
-	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
-	LONG $0x248c8d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rcx
-	WORD $0x0149; BYTE $0xc3 // add %rax,%r11
-	WORD $0x3948; BYTE $0xce // cmp %rcx,%rsi
-	LONG $0xff72850f; WORD $0xffff // jne 264f <dotFP8BF16AVX2+0x30f>
-	LONG $0xbc6f7dc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa 0x1c0(%rsp),%ymm15
+	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
+	LONG $0x14548e0f; WORD $0x0000 // jle 3b2d <dotFP8BF16AVX2+0x17cd>
+	LONG $0x24b70f45; BYTE $0x42 // movzwl (%r10,%rax,2),%r12d
+	LONG $0x10e4c141 // shl $0x10,%r12d
+	LONG $0x81248944 // mov %r12d,(%rcx,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0xdf75 // jne 26d0 <dotFP8BF16AVX2+0x370>
+	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
+	LONG $0x24848d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rax
+	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
+	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
+	LONG $0xff69850f; WORD $0xffff // jne 2675 <dotFP8BF16AVX2+0x315>
+	LONG $0x24a48b4c; LONG $0x00000400 // mov 0x400(%rsp),%r12
 	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
-	LONG $0xf00000b9; BYTE $0x07 // mov $0x7f00000,%ecx
-	LONG $0x04e3c148 // shl $0x4,%rbx
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
-	LONG $0x24bc8b4c; LONG $0x00000400 // mov 0x400(%rsp),%r15
-	LONG $0x000000b9; BYTE $0x7f // mov $0x7f000000,%ecx
+	LONG $0x00958d4d; WORD $0x0012; BYTE $0x00 // lea 0x1200(%r13),%r10
+	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
+	LONG $0xbc6f7dc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa 0x1a0(%rsp),%ymm15
+	LONG $0xdb297cc5 // vmovaps %ymm11,%ymm3
 	LONG $0xb47ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa %ymm6,0x100(%rsp)
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x009d8d4d; WORD $0x0012; BYTE $0x00 // lea 0x1200(%r13),%r11
-	LONG $0xda28fcc5 // vmovaps %ymm2,%ymm3
-	LONG $0xde297cc5 // vmovaps %ymm11,%ymm6
-	LONG $0xbc7ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm7,0x400(%rsp)
-	LONG $0x18148d48 // lea (%rax,%rbx,1),%rdx
-	LONG $0x8c7ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa %ymm1,0xe0(%rsp)
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
-	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x947ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa %ymm2,0xe0(%rsp)
 	LONG $0xb47f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm14,0xc0(%rsp)
+	LONG $0x04e4c149 // shl $0x4,%r12
+	LONG $0x201c8d4e // lea (%rax,%r12,1),%r11
+	LONG $0xf00000b8; BYTE $0x07 // mov $0x7f00000,%eax
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0xf86ef9c5 // vmovd %eax,%xmm7
+	LONG $0x000000b8; BYTE $0x7f // mov $0x7f000000,%eax
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0xbc7ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm7,0x400(%rsp)
+	LONG $0xf86ef9c5 // vmovd %eax,%xmm7
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0xbc7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm7,0x280(%rsp)
+	LONG $0x9c29fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm3,0xa0(%rsp)
 	LONG $0x6c29fcc5; WORD $0x6024 // vmovaps %ymm5,0x60(%rsp)
 	LONG $0x6429fcc5; WORD $0x4024 // vmovaps %ymm4,0x40(%rsp)
-	LONG $0x5c29fcc5; WORD $0x2024 // vmovaps %ymm3,0x20(%rsp)
-	LONG $0xa46ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm4
-	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
-	LONG $0x00b38d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r11),%rsi
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x180c8d49 // lea (%r8,%rbx,1),%rcx
 	LONG $0x9c6ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm3
-	LONG $0xac6ffdc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa 0x1a0(%rsp),%ymm5
-	LONG $0xbc29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm7,0x3c0(%rsp)
+	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
+	LONG $0x008a8d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%rcx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x20048d4b // lea (%r8,%r12,1),%rax
+	LONG $0xa46ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm4
+	LONG $0xac6ffdc5; LONG $0x00018024; BYTE $0x00 // vmovdqa 0x180(%rsp),%ymm5
+	LONG $0xbc29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm7,0x3e0(%rsp)
 	LONG $0xbc29fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm7,0x3a0(%rsp)
 	LONG $0xbc29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm7,0x380(%rsp)
-	LONG $0xbc29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm7,0x3e0(%rsp)
+	LONG $0xbc29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm7,0x3c0(%rsp)
 	LONG $0xd7287cc5 // vmovaps %ymm7,%ymm10
+	LONG $0x84297cc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm8,0x80(%rsp)
 	LONG $0xf7287cc5 // vmovaps %ymm7,%ymm14
-	LONG $0x84297cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm8,0xa0(%rsp)
-	LONG $0xb429fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm6,0x80(%rsp)
+	LONG $0x4c29fcc5; WORD $0x2024 // vmovaps %ymm1,0x20(%rsp)
 	LONG $0x0429fcc5; BYTE $0x24 // vmovaps %ymm0,(%rsp)
-	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
 	LONG $0xef3941c4; BYTE $0xc0 // vpxor %xmm8,%xmm8,%xmm8
-	LONG $0x603dc1c4; BYTE $0x02 // vpunpcklbw (%r10),%ymm8,%ymm0
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x40c68348 // add $0x40,%rsi
+	LONG $0x0660bdc5 // vpunpcklbw (%rsi),%ymm8,%ymm0
+	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
+	LONG $0x40c18348 // add $0x40,%rcx
 	LONG $0x9c6f7dc5; LONG $0x00040024; BYTE $0x00 // vmovdqa 0x400(%rsp),%ymm11
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
+	LONG $0x10c08348 // add $0x10,%rax
 	LONG $0xcbdbfdc5 // vpand %ymm3,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
@@ -1758,7 +1763,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x70d6 // vpblendvb %ymm7,%ymm6,%ymm2,%ymm2
 	LONG $0xfaebfdc5 // vpor %ymm2,%ymm0,%ymm7
-	LONG $0x683dc1c4; LONG $0xffff0082; BYTE $0xff // vpunpckhbw -0x100(%r10),%ymm8,%ymm0
+	LONG $0x8668bdc5; LONG $0xffffff00 // vpunpckhbw -0x100(%rsi),%ymm8,%ymm0
 	LONG $0xbc7ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm7,0x420(%rsp)
 	LONG $0xcbdbfdc5 // vpand %ymm3,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
@@ -1784,7 +1789,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x70d6 // vpblendvb %ymm7,%ymm6,%ymm2,%ymm2
 	LONG $0xd2ebfdc5 // vpor %ymm2,%ymm0,%ymm2
-	LONG $0x603dc1c4; LONG $0xffff2082; BYTE $0xff // vpunpcklbw -0xe0(%r10),%ymm8,%ymm0
+	LONG $0x8660bdc5; LONG $0xffffff20 // vpunpcklbw -0xe0(%rsi),%ymm8,%ymm0
 	LONG $0x947ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm2,0x340(%rsp)
 	LONG $0xcbdbfdc5 // vpand %ymm3,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
@@ -1810,7 +1815,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4c6de3c4; WORD $0x80d6 // vpblendvb %ymm8,%ymm6,%ymm2,%ymm2
 	LONG $0xef3941c4; BYTE $0xc0 // vpxor %xmm8,%xmm8,%xmm8
 	LONG $0xcaebfdc5 // vpor %ymm2,%ymm0,%ymm1
-	LONG $0x683dc1c4; LONG $0xffff2082; BYTE $0xff // vpunpckhbw -0xe0(%r10),%ymm8,%ymm0
+	LONG $0x8668bdc5; LONG $0xffffff20 // vpunpckhbw -0xe0(%rsi),%ymm8,%ymm0
 	LONG $0xd3dbfdc5 // vpand %ymm3,%ymm0,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6d41c4; BYTE $0xc4 // vpaddd %ymm12,%ymm2,%ymm8
@@ -1834,93 +1839,95 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
 	LONG $0x4c3543c4; WORD $0xb0c0 // vpblendvb %ymm11,%ymm8,%ymm9,%ymm8
 	LONG $0x847f7dc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm8,0x320(%rsp)
-	LONG $0x187d62c4; WORD $0xf459 // vbroadcastss -0xc(%rcx),%ymm11
+	LONG $0x187d62c4; WORD $0xf458 // vbroadcastss -0xc(%rax),%ymm11
 	LONG $0x287c41c4; BYTE $0xc6 // vmovaps %ymm14,%ymm8
-	LONG $0x187d62c4; LONG $0x0003f4b1; BYTE $0x00 // vbroadcastss 0x3f4(%rcx),%ymm14
+	LONG $0x187d62c4; LONG $0x0003f4b0; BYTE $0x00 // vbroadcastss 0x3f4(%rax),%ymm14
 	LONG $0x84ebfdc5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm0,%ymm0
 	LONG $0xb82542c4; BYTE $0xd5 // vfmadd231ps %ymm13,%ymm11,%ymm10
-	LONG $0xa84562c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm7,%ymm11
+	LONG $0xa84562c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd213ps 0x3c0(%rsp),%ymm7,%ymm11
 	LONG $0x287c41c4; BYTE $0xca // vmovaps %ymm10,%ymm9
-	LONG $0x187d62c4; LONG $0x0001f491; BYTE $0x00 // vbroadcastss 0x1f4(%rcx),%ymm10
+	LONG $0x187d62c4; LONG $0x0001f490; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm10
 	LONG $0xb82d42c4; BYTE $0xc5 // vfmadd231ps %ymm13,%ymm10,%ymm8
 	LONG $0xa84562c4; LONG $0x03802494; WORD $0x0000 // vfmadd213ps 0x380(%rsp),%ymm7,%ymm10
 	LONG $0xa80d62c4; LONG $0x03a024ac; WORD $0x0000 // vfmadd213ps 0x3a0(%rsp),%ymm14,%ymm13
-	LONG $0xa84562c4; LONG $0x03c024b4; WORD $0x0000 // vfmadd213ps 0x3c0(%rsp),%ymm7,%ymm14
-	LONG $0x187de2c4; WORD $0xf079 // vbroadcastss -0x10(%rcx),%ymm7
+	LONG $0xa84562c4; LONG $0x03e024b4; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm7,%ymm14
+	LONG $0x187de2c4; WORD $0xf078 // vbroadcastss -0x10(%rax),%ymm7
 	LONG $0xb84562c4; LONG $0x0420248c; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm7,%ymm9
 	LONG $0x9825e2c4; BYTE $0xf9 // vfmadd132ps %ymm1,%ymm11,%ymm7
-	LONG $0x187d62c4; LONG $0x0001f099; BYTE $0x00 // vbroadcastss 0x1f0(%rcx),%ymm11
+	LONG $0x187d62c4; LONG $0x0001f098; BYTE $0x00 // vbroadcastss 0x1f0(%rax),%ymm11
 	LONG $0xb82562c4; LONG $0x04202484; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm11,%ymm8
 	LONG $0x982d62c4; BYTE $0xd9 // vfmadd132ps %ymm1,%ymm10,%ymm11
-	LONG $0x187d62c4; LONG $0x0003f091; BYTE $0x00 // vbroadcastss 0x3f0(%rcx),%ymm10
+	LONG $0x187d62c4; LONG $0x0003f090; BYTE $0x00 // vbroadcastss 0x3f0(%rax),%ymm10
 	LONG $0xb82d62c4; LONG $0x042024ac; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm10,%ymm13
 	LONG $0x980d62c4; BYTE $0xd1 // vfmadd132ps %ymm1,%ymm14,%ymm10
 	LONG $0xb46f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa 0x360(%rsp),%ymm14
-	LONG $0x187de2c4; WORD $0xfc49 // vbroadcastss -0x4(%rcx),%ymm1
+	LONG $0x187de2c4; WORD $0xfc48 // vbroadcastss -0x4(%rax),%ymm1
 	LONG $0xb87542c4; BYTE $0xce // vfmadd231ps %ymm14,%ymm1,%ymm9
 	LONG $0x9845e2c4; BYTE $0xce // vfmadd132ps %ymm6,%ymm7,%ymm1
-	LONG $0x187de2c4; LONG $0x0001fcb9; BYTE $0x00 // vbroadcastss 0x1fc(%rcx),%ymm7
+	LONG $0x187de2c4; LONG $0x0001fcb8; BYTE $0x00 // vbroadcastss 0x1fc(%rax),%ymm7
 	LONG $0xb84542c4; BYTE $0xc6 // vfmadd231ps %ymm14,%ymm7,%ymm8
 	LONG $0x9825e2c4; BYTE $0xfe // vfmadd132ps %ymm6,%ymm11,%ymm7
-	LONG $0x187d62c4; LONG $0x0003fc99; BYTE $0x00 // vbroadcastss 0x3fc(%rcx),%ymm11
+	LONG $0x187d62c4; LONG $0x0003fc98; BYTE $0x00 // vbroadcastss 0x3fc(%rax),%ymm11
 	LONG $0xb82542c4; BYTE $0xee // vfmadd231ps %ymm14,%ymm11,%ymm13
 	LONG $0xb46f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa 0x340(%rsp),%ymm14
 	LONG $0x982d62c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm10,%ymm11
-	LONG $0x187de2c4; WORD $0xf871 // vbroadcastss -0x8(%rcx),%ymm6
+	LONG $0x187de2c4; WORD $0xf870 // vbroadcastss -0x8(%rax),%ymm6
 	LONG $0x287c41c4; BYTE $0xd1 // vmovaps %ymm9,%ymm10
 	LONG $0xb84d42c4; BYTE $0xd6 // vfmadd231ps %ymm14,%ymm6,%ymm10
 	LONG $0x9875e2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm1,%ymm6
-	LONG $0xb429fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm6,0x3e0(%rsp)
-	LONG $0x187de2c4; LONG $0x0001f889; BYTE $0x00 // vbroadcastss 0x1f8(%rcx),%ymm1
+	LONG $0xb429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm6,0x3c0(%rsp)
+	LONG $0x187de2c4; LONG $0x0001f888; BYTE $0x00 // vbroadcastss 0x1f8(%rax),%ymm1
 	LONG $0xf67f7dc5 // vmovdqa %ymm14,%ymm6
 	LONG $0xb87542c4; BYTE $0xc6 // vfmadd231ps %ymm14,%ymm1,%ymm8
 	LONG $0x9845e2c4; BYTE $0xc8 // vfmadd132ps %ymm0,%ymm7,%ymm1
 	LONG $0x8c29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm1,0x380(%rsp)
-	LONG $0x187de2c4; LONG $0x0003f889; BYTE $0x00 // vbroadcastss 0x3f8(%rcx),%ymm1
+	LONG $0x187de2c4; LONG $0x0003f888; BYTE $0x00 // vbroadcastss 0x3f8(%rax),%ymm1
 	LONG $0x287c41c4; BYTE $0xf0 // vmovaps %ymm8,%ymm14
 	LONG $0xb87562c4; BYTE $0xee // vfmadd231ps %ymm6,%ymm1,%ymm13
 	LONG $0x9825e2c4; BYTE $0xc8 // vfmadd132ps %ymm0,%ymm11,%ymm1
 	LONG $0xac297cc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm13,0x3a0(%rsp)
-	LONG $0x8c29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm1,0x3c0(%rsp)
-	WORD $0x394c; BYTE $0xde // cmp %r11,%rsi
-	LONG $0xfc98850f; WORD $0xffff // jne 27e0 <dotFP8BF16AVX2+0x4a0>
-	LONG $0x80eb8348 // sub $0xffffffffffffff80,%rbx
-	LONG $0x009e8d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rsi),%r11
-	LONG $0x04c28348 // add $0x4,%rdx
-	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x187de2c4; WORD $0xfc4a // vbroadcastss -0x4(%rdx),%ymm1
-	LONG $0x84287cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm8
-	LONG $0x6428fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm4
-	LONG $0xb428fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm6
+	LONG $0x8c29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm1,0x3e0(%rsp)
+	WORD $0x394c; BYTE $0xd1 // cmp %r10,%rcx
+	LONG $0xfc9c850f; WORD $0xffff // jne 2810 <dotFP8BF16AVX2+0x4b0>
+	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
+	LONG $0x00918d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rcx),%r10
+	LONG $0x04c38349 // add $0x4,%r11
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x187dc2c4; WORD $0xfc53 // vbroadcastss -0x4(%r11),%ymm2
+	LONG $0x84287cc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm8
 	LONG $0x6c28fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm5
-	LONG $0x5c28fcc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm3
+	LONG $0x9c28fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm3
+	LONG $0x6428fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm4
+	LONG $0x4c28fcc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm1
 	LONG $0x0428fcc5; BYTE $0x24 // vmovaps (%rsp),%ymm0
-	LONG $0xb875e2c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm1,%ymm3
-	LONG $0xb875e2c4; LONG $0x03802484; WORD $0x0000 // vfmadd231ps 0x380(%rsp),%ymm1,%ymm0
-	LONG $0xb875e2c4; LONG $0x03a024ac; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm1,%ymm5
-	LONG $0xb875e2c4; LONG $0x03c024b4; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm1,%ymm6
-	LONG $0xb80d62c4; BYTE $0xc1 // vfmadd231ps %ymm1,%ymm14,%ymm8
-	LONG $0xb82de2c4; BYTE $0xe1 // vfmadd231ps %ymm1,%ymm10,%ymm4
-	LONG $0x00fb8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rbx
-	LONG $0xfb92850f; WORD $0xffff // jne 275b <dotFP8BF16AVX2+0x41b>
-	LONG $0xde287cc5 // vmovaps %ymm6,%ymm11
-	LONG $0x8c6ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa 0xe0(%rsp),%ymm1
+	LONG $0xb86de2c4; LONG $0x03c024a4; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm2,%ymm4
+	LONG $0xb86de2c4; LONG $0x0380248c; WORD $0x0000 // vfmadd231ps 0x380(%rsp),%ymm2,%ymm1
+	LONG $0xb86de2c4; LONG $0x03a02484; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm2,%ymm0
+	LONG $0xb86de2c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm2,%ymm3
+	LONG $0xb80d62c4; BYTE $0xc2 // vfmadd231ps %ymm2,%ymm14,%ymm8
+	LONG $0xb82de2c4; BYTE $0xea // vfmadd231ps %ymm2,%ymm10,%ymm5
+	LONG $0x00fc8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r12
+	LONG $0xfb92850f; WORD $0xffff // jne 2787 <dotFP8BF16AVX2+0x427>
 	LONG $0xb46ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa 0x100(%rsp),%ymm6
-	LONG $0xd328fcc5 // vmovaps %ymm3,%ymm2
+	LONG $0x946ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa 0xe0(%rsp),%ymm2
+	LONG $0xdb287cc5 // vmovaps %ymm3,%ymm11
+	LONG $0x00c58149; WORD $0x0008; BYTE $0x00 // add $0x800,%r13
 	LONG $0xb46f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm14
 	LONG $0x24848148; LONG $0x000002c0; LONG $0x00000100 // addq $0x100,0x2c0(%rsp)
-	LONG $0x00c58149; WORD $0x0008; BYTE $0x00 // add $0x800,%r13
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x24bc394c; LONG $0x000002a0 // cmp %r15,0x2a0(%rsp)
-	LONG $0xf9c98f0f; WORD $0xffff // jg 25d9 <dotFP8BF16AVX2+0x299>
-	LONG $0xc8287cc5 // vmovaps %ymm0,%ymm9
-	LONG $0x24848b48; LONG $0x00000140 // mov 0x140(%rsp),%rax
-	LONG $0xc16ffdc5 // vmovdqa %ymm1,%ymm0
-	LONG $0xd5287cc5 // vmovaps %ymm5,%ymm10
-	LONG $0xcc28fcc5 // vmovaps %ymm4,%ymm1
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x248c394c; LONG $0x000002a0 // cmp %r9,0x2a0(%rsp)
+	LONG $0xf9c68f0f; WORD $0xffff // jg 25fe <dotFP8BF16AVX2+0x29e>
+	LONG $0xc9287cc5 // vmovaps %ymm1,%ymm9
+	LONG $0xd0287cc5 // vmovaps %ymm0,%ymm10
+	LONG $0x24848b48; LONG $0x00000220 // mov 0x220(%rsp),%rax
+	LONG $0xc26ffdc5 // vmovdqa %ymm2,%ymm0
+	LONG $0x24a48b4c; LONG $0x00000300 // mov 0x300(%rsp),%r12
+	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
+	LONG $0x249c8b4c; LONG $0x00000158 // mov 0x158(%rsp),%r11
+	LONG $0xcd28fcc5 // vmovaps %ymm5,%ymm1
 	LONG $0x24948b48; LONG $0x00000120 // mov 0x120(%rsp),%rdx
 	LONG $0xc4297cc5 // vmovaps %ymm8,%ymm4
-	LONG $0x001627e9; BYTE $0x00 // jmp 4260 <dotFP8BF16AVX2+0x1f20>
+	LONG $0x0016b2e9; BYTE $0x00 // jmp 4327 <dotFP8BF16AVX2+0x1fc7>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -1932,116 +1939,127 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0xc3 // ret
 	LONG $0x38468b49 // mov 0x38(%r14),%rax
 	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
-	LONG $0x24b48b48; LONG $0x00000300 // mov 0x300(%rsp),%rsi
+	LONG $0x24b48b48; LONG $0x00000308 // mov 0x308(%rsp),%rsi
+	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
 	LONG $0x10c58349 // add $0x10,%r13
-	LONG $0x248c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rcx
 	WORD $0x3949; BYTE $0xc5 // cmp %rax,%r13
-	WORD $0xce7d // jge 2c39 <dotFP8BF16AVX2+0x8f9>
+	WORD $0xd37d // jge 2c75 <dotFP8BF16AVX2+0x915>
 	LONG $0x24b40148; LONG $0x00000318 // add %rsi,0x318(%rsp)
-	LONG $0xfff77fe9; BYTE $0xff // jmp 23f7 <dotFP8BF16AVX2+0xb7>
+	LONG $0xfff768e9; BYTE $0xff // jmp 2417 <dotFP8BF16AVX2+0xb7>
 	LONG $0x187e8b49 // mov 0x18(%r14),%rdi
 	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
 	LONG $0xfe978d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%rdx
 	LONG $0x7fc18348 // add $0x7f,%rcx
 	LONG $0xd1490f48 // cmovns %rcx,%rdx
 	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x24948948; LONG $0x000002a0 // mov %rdx,0x2a0(%rsp)
+	LONG $0x24948948; LONG $0x00000260 // mov %rdx,0x260(%rsp)
 	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x0dd28e0f; WORD $0x0000 // jle 3a75 <dotFP8BF16AVX2+0x1735>
-	LONG $0x800000bb; BYTE $0x00 // mov $0x800000,%ebx
-	LONG $0x248c8b48; LONG $0x00000318 // mov 0x318(%rsp),%rcx
-	LONG $0x000000ba; BYTE $0x80 // mov $0x80000000,%edx
+	LONG $0x0e3e8e0f; WORD $0x0000 // jle 3b18 <dotFP8BF16AVX2+0x17b8>
+	LONG $0x24948b48; LONG $0x00000340 // mov 0x340(%rsp),%rdx
+	LONG $0x0000b941; WORD $0x3c00 // mov $0x3c000000,%r9d
 	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0xc36e79c5 // vmovd %ebx,%xmm8
-	LONG $0xf00000bb; BYTE $0x07 // mov $0x7f00000,%ebx
-	WORD $0x894d; BYTE $0xfb // mov %r15,%r11
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfb6ef9c5 // vmovd %ebx,%xmm7
-	LONG $0x000000bb; BYTE $0x7f // mov $0x7f000000,%ebx
-	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
+	LONG $0x248c8b48; LONG $0x00000318 // mov 0x318(%rsp),%rcx
 	WORD $0xf631 // xor %esi,%esi
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0x24848d4c; LONG $0x00000440 // lea 0x440(%rsp),%r8
+	LONG $0x24848948; LONG $0x00000300 // mov %rax,0x300(%rsp)
+	LONG $0x6e79c1c4; BYTE $0xf9 // vmovd %r9d,%xmm7
 	LONG $0xcb28fcc5 // vmovaps %ymm3,%ymm1
 	LONG $0xe3287cc5 // vmovaps %ymm3,%ymm12
-	LONG $0xbc7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm7,0x280(%rsp)
 	LONG $0xe66ffdc5 // vmovdqa %ymm6,%ymm4
+	LONG $0x24948948; LONG $0x000003c0 // mov %rdx,0x3c0(%rsp)
+	LONG $0x000000ba; BYTE $0x80 // mov $0x80000000,%edx
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0x249c894c; LONG $0x00000158 // mov %r11,0x158(%rsp)
+	LONG $0xfa6e79c5 // vmovd %edx,%xmm15
+	LONG $0x800000ba; BYTE $0x00 // mov $0x800000,%edx
 	LONG $0xd06f7dc5 // vmovdqa %ymm0,%ymm10
 	LONG $0x6f7d41c4; BYTE $0xce // vmovdqa %ymm14,%ymm9
-	LONG $0xfb6ef9c5 // vmovd %ebx,%xmm7
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa %ymm7,0x260(%rsp)
-	LONG $0xfa6e79c5 // vmovd %edx,%xmm15
-	LONG $0x000000ba; BYTE $0x3c // mov $0x3c000000,%edx
-	LONG $0xfa6ef9c5 // vmovd %edx,%xmm7
+	LONG $0xc26e79c5 // vmovd %edx,%xmm8
+	LONG $0xf00000ba; BYTE $0x07 // mov $0x7f00000,%edx
 	LONG $0x587d42c4; BYTE $0xff // vpbroadcastd %xmm15,%ymm15
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0xea6ef9c5 // vmovd %edx,%xmm5
+	LONG $0x000000ba; BYTE $0x7f // mov $0x7f000000,%edx
+	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
+	LONG $0x587de2c4; BYTE $0xed // vpbroadcastd %xmm5,%ymm5
 	LONG $0xeffe3dc5 // vpaddd %ymm7,%ymm8,%ymm13
-	WORD $0x8949; BYTE $0xf7 // mov %rsi,%r15
-	LONG $0x03e78341 // and $0x3,%r15d
-	WORD $0x0a75 // jne 2d43 <dotFP8BF16AVX2+0xa03>
+	LONG $0xac7ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa %ymm5,0x240(%rsp)
+	LONG $0xea6ef9c5 // vmovd %edx,%xmm5
+	LONG $0x587de2c4; BYTE $0xed // vpbroadcastd %xmm5,%ymm5
+	LONG $0xac7ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm5,0x220(%rsp)
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	WORD $0xe083; BYTE $0x03 // and $0x3,%eax
+	LONG $0x24848948; LONG $0x000003a0 // mov %rax,0x3a0(%rsp)
+	WORD $0x0a75 // jne 2da0 <dotFP8BF16AVX2+0xa40>
 	WORD $0x8949; BYTE $0xca // mov %rcx,%r10
 	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
 	LONG $0x40c18348 // add $0x40,%rcx
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
 	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	WORD $0x2949; BYTE $0xd5 // sub %rdx,%r13
-	LONG $0x000080ba; BYTE $0x00 // mov $0x80,%edx
-	WORD $0x3949; BYTE $0xd5 // cmp %rdx,%r13
-	LONG $0xd54e0f49 // cmovle %r13,%rdx
-	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x00918d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%rdx
+	LONG $0x07e0c148 // shl $0x7,%rax
+	WORD $0x2949; BYTE $0xc5 // sub %rax,%r13
+	LONG $0x000080b8; BYTE $0x00 // mov $0x80,%eax
+	WORD $0x3949; BYTE $0xc5 // cmp %rax,%r13
+	LONG $0xc54e0f49 // cmovle %r13,%rax
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	WORD $0xc031 // xor %eax,%eax
 	LONG $0x07fd8349 // cmp $0x7,%r13
-	WORD $0x587e // jle 2dbc <dotFP8BF16AVX2+0xa7c>
-	LONG $0x24848948; LONG $0x00000420 // mov %rax,0x420(%rsp)
-	LONG $0x337dc2c4; WORD $0x5b04 // vpmovzxwd (%r11,%rbx,2),%ymm0
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0x0fc08348 // add $0xf,%rax
+	WORD $0x5f7e // jle 2e2a <dotFP8BF16AVX2+0xaca>
+	LONG $0x24948948; LONG $0x00000420 // mov %rdx,0x420(%rsp)
+	LONG $0x24948b48; LONG $0x000003c0 // mov 0x3c0(%rsp),%rdx
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x0fc18349 // add $0xf,%r9
+	LONG $0x337de2c4; WORD $0x4204 // vpmovzxwd (%rdx,%rax,2),%ymm0
 	LONG $0xf072fdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm0
-	LONG $0x7f7ec1c4; WORD $0x9804 // vmovdqu %ymm0,(%r8,%rbx,4)
-	LONG $0x08c38348 // add $0x8,%rbx
-	WORD $0x3948; BYTE $0xc2 // cmp %rax,%rdx
-	WORD $0xdf7f // jg 2d6c <dotFP8BF16AVX2+0xa2c>
-	LONG $0xf85a8d48 // lea -0x8(%rdx),%rbx
-	LONG $0x24848b48; LONG $0x00000420 // mov 0x420(%rsp),%rax
-	LONG $0x03ebc148 // shr $0x3,%rbx
+	LONG $0x7f7ec1c4; WORD $0x8004 // vmovdqu %ymm0,(%r8,%rax,4)
+	LONG $0x08c08348 // add $0x8,%rax
+	WORD $0x394d; BYTE $0xcb // cmp %r9,%r11
+	WORD $0xd77f // jg 2dd3 <dotFP8BF16AVX2+0xa73>
+	LONG $0xf8438d49 // lea -0x8(%r11),%rax
+	LONG $0x0008b941; WORD $0x0000 // mov $0x8,%r9d
+	LONG $0x24948b48; LONG $0x00000420 // mov 0x420(%rsp),%rdx
+	LONG $0x03e8c148 // shr $0x3,%rax
 	LONG $0x07fd8349 // cmp $0x7,%r13
-	LONG $0x0008bd41; WORD $0x0000 // mov $0x8,%r13d
-	LONG $0xdd1c8d48; LONG $0x00000008 // lea 0x8(,%rbx,8),%rbx
-	LONG $0xdd4e0f49 // cmovle %r13,%rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	WORD $0x2274 // je 2dde <dotFP8BF16AVX2+0xa9e>
-	WORD $0x3948; BYTE $0xda // cmp %rbx,%rdx
-	LONG $0x0c938e0f; WORD $0x0000 // jle 3a58 <dotFP8BF16AVX2+0x1718>
-	LONG $0x2cb70f45; BYTE $0x5b // movzwl (%r11,%rbx,2),%r13d
-	LONG $0x10e5c141 // shl $0x10,%r13d
-	LONG $0x982c8945 // mov %r13d,(%r8,%rbx,4)
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	WORD $0xde75 // jne 2dbc <dotFP8BF16AVX2+0xa7c>
-	LONG $0x8c29fcc5; LONG $0x00014024; BYTE $0x00 // vmovaps %ymm1,0x140(%rsp)
-	LONG $0x846ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm0
-	LONG $0x8c6ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa 0x260(%rsp),%ymm1
+	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
+	LONG $0xc14e0f49 // cmovle %r9,%rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0x2974 // je 2e53 <dotFP8BF16AVX2+0xaf3>
+	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
+	LONG $0x0cc98e0f; WORD $0x0000 // jle 3afc <dotFP8BF16AVX2+0x179c>
+	LONG $0x248c8b4c; LONG $0x000003c0 // mov 0x3c0(%rsp),%r9
+	LONG $0x0cb70f45; BYTE $0x41 // movzwl (%r9,%rax,2),%r9d
+	LONG $0x10e1c141 // shl $0x10,%r9d
+	LONG $0x800c8945 // mov %r9d,(%r8,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0xd775 // jne 2e2a <dotFP8BF16AVX2+0xaca>
+	LONG $0x8c29fcc5; LONG $0x00012024; BYTE $0x00 // vmovaps %ymm1,0x120(%rsp)
+	LONG $0x846ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm0
+	LONG $0x8c6ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa 0x220(%rsp),%ymm1
 	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0xbd1c8d4a; LONG $0x00000000 // lea 0x0(,%r15,4),%rbx
-	LONG $0x24948d48; LONG $0x00000444 // lea 0x444(%rsp),%rdx
-	WORD $0x8949; BYTE $0xcd // mov %rcx,%r13
-	LONG $0xac29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm5,0x3e0(%rsp)
-	LONG $0xf5287cc5 // vmovaps %ymm5,%ymm14
+	LONG $0x24848b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rax
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
 	LONG $0xac29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm5,0x400(%rsp)
+	LONG $0xf5287cc5 // vmovaps %ymm5,%ymm14
 	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
-	LONG $0x24848948; LONG $0x00000240 // mov %rax,0x240(%rsp)
+	LONG $0xac29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm5,0x3e0(%rsp)
 	LONG $0xf6efc9c5 // vpxor %xmm6,%xmm6,%xmm6
-	LONG $0xa4297cc5; LONG $0x00012024; BYTE $0x00 // vmovaps %ymm12,0x120(%rsp)
-	LONG $0x604d41c4; WORD $0x0065 // vpunpcklbw 0x0(%r13),%ymm6,%ymm12
-	LONG $0x10c28348 // add $0x10,%rdx
-	LONG $0x24848d48; LONG $0x000004c4 // lea 0x4c4(%rsp),%rax
-	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
+	LONG $0xa4297cc5; LONG $0x00010024; BYTE $0x00 // vmovaps %ymm12,0x100(%rsp)
+	LONG $0x852c8d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r13
+	LONG $0x24848d48; LONG $0x00000444 // lea 0x444(%rsp),%rax
+	LONG $0x604d41c4; BYTE $0x21 // vpunpcklbw (%r9),%ymm6,%ymm12
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x404a180f // prefetcht0 0x40(%rdx)
+	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x249c8d4c; LONG $0x000004c4 // lea 0x4c4(%rsp),%r11
+	LONG $0x80ea8348 // sub $0xffffffffffffff80,%rdx
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xeafe95c5 // vpaddd %ymm2,%ymm13,%ymm5
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
-	LONG $0xdafec5c5 // vpaddd %ymm2,%ymm7,%ymm3
+	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
 	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
 	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
@@ -2054,15 +2072,15 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
 	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
-	LONG $0xac7ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm5,0x320(%rsp)
-	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
+	LONG $0xac7ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm5,0x2a0(%rsp)
+	LONG $0xeafe95c5 // vpaddd %ymm2,%ymm13,%ymm5
 	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
 	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
 	LONG $0xdbeb9dc5 // vpor %ymm3,%ymm12,%ymm3
-	LONG $0x684d41c4; LONG $0xffff00a5; BYTE $0xff // vpunpckhbw -0x100(%r13),%ymm6,%ymm12
-	LONG $0x9c7ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm3,0x3c0(%rsp)
+	LONG $0x684d41c4; LONG $0xffff00a1; BYTE $0xff // vpunpckhbw -0x100(%r9),%ymm6,%ymm12
+	LONG $0x9c7ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm3,0x340(%rsp)
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
@@ -2075,7 +2093,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
 	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
 	LONG $0xd3ebd5c5 // vpor %ymm3,%ymm5,%ymm2
-	LONG $0x947ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm2,0x3a0(%rsp)
+	LONG $0x947ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm2,0x320(%rsp)
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xdb1d41c4; BYTE $0xe7 // vpand %ymm15,%ymm12,%ymm12
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
@@ -2087,8 +2105,8 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
 	LONG $0xdbeb1dc5 // vpor %ymm3,%ymm12,%ymm11
-	LONG $0x604d41c4; LONG $0xffff20a5; BYTE $0xff // vpunpcklbw -0xe0(%r13),%ymm6,%ymm12
-	LONG $0x9c7f7dc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm11,0x380(%rsp)
+	LONG $0x604d41c4; LONG $0xffff20a1; BYTE $0xff // vpunpcklbw -0xe0(%r9),%ymm6,%ymm12
+	LONG $0x9c7f7dc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm11,0x2e0(%rsp)
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
@@ -2106,83 +2124,109 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
 	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
-	LONG $0xac7ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm5,0x360(%rsp)
+	LONG $0xac7ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm5,0x2c0(%rsp)
 	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
 	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
 	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
-	LONG $0xa47f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm12,0x340(%rsp)
-	LONG $0x684d41c4; LONG $0xffff20a5; BYTE $0xff // vpunpckhbw -0xe0(%r13),%ymm6,%ymm12
+	LONG $0xa47f7dc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm12,0x380(%rsp)
+	LONG $0x684d41c4; LONG $0xffff20a1; BYTE $0xff // vpunpckhbw -0xe0(%r9),%ymm6,%ymm12
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
 	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
 	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
-	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
-	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
-	LONG $0xdb1dc1c4; BYTE $0xef // vpand %ymm15,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
-	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
-	LONG $0x9c7ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm3,0x2c0(%rsp)
-	LONG $0xfe6dc1c4; BYTE $0xdd // vpaddd %ymm13,%ymm2,%ymm3
 	LONG $0xd076edc5 // vpcmpeqd %ymm0,%ymm2,%ymm2
-	LONG $0x5c64c1c4; BYTE $0xdd // vsubps %ymm13,%ymm3,%ymm3
-	LONG $0x4c5563c4; WORD $0xb0db // vpblendvb %ymm11,%ymm3,%ymm5,%ymm11
-	LONG $0x9c28fcc5; LONG $0x00032024; BYTE $0x00 // vmovaps 0x320(%rsp),%ymm3
-	LONG $0xac28fcc5; LONG $0x00036024; BYTE $0x00 // vmovaps 0x360(%rsp),%ymm5
-	LONG $0x9c7f7dc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm11,0x2e0(%rsp)
-	LONG $0x187d62c4; WORD $0xf05a // vbroadcastss -0x10(%rdx),%ymm11
-	LONG $0xa825e2c4; LONG $0x0420249c; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm11,%ymm3
-	LONG $0xa85562c4; LONG $0x0400249c; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm5,%ymm11
-	LONG $0x187de2c4; WORD $0xec6a // vbroadcastss -0x14(%rdx),%ymm5
-	LONG $0xb855e2c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm5,%ymm3
-	LONG $0x9825e2c4; LONG $0x034024ac; WORD $0x0000 // vfmadd132ps 0x340(%rsp),%ymm11,%ymm5
-	LONG $0x187d62c4; WORD $0xf85a // vbroadcastss -0x8(%rdx),%ymm11
-	LONG $0xb825e2c4; LONG $0x03a0249c; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm11,%ymm3
-	LONG $0x985562c4; LONG $0x02c0249c; WORD $0x0000 // vfmadd132ps 0x2c0(%rsp),%ymm5,%ymm11
-	LONG $0x187de2c4; WORD $0xf46a // vbroadcastss -0xc(%rdx),%ymm5
-	LONG $0xb855e2c4; LONG $0x0380249c; WORD $0x0000 // vfmadd231ps 0x380(%rsp),%ymm5,%ymm3
-	LONG $0x9c29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm3,0x420(%rsp)
-	LONG $0xdb1dc1c4; BYTE $0xdf // vpand %ymm15,%ymm12,%ymm3
-	LONG $0x604d41c4; LONG $0xffff40a5; BYTE $0xff // vpunpcklbw -0xc0(%r13),%ymm6,%ymm12
-	LONG $0xdaebe5c5 // vpor %ymm2,%ymm3,%ymm3
-	LONG $0x9cebe5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm3,%ymm3
-	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
-	LONG $0x9825e2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm11,%ymm5
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
-	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
-	LONG $0xac29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm5,0x400(%rsp)
-	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
-	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
-	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
 	LONG $0xdb1dc1c4; BYTE $0xef // vpand %ymm15,%ymm12,%ymm5
 	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
 	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xdb1d41c4; BYTE $0xe7 // vpand %ymm15,%ymm12,%ymm12
-	LONG $0xebebd5c5 // vpor %ymm3,%ymm5,%ymm5
+	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
+	LONG $0x9c7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm3,0x280(%rsp)
+	LONG $0xfe6dc1c4; BYTE $0xdd // vpaddd %ymm13,%ymm2,%ymm3
+	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
+	LONG $0x5c64c1c4; BYTE $0xdd // vsubps %ymm13,%ymm3,%ymm3
+	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
+	LONG $0x4c5563c4; WORD $0xb0db // vpblendvb %ymm11,%ymm3,%ymm5,%ymm11
+	LONG $0x9c28fcc5; LONG $0x0002a024; BYTE $0x00 // vmovaps 0x2a0(%rsp),%ymm3
+	LONG $0xac28fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps 0x2c0(%rsp),%ymm5
+	LONG $0x9c7f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm11,0x360(%rsp)
+	LONG $0x187d62c4; WORD $0xf058 // vbroadcastss -0x10(%rax),%ymm11
+	LONG $0xa4eb1dc5; LONG $0x00036024; BYTE $0x00 // vpor 0x360(%rsp),%ymm12,%ymm12
+	LONG $0xa825e2c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm11,%ymm3
+	LONG $0xa85562c4; LONG $0x0420249c; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm5,%ymm11
+	LONG $0x187de2c4; WORD $0xec68 // vbroadcastss -0x14(%rax),%ymm5
+	LONG $0xb855e2c4; LONG $0x0340249c; WORD $0x0000 // vfmadd231ps 0x340(%rsp),%ymm5,%ymm3
+	LONG $0x9825e2c4; LONG $0x038024ac; WORD $0x0000 // vfmadd132ps 0x380(%rsp),%ymm11,%ymm5
+	LONG $0x187d62c4; WORD $0xf858 // vbroadcastss -0x8(%rax),%ymm11
+	LONG $0xb825e2c4; LONG $0x0320249c; WORD $0x0000 // vfmadd231ps 0x320(%rsp),%ymm11,%ymm3
+	LONG $0x985562c4; LONG $0x0280249c; WORD $0x0000 // vfmadd132ps 0x280(%rsp),%ymm5,%ymm11
+	LONG $0x187de2c4; WORD $0xf468 // vbroadcastss -0xc(%rax),%ymm5
+	LONG $0xb855e2c4; LONG $0x02e0249c; WORD $0x0000 // vfmadd231ps 0x2e0(%rsp),%ymm5,%ymm3
+	LONG $0x9825c2c4; BYTE $0xec // vfmadd132ps %ymm12,%ymm11,%ymm5
+	LONG $0x604d41c4; LONG $0xffff40a1; BYTE $0xff // vpunpcklbw -0xc0(%r9),%ymm6,%ymm12
+	LONG $0x9c29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm3,0x3e0(%rsp)
+	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
+	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
 	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
-	LONG $0xac7ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm5,0x2e0(%rsp)
-	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
-	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
+	LONG $0xd076edc5 // vpcmpeqd %ymm0,%ymm2,%ymm2
+	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
+	LONG $0xdb1dc1c4; BYTE $0xef // vpand %ymm15,%ymm12,%ymm5
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0x726dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm2
+	LONG $0xebebd5c5 // vpor %ymm3,%ymm5,%ymm5
+	LONG $0xd9dbedc5 // vpand %ymm1,%ymm2,%ymm3
+	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
+	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
+	LONG $0xfe6541c4; BYTE $0xdd // vpaddd %ymm13,%ymm3,%ymm11
+	LONG $0xe3663dc5 // vpcmpgtd %ymm3,%ymm8,%ymm12
+	LONG $0xac7ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm5,0x2a0(%rsp)
+	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
+	LONG $0xeffee5c5 // vpaddd %ymm7,%ymm3,%ymm5
+	LONG $0xdb76fdc5 // vpcmpeqd %ymm3,%ymm0,%ymm3
+	LONG $0xd3ebedc5 // vpor %ymm3,%ymm2,%ymm2
+	LONG $0x4c55c3c4; WORD $0xc0eb // vpblendvb %ymm12,%ymm11,%ymm5,%ymm5
+	LONG $0xddebedc5 // vpor %ymm5,%ymm2,%ymm3
+	LONG $0x9c7ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm3,0x2e0(%rsp)
+	LONG $0x684d41c4; LONG $0xffff40a1; BYTE $0xff // vpunpckhbw -0xc0(%r9),%ymm6,%ymm12
+	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
+	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
+	LONG $0xdafec5c5 // vpaddd %ymm2,%ymm7,%ymm3
+	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
+	LONG $0xd076edc5 // vpcmpeqd %ymm0,%ymm2,%ymm2
+	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
+	LONG $0xdb1dc1c4; BYTE $0xef // vpand %ymm15,%ymm12,%ymm5
+	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xd3ebd5c5 // vpor %ymm3,%ymm5,%ymm2
+	LONG $0x947ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm2,0x320(%rsp)
+	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
+	LONG $0xdb1d41c4; BYTE $0xe7 // vpand %ymm15,%ymm12,%ymm12
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeafe95c5 // vpaddd %ymm2,%ymm13,%ymm5
+	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
+	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
+	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
+	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
-	LONG $0xdbeb9dc5 // vpor %ymm3,%ymm12,%ymm3
-	LONG $0x684d41c4; LONG $0xffff40a5; BYTE $0xff // vpunpckhbw -0xc0(%r13),%ymm6,%ymm12
-	LONG $0x9c7ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm3,0x320(%rsp)
+	LONG $0xdbeb1dc5 // vpor %ymm3,%ymm12,%ymm11
+	LONG $0x604d41c4; LONG $0xffff60a1; BYTE $0xff // vpunpcklbw -0xa0(%r9),%ymm6,%ymm12
+	LONG $0x9c7f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm11,0x340(%rsp)
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xeafe95c5 // vpaddd %ymm2,%ymm13,%ymm5
@@ -2192,32 +2236,6 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
 	LONG $0xdb1dc1c4; BYTE $0xef // vpand %ymm15,%ymm12,%ymm5
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xd3ebd5c5 // vpor %ymm3,%ymm5,%ymm2
-	LONG $0x947ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm2,0x340(%rsp)
-	LONG $0x726dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm2
-	LONG $0xd9dbedc5 // vpand %ymm1,%ymm2,%ymm3
-	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
-	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
-	LONG $0xfe6541c4; BYTE $0xdd // vpaddd %ymm13,%ymm3,%ymm11
-	LONG $0xe3663dc5 // vpcmpgtd %ymm3,%ymm8,%ymm12
-	LONG $0xeffee5c5 // vpaddd %ymm7,%ymm3,%ymm5
-	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
-	LONG $0xd876e5c5 // vpcmpeqd %ymm0,%ymm3,%ymm3
-	LONG $0xd3ebedc5 // vpor %ymm3,%ymm2,%ymm2
-	LONG $0x4c55c3c4; WORD $0xc0eb // vpblendvb %ymm12,%ymm11,%ymm5,%ymm5
-	LONG $0x604d41c4; LONG $0xffff60a5; BYTE $0xff // vpunpcklbw -0xa0(%r13),%ymm6,%ymm12
-	LONG $0xddeb6dc5 // vpor %ymm5,%ymm2,%ymm11
-	LONG $0x9c7f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm11,0x360(%rsp)
-	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
-	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
-	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
-	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
-	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
-	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
-	LONG $0xdb1dc1c4; BYTE $0xef // vpand %ymm15,%ymm12,%ymm5
 	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
 	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
@@ -2226,15 +2244,15 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
 	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
-	LONG $0xac7ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm5,0x3a0(%rsp)
+	LONG $0xac7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm5,0x380(%rsp)
 	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
 	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
 	LONG $0x5c54c1c4; BYTE $0xed // vsubps %ymm13,%ymm5,%ymm5
 	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
 	LONG $0x4c65e3c4; WORD $0xb0dd // vpblendvb %ymm11,%ymm5,%ymm3,%ymm3
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
-	LONG $0xa47f7dc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm12,0x380(%rsp)
-	LONG $0x684d41c4; LONG $0xffff60a5; BYTE $0xff // vpunpckhbw -0xa0(%r13),%ymm6,%ymm12
+	LONG $0xa47f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm12,0x360(%rsp)
+	LONG $0x684d41c4; LONG $0xffff60a1; BYTE $0xff // vpunpckhbw -0xa0(%r9),%ymm6,%ymm12
 	LONG $0xd1db9dc5 // vpand %ymm1,%ymm12,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6dc1c4; BYTE $0xed // vpaddd %ymm13,%ymm2,%ymm5
@@ -2250,55 +2268,55 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdb1d41c4; BYTE $0xe7 // vpand %ymm15,%ymm12,%ymm12
 	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeafec5c5 // vpaddd %ymm2,%ymm7,%ymm5
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
 	LONG $0xda663dc5 // vpcmpgtd %ymm2,%ymm8,%ymm11
-	LONG $0x9c7ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm3,0x3c0(%rsp)
-	LONG $0xdafe95c5 // vpaddd %ymm2,%ymm13,%ymm3
-	LONG $0xd276fdc5 // vpcmpeqd %ymm2,%ymm0,%ymm2
+	LONG $0x9c7ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm3,0x2c0(%rsp)
+	LONG $0xfe6dc1c4; BYTE $0xdd // vpaddd %ymm13,%ymm2,%ymm3
+	LONG $0xd076edc5 // vpcmpeqd %ymm0,%ymm2,%ymm2
 	LONG $0x5c64c1c4; BYTE $0xdd // vsubps %ymm13,%ymm3,%ymm3
 	LONG $0xe2eb1dc5 // vpor %ymm2,%ymm12,%ymm12
 	LONG $0x4c5563c4; WORD $0xb0db // vpblendvb %ymm11,%ymm3,%ymm5,%ymm11
-	LONG $0x187de2c4; WORD $0x706a // vbroadcastss 0x70(%rdx),%ymm5
-	LONG $0x9c28fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps 0x3a0(%rsp),%ymm3
-	LONG $0xb85562c4; LONG $0x02e024b4; WORD $0x0000 // vfmadd231ps 0x2e0(%rsp),%ymm5,%ymm14
-	LONG $0xa865e2c4; LONG $0x03e024ac; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm3,%ymm5
+	LONG $0x187de2c4; WORD $0x7068 // vbroadcastss 0x70(%rax),%ymm5
+	LONG $0x9c28fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps 0x380(%rsp),%ymm3
+	LONG $0xb85562c4; LONG $0x02a024b4; WORD $0x0000 // vfmadd231ps 0x2a0(%rsp),%ymm5,%ymm14
+	LONG $0xa865e2c4; LONG $0x040024ac; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm3,%ymm5
 	LONG $0xeb1d41c4; BYTE $0xe3 // vpor %ymm11,%ymm12,%ymm12
-	LONG $0x187de2c4; WORD $0x6c5a // vbroadcastss 0x6c(%rdx),%ymm3
-	LONG $0xb86562c4; LONG $0x032024b4; WORD $0x0000 // vfmadd231ps 0x320(%rsp),%ymm3,%ymm14
-	LONG $0x9855e2c4; LONG $0x0380249c; WORD $0x0000 // vfmadd132ps 0x380(%rsp),%ymm5,%ymm3
-	LONG $0x187de2c4; WORD $0x786a // vbroadcastss 0x78(%rdx),%ymm5
-	LONG $0xb85562c4; LONG $0x034024b4; WORD $0x0000 // vfmadd231ps 0x340(%rsp),%ymm5,%ymm14
-	LONG $0x9865e2c4; LONG $0x03c024ac; WORD $0x0000 // vfmadd132ps 0x3c0(%rsp),%ymm3,%ymm5
-	LONG $0x187de2c4; WORD $0x745a // vbroadcastss 0x74(%rdx),%ymm3
-	LONG $0xb86562c4; LONG $0x036024b4; WORD $0x0000 // vfmadd231ps 0x360(%rsp),%ymm3,%ymm14
+	LONG $0x187de2c4; WORD $0x6c58 // vbroadcastss 0x6c(%rax),%ymm3
+	LONG $0xb86562c4; LONG $0x02e024b4; WORD $0x0000 // vfmadd231ps 0x2e0(%rsp),%ymm3,%ymm14
+	LONG $0x9855e2c4; LONG $0x0360249c; WORD $0x0000 // vfmadd132ps 0x360(%rsp),%ymm5,%ymm3
+	LONG $0x187de2c4; WORD $0x7868 // vbroadcastss 0x78(%rax),%ymm5
+	LONG $0xb85562c4; LONG $0x032024b4; WORD $0x0000 // vfmadd231ps 0x320(%rsp),%ymm5,%ymm14
+	LONG $0x9865e2c4; LONG $0x02c024ac; WORD $0x0000 // vfmadd132ps 0x2c0(%rsp),%ymm3,%ymm5
+	LONG $0x187de2c4; WORD $0x7458 // vbroadcastss 0x74(%rax),%ymm3
+	LONG $0xb86562c4; LONG $0x034024b4; WORD $0x0000 // vfmadd231ps 0x340(%rsp),%ymm3,%ymm14
 	LONG $0x9855c2c4; BYTE $0xdc // vfmadd132ps %ymm12,%ymm5,%ymm3
-	LONG $0x9c29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm3,0x3e0(%rsp)
-	WORD $0x3948; BYTE $0xc2 // cmp %rax,%rdx
-	LONG $0xfac9850f; WORD $0xffff // jne 2e44 <dotFP8BF16AVX2+0xb04>
-	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
-	LONG $0x8c28fcc5; LONG $0x00014024; BYTE $0x00 // vmovaps 0x140(%rsp),%ymm1
-	LONG $0x84a88d4d; WORD $0x0001; BYTE $0x00 // lea 0x184(%r8),%r13
+	LONG $0x9c29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm3,0x400(%rsp)
+	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
+	LONG $0xfac0850f; WORD $0xffff // jne 2eb9 <dotFP8BF16AVX2+0xb59>
+	LONG $0x24848b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rax
+	LONG $0xad1c8d4e; LONG $0x00000004 // lea 0x4(,%r13,4),%r11
 	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0x04e2c148 // shl $0x4,%rdx
-	LONG $0xa4287cc5; LONG $0x00012024; BYTE $0x00 // vmovaps 0x120(%rsp),%ymm12
-	LONG $0x187dc2c4; WORD $0x9a54; BYTE $0x04 // vbroadcastss 0x4(%r10,%rbx,4),%ymm2
-	LONG $0x24ac894c; LONG $0x00000380 // mov %r13,0x380(%rsp)
-	LONG $0x187dc2c4; WORD $0x1204 // vbroadcastss (%r10,%rdx,1),%ymm0
-	LONG $0x0000bd41; WORD $0x8000 // mov $0x80000000,%r13d
-	LONG $0x9d3c8d4c; LONG $0x00000004 // lea 0x4(,%rbx,4),%r15
-	LONG $0x24948d48; LONG $0x00000544 // lea 0x544(%rsp),%rdx
-	LONG $0xb87de2c4; LONG $0x0420248c; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm0,%ymm1
-	LONG $0x981de2c4; LONG $0x04002484; WORD $0x0000 // vfmadd132ps 0x400(%rsp),%ymm12,%ymm0
-	LONG $0x80998d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rcx),%rbx
-	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
-	LONG $0x24848b48; LONG $0x00000240 // mov 0x240(%rsp),%rax
-	LONG $0xac29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm5,0x3c0(%rsp)
+	LONG $0x00898d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rcx),%r9
+	LONG $0x8c28fcc5; LONG $0x00012024; BYTE $0x00 // vmovaps 0x120(%rsp),%ymm1
+	LONG $0xa4287cc5; LONG $0x00010024; BYTE $0x00 // vmovaps 0x100(%rsp),%ymm12
+	LONG $0x80918d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rcx),%rdx
+	LONG $0xac29fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm5,0x3a0(%rsp)
+	LONG $0x187d82c4; WORD $0xaa54; BYTE $0x04 // vbroadcastss 0x4(%r10,%r13,4),%ymm2
+	LONG $0x84a88d4d; WORD $0x0001; BYTE $0x00 // lea 0x184(%r8),%r13
 	LONG $0xac29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm5,0x400(%rsp)
+	LONG $0xa47ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm4,0x2a0(%rsp)
+	LONG $0x24ac894c; LONG $0x00000360 // mov %r13,0x360(%rsp)
+	LONG $0x0000bd41; WORD $0x8000 // mov $0x80000000,%r13d
+	LONG $0xbc7f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm15,0x280(%rsp)
+	LONG $0x947f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm10,0x120(%rsp)
+	LONG $0x04e0c148 // shl $0x4,%rax
+	LONG $0x8c7f7dc5; LONG $0x00010024; BYTE $0x00 // vmovdqa %ymm9,0x100(%rsp)
+	LONG $0x187dc2c4; WORD $0x0204 // vbroadcastss (%r10,%rax,1),%ymm0
+	LONG $0x24848d48; LONG $0x00000544 // lea 0x544(%rsp),%rax
+	LONG $0xb87de2c4; LONG $0x03e0248c; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm0,%ymm1
+	LONG $0x981de2c4; LONG $0x04202484; WORD $0x0000 // vfmadd132ps 0x420(%rsp),%ymm12,%ymm0
 	LONG $0xac29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm5,0x3e0(%rsp)
-	LONG $0xa47ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm4,0x2c0(%rsp)
-	LONG $0xbc7f7dc5; LONG $0x00024024; BYTE $0x00 // vmovdqa %ymm15,0x240(%rsp)
-	LONG $0x947f7dc5; LONG $0x00014024; BYTE $0x00 // vmovdqa %ymm10,0x140(%rsp)
-	LONG $0x8c7f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm9,0x120(%rsp)
+	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
 	LONG $0xb80de2c4; BYTE $0xca // vfmadd231ps %ymm2,%ymm14,%ymm1
 	LONG $0x987de2c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm0,%ymm2
 	LONG $0x6e79c1c4; BYTE $0xc5 // vmovd %r13d,%xmm0
@@ -2308,14 +2326,17 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x587de2c4; BYTE $0xc0 // vpbroadcastd %xmm0,%ymm0
 	LONG $0x6e79c1c4; BYTE $0xf5 // vmovd %r13d,%xmm6
 	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
-	LONG $0x8c29fcc5; LONG $0x00032024; BYTE $0x00 // vmovaps %ymm1,0x320(%rsp)
-	LONG $0x9429fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm2,0x2e0(%rsp)
+	LONG $0x8c29fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm1,0x2e0(%rsp)
+	LONG $0x9429fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps %ymm2,0x2c0(%rsp)
 	LONG $0x587de2c4; BYTE $0xf6 // vpbroadcastd %xmm6,%ymm6
 	LONG $0xedefd1c5 // vpxor %xmm5,%xmm5,%xmm5
-	LONG $0x236055c5 // vpunpcklbw (%rbx),%ymm5,%ymm12
-	LONG $0x10c28348 // add $0x10,%rdx
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
+	LONG $0x226055c5 // vpunpcklbw (%rdx),%ymm5,%ymm12
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
 	LONG $0xd56ffdc5 // vmovdqa %ymm5,%ymm2
+	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x10c08348 // add $0x10,%rax
 	LONG $0xfa6f7dc5 // vmovdqa %ymm2,%ymm15
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
@@ -2334,17 +2355,17 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xdb663dc5 // vpcmpgtd %ymm3,%ymm8,%ymm11
 	LONG $0xeffee5c5 // vpaddd %ymm7,%ymm3,%ymm5
-	LONG $0x8c7ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm1,0x3a0(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm1,0x380(%rsp)
 	LONG $0xdc7f7dc5 // vmovdqa %ymm11,%ymm4
 	LONG $0xfe6541c4; BYTE $0xdd // vpaddd %ymm13,%ymm3,%ymm11
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
 	LONG $0x4c55c3c4; WORD $0x40eb // vpblendvb %ymm4,%ymm11,%ymm5,%ymm5
 	LONG $0xd8db1dc5 // vpand %ymm0,%ymm12,%ymm11
-	LONG $0xa3686dc5; LONG $0xffffff00 // vpunpckhbw -0x100(%rbx),%ymm2,%ymm12
+	LONG $0xa2686dc5; LONG $0xffffff00 // vpunpckhbw -0x100(%rdx),%ymm2,%ymm12
 	LONG $0xdbeba5c5 // vpor %ymm3,%ymm11,%ymm3
 	LONG $0xcdebe5c5 // vpor %ymm5,%ymm3,%ymm1
-	LONG $0x8c7ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm1,0x360(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm1,0x340(%rsp)
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xdb663dc5 // vpcmpgtd %ymm3,%ymm8,%ymm11
@@ -2365,11 +2386,11 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdc7f7dc5 // vmovdqa %ymm11,%ymm4
 	LONG $0xfe6541c4; BYTE $0xdd // vpaddd %ymm13,%ymm3,%ymm11
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
-	LONG $0x8c7ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm1,0x340(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm1,0x320(%rsp)
 	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
 	LONG $0x4c55c3c4; WORD $0x40eb // vpblendvb %ymm4,%ymm11,%ymm5,%ymm5
 	LONG $0xd8db1dc5 // vpand %ymm0,%ymm12,%ymm11
-	LONG $0xa3606dc5; LONG $0xffffff20 // vpunpcklbw -0xe0(%rbx),%ymm2,%ymm12
+	LONG $0xa2606dc5; LONG $0xffffff20 // vpunpcklbw -0xe0(%rdx),%ymm2,%ymm12
 	LONG $0xdbeb25c5 // vpor %ymm3,%ymm11,%ymm11
 	LONG $0xcdeba5c5 // vpor %ymm5,%ymm11,%ymm1
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
@@ -2396,7 +2417,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
 	LONG $0x4c55c3c4; WORD $0x40eb // vpblendvb %ymm4,%ymm11,%ymm5,%ymm5
 	LONG $0xd8db1dc5 // vpand %ymm0,%ymm12,%ymm11
-	LONG $0xa36805c5; LONG $0xffffff20 // vpunpckhbw -0xe0(%rbx),%ymm15,%ymm12
+	LONG $0xa26805c5; LONG $0xffffff20 // vpunpckhbw -0xe0(%rdx),%ymm15,%ymm12
 	LONG $0xdbeb25c5 // vpor %ymm3,%ymm11,%ymm11
 	LONG $0xd5eba5c5 // vpor %ymm5,%ymm11,%ymm2
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
@@ -2421,19 +2442,19 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe3663dc5 // vpcmpgtd %ymm3,%ymm8,%ymm12
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x4c2563c4; WORD $0xc0e5 // vpblendvb %ymm12,%ymm5,%ymm11,%ymm12
-	LONG $0x9c287cc5; LONG $0x0003a024; BYTE $0x00 // vmovaps 0x3a0(%rsp),%ymm11
+	LONG $0x9c287cc5; LONG $0x00038024; BYTE $0x00 // vmovaps 0x380(%rsp),%ymm11
 	LONG $0x6f7d41c4; BYTE $0xcc // vmovdqa %ymm12,%ymm9
-	LONG $0x187d62c4; WORD $0xf062 // vbroadcastss -0x10(%rdx),%ymm12
+	LONG $0x187d62c4; WORD $0xf060 // vbroadcastss -0x10(%rax),%ymm12
 	LONG $0xa81d62c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm12,%ymm11
 	LONG $0xa82d62c4; LONG $0x040024a4; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm10,%ymm12
 	LONG $0xdd297cc5 // vmovaps %ymm11,%ymm5
-	LONG $0x187d62c4; WORD $0xec5a // vbroadcastss -0x14(%rdx),%ymm11
-	LONG $0xb825e2c4; LONG $0x036024ac; WORD $0x0000 // vfmadd231ps 0x360(%rsp),%ymm11,%ymm5
+	LONG $0x187d62c4; WORD $0xec58 // vbroadcastss -0x14(%rax),%ymm11
+	LONG $0xb825e2c4; LONG $0x034024ac; WORD $0x0000 // vfmadd231ps 0x340(%rsp),%ymm11,%ymm5
 	LONG $0x981d62c4; BYTE $0xda // vfmadd132ps %ymm2,%ymm12,%ymm11
-	LONG $0x187d62c4; WORD $0xf862 // vbroadcastss -0x8(%rdx),%ymm12
-	LONG $0xb81de2c4; LONG $0x034024ac; WORD $0x0000 // vfmadd231ps 0x340(%rsp),%ymm12,%ymm5
+	LONG $0x187d62c4; WORD $0xf860 // vbroadcastss -0x8(%rax),%ymm12
+	LONG $0xb81de2c4; LONG $0x032024ac; WORD $0x0000 // vfmadd231ps 0x320(%rsp),%ymm12,%ymm5
 	LONG $0x982562c4; BYTE $0xe4 // vfmadd132ps %ymm4,%ymm11,%ymm12
-	LONG $0x187d62c4; WORD $0xf45a // vbroadcastss -0xc(%rdx),%ymm11
+	LONG $0x187d62c4; WORD $0xf458 // vbroadcastss -0xc(%rax),%ymm11
 	LONG $0xb825e2c4; BYTE $0xe9 // vfmadd231ps %ymm1,%ymm11,%ymm5
 	LONG $0xac29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm5,0x3e0(%rsp)
 	LONG $0xdb7dc1c4; BYTE $0xef // vpand %ymm15,%ymm0,%ymm5
@@ -2442,7 +2463,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xeb65c1c4; BYTE $0xd9 // vpor %ymm9,%ymm3,%ymm3
 	LONG $0xcd6ffdc5 // vmovdqa %ymm5,%ymm1
 	LONG $0x981d62c4; BYTE $0xdb // vfmadd132ps %ymm3,%ymm12,%ymm11
-	LONG $0xa36055c5; LONG $0xffffff40 // vpunpcklbw -0xc0(%rbx),%ymm5,%ymm12
+	LONG $0xa26055c5; LONG $0xffffff40 // vpunpcklbw -0xc0(%rdx),%ymm5,%ymm12
 	LONG $0xd16f7dc5 // vmovdqa %ymm1,%ymm10
 	LONG $0x9c297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm11,0x400(%rsp)
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
@@ -2466,7 +2487,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x4c55c3c4; WORD $0x20eb // vpblendvb %ymm2,%ymm11,%ymm5,%ymm5
 	LONG $0xd8db1dc5 // vpand %ymm0,%ymm12,%ymm11
-	LONG $0xa36875c5; LONG $0xffffff40 // vpunpckhbw -0xc0(%rbx),%ymm1,%ymm12
+	LONG $0xa26875c5; LONG $0xffffff40 // vpunpckhbw -0xc0(%rdx),%ymm1,%ymm12
 	LONG $0xdbeba5c5 // vpor %ymm3,%ymm11,%ymm3
 	LONG $0xd5ebe5c5 // vpor %ymm5,%ymm3,%ymm2
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
@@ -2491,10 +2512,10 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
 	LONG $0x4c55c3c4; WORD $0xf0eb // vpblendvb %ymm15,%ymm11,%ymm5,%ymm5
 	LONG $0xd8db1dc5 // vpand %ymm0,%ymm12,%ymm11
-	LONG $0xa3602dc5; LONG $0xffffff60 // vpunpcklbw -0xa0(%rbx),%ymm10,%ymm12
+	LONG $0xa2602dc5; LONG $0xffffff60 // vpunpcklbw -0xa0(%rdx),%ymm10,%ymm12
 	LONG $0xdbeb25c5 // vpor %ymm3,%ymm11,%ymm11
 	LONG $0xcdeb25c5 // vpor %ymm5,%ymm11,%ymm9
-	LONG $0x8c7f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm9,0x360(%rsp)
+	LONG $0x8c7f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm9,0x340(%rsp)
 	LONG $0x6f7d41c4; BYTE $0xca // vmovdqa %ymm10,%ymm9
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
@@ -2519,7 +2540,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x5c2441c4; BYTE $0xdd // vsubps %ymm13,%ymm11,%ymm11
 	LONG $0x4c55c3c4; WORD $0xf0eb // vpblendvb %ymm15,%ymm11,%ymm5,%ymm5
 	LONG $0xd8db1dc5 // vpand %ymm0,%ymm12,%ymm11
-	LONG $0xa36835c5; LONG $0xffffff60 // vpunpckhbw -0xa0(%rbx),%ymm9,%ymm12
+	LONG $0xa26835c5; LONG $0xffffff60 // vpunpckhbw -0xa0(%rdx),%ymm9,%ymm12
 	LONG $0xdbeb25c5 // vpor %ymm3,%ymm11,%ymm11
 	LONG $0xfdeb25c5 // vpor %ymm5,%ymm11,%ymm15
 	LONG $0xdedb9dc5 // vpand %ymm6,%ymm12,%ymm3
@@ -2535,8 +2556,8 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdbeb25c5 // vpor %ymm3,%ymm11,%ymm11
 	LONG $0xcdeb25c5 // vpor %ymm5,%ymm11,%ymm9
 	LONG $0x7255c1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm5
-	LONG $0xac7ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm5,0x3a0(%rsp)
-	LONG $0x9cdbcdc5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm6,%ymm3
+	LONG $0xac7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm5,0x380(%rsp)
+	LONG $0x9cdbcdc5; LONG $0x00038024; BYTE $0x00 // vpand 0x380(%rsp),%ymm6,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xfe65c1c4; BYTE $0xed // vpaddd %ymm13,%ymm3,%ymm5
 	LONG $0xdffe65c5 // vpaddd %ymm7,%ymm3,%ymm11
@@ -2545,45 +2566,47 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x4c2563c4; WORD $0xc0e5 // vpblendvb %ymm12,%ymm5,%ymm11,%ymm12
 	LONG $0xdc287cc5 // vmovaps %ymm4,%ymm11
-	LONG $0xa47f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm12,0x340(%rsp)
-	LONG $0x187d62c4; WORD $0x7062 // vbroadcastss 0x70(%rdx),%ymm12
-	LONG $0xa81d62c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd213ps 0x3c0(%rsp),%ymm12,%ymm11
-	LONG $0xa82d62c4; LONG $0x042024a4; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm10,%ymm12
+	LONG $0xa47f7dc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm12,0x320(%rsp)
+	LONG $0x187d62c4; WORD $0x7060 // vbroadcastss 0x70(%rax),%ymm12
+	LONG $0xa81d62c4; LONG $0x0420249c; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm12,%ymm11
+	LONG $0xa82d62c4; LONG $0x03a024a4; WORD $0x0000 // vfmadd213ps 0x3a0(%rsp),%ymm10,%ymm12
 	LONG $0xdd297cc5 // vmovaps %ymm11,%ymm5
-	LONG $0x187d62c4; WORD $0x6c5a // vbroadcastss 0x6c(%rdx),%ymm11
+	LONG $0x187d62c4; WORD $0x6c58 // vbroadcastss 0x6c(%rax),%ymm11
 	LONG $0xb825e2c4; BYTE $0xea // vfmadd231ps %ymm2,%ymm11,%ymm5
 	LONG $0x981d42c4; BYTE $0xdf // vfmadd132ps %ymm15,%ymm12,%ymm11
-	LONG $0x187d62c4; WORD $0x7862 // vbroadcastss 0x78(%rdx),%ymm12
+	LONG $0x187d62c4; WORD $0x7860 // vbroadcastss 0x78(%rax),%ymm12
 	LONG $0xb81de2c4; BYTE $0xe9 // vfmadd231ps %ymm1,%ymm12,%ymm5
 	LONG $0x982542c4; BYTE $0xe1 // vfmadd132ps %ymm9,%ymm11,%ymm12
-	LONG $0x187d62c4; WORD $0x745a // vbroadcastss 0x74(%rdx),%ymm11
-	LONG $0xb825e2c4; LONG $0x036024ac; WORD $0x0000 // vfmadd231ps 0x360(%rsp),%ymm11,%ymm5
-	LONG $0xac29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm5,0x3c0(%rsp)
-	LONG $0xacdbfdc5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm0,%ymm5
+	LONG $0x187d62c4; WORD $0x7458 // vbroadcastss 0x74(%rax),%ymm11
+	LONG $0xb825e2c4; LONG $0x034024ac; WORD $0x0000 // vfmadd231ps 0x340(%rsp),%ymm11,%ymm5
+	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
+	LONG $0xacdbfdc5; LONG $0x00038024; BYTE $0x00 // vpand 0x380(%rsp),%ymm0,%ymm5
 	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
-	LONG $0x9cebe5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm3,%ymm3
+	LONG $0x9cebe5c5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm3,%ymm3
 	LONG $0x981d62c4; BYTE $0xdb // vfmadd132ps %ymm3,%ymm12,%ymm11
-	LONG $0x9c297cc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm11,0x420(%rsp)
-	LONG $0x24943948; LONG $0x00000380 // cmp %rdx,0x380(%rsp)
-	LONG $0xfaef850f; WORD $0xffff // jne 347b <dotFP8BF16AVX2+0x113b>
-	LONG $0x9428fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps 0x2e0(%rsp),%ymm2
+	LONG $0x9c297cc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm11,0x3a0(%rsp)
+	LONG $0x24843948; LONG $0x00000360 // cmp %rax,0x360(%rsp)
+	LONG $0xfae2850f; WORD $0xffff // jne 34fd <dotFP8BF16AVX2+0x119d>
+	LONG $0x9428fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps 0x2c0(%rsp),%ymm2
 	LONG $0x287c41c4; BYTE $0xe3 // vmovaps %ymm11,%ymm12
 	LONG $0x00c18148; WORD $0x0008; BYTE $0x00 // add $0x800,%rcx
 	WORD $0xff48; BYTE $0xc6 // inc %rsi
-	LONG $0x187d82c4; WORD $0x3a44; BYTE $0x04 // vbroadcastss 0x4(%r10,%r15,1),%ymm0
-	LONG $0x8c28fcc5; LONG $0x00032024; BYTE $0x00 // vmovaps 0x320(%rsp),%ymm1
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x187d82c4; WORD $0x1a44; BYTE $0x04 // vbroadcastss 0x4(%r10,%r11,1),%ymm0
+	LONG $0x8c28fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps 0x2e0(%rsp),%ymm1
 	LONG $0xb87de2c4; LONG $0x03e0248c; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm0,%ymm1
 	LONG $0x986de2c4; LONG $0x04002484; WORD $0x0000 // vfmadd132ps 0x400(%rsp),%ymm2,%ymm0
-	LONG $0x187d82c4; WORD $0x3a54; BYTE $0x08 // vbroadcastss 0x8(%r10,%r15,1),%ymm2
-	LONG $0xa46ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa 0x2c0(%rsp),%ymm4
-	LONG $0xbc6f7dc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm15
-	LONG $0x946f7dc5; LONG $0x00014024; BYTE $0x00 // vmovdqa 0x140(%rsp),%ymm10
-	LONG $0x8c6f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm9
-	LONG $0xb86de2c4; LONG $0x03c0248c; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm2,%ymm1
+	LONG $0x187d82c4; WORD $0x1a54; BYTE $0x08 // vbroadcastss 0x8(%r10,%r11,1),%ymm2
+	LONG $0xa46ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa 0x2a0(%rsp),%ymm4
+	LONG $0xbc6f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm15
+	LONG $0x946f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm10
+	LONG $0x8c6f7dc5; LONG $0x00010024; BYTE $0x00 // vmovdqa 0x100(%rsp),%ymm9
+	LONG $0x24848148; LONG $0x000003c0; LONG $0x00000100 // addq $0x100,0x3c0(%rsp)
+	LONG $0xb86de2c4; LONG $0x0420248c; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm2,%ymm1
 	LONG $0x987d62c4; BYTE $0xe2 // vfmadd132ps %ymm2,%ymm0,%ymm12
-	LONG $0x24b43948; LONG $0x000002a0 // cmp %rsi,0x2a0(%rsp)
-	LONG $0xf3198f0f; WORD $0xffff // jg 2d30 <dotFP8BF16AVX2+0x9f0>
+	LONG $0x24b43948; LONG $0x00000260 // cmp %rsi,0x260(%rsp)
+	LONG $0xf2db8f0f; WORD $0xffff // jg 2d86 <dotFP8BF16AVX2+0xa26>
+	LONG $0x24848b48; LONG $0x00000300 // mov 0x300(%rsp),%rax
+	LONG $0x249c8b4c; LONG $0x00000158 // mov 0x158(%rsp),%r11
 	LONG $0xf46ffdc5 // vmovdqa %ymm4,%ymm6
 	LONG $0xd928fcc5 // vmovaps %ymm1,%ymm3
 	LONG $0xe4297cc5 // vmovaps %ymm12,%ymm4
@@ -2596,183 +2619,188 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc966cdc5 // vpcmpgtd %ymm1,%ymm6,%ymm1
 	LONG $0x2e6de2c4; BYTE $0x18 // vmaskmovps %ymm3,%ymm2,(%rax)
 	LONG $0x2e75e2c4; WORD $0x2060 // vmaskmovps %ymm4,%ymm1,0x20(%rax)
-	LONG $0xffea62e9; BYTE $0xff // jmp 24ba <dotFP8BF16AVX2+0x17a>
-	LONG $0x9804c741; LONG $0x00000000 // movl $0x0,(%r8,%rbx,4)
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	LONG $0xf34c850f; WORD $0xffff // jne 2dbc <dotFP8BF16AVX2+0xa7c>
-	LONG $0xfff369e9; BYTE $0xff // jmp 2dde <dotFP8BF16AVX2+0xa9e>
+	LONG $0xffe9d0e9; BYTE $0xff // jmp 24cc <dotFP8BF16AVX2+0x16c>
+	LONG $0x8004c741; LONG $0x00000000 // movl $0x0,(%r8,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0xf317850f; WORD $0xffff // jne 2e2a <dotFP8BF16AVX2+0xaca>
+	LONG $0xfff33be9; BYTE $0xff // jmp 2e53 <dotFP8BF16AVX2+0xaf3>
 	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
 	LONG $0xe328fcc5 // vmovaps %ymm3,%ymm4
-	WORD $0xadeb // jmp 3a2c <dotFP8BF16AVX2+0x16ec>
-	WORD $0xc931 // xor %ecx,%ecx
-	WORD $0x3949; BYTE $0xca // cmp %rcx,%r10
-	LONG $0xec1f8f0f; WORD $0xffff // jg 26a9 <dotFP8BF16AVX2+0x369>
-	LONG $0x008e04c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rcx,4)
-	WORD $0xff48; BYTE $0xc1 // inc %rcx
-	LONG $0x80f98148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rcx
-	LONG $0xebff850f; WORD $0xffff // jne 26a0 <dotFP8BF16AVX2+0x360>
-	LONG $0xffec1ce9; BYTE $0xff // jmp 26c2 <dotFP8BF16AVX2+0x382>
-	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
-	LONG $0x248c8d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rcx
-	WORD $0x0149; BYTE $0xc3 // add %rax,%r11
-	WORD $0x3948; BYTE $0xce // cmp %rcx,%rsi
-	LONG $0xeb98850f; WORD $0xffff // jne 2659 <dotFP8BF16AVX2+0x319>
-	LONG $0xffec17e9; BYTE $0xff // jmp 26dd <dotFP8BF16AVX2+0x39d>
+	WORD $0xaeeb // jmp 3ad0 <dotFP8BF16AVX2+0x1770>
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
+	LONG $0xebac8f0f; WORD $0xffff // jg 26d9 <dotFP8BF16AVX2+0x379>
+	LONG $0x008104c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rcx,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0xeb8d850f; WORD $0xffff // jne 26d0 <dotFP8BF16AVX2+0x370>
+	LONG $0xffeba9e9; BYTE $0xff // jmp 26f1 <dotFP8BF16AVX2+0x391>
+	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
+	LONG $0x24848d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rax
+	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
+	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
+	LONG $0xeb1c850f; WORD $0xffff // jne 267f <dotFP8BF16AVX2+0x31f>
+	LONG $0xffeba4e9; BYTE $0xff // jmp 270c <dotFP8BF16AVX2+0x3ac>
 	LONG $0x187e8b49 // mov 0x18(%r14),%rdi
 	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
 	LONG $0xfe8f8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%rcx
 	LONG $0x7fc68348 // add $0x7f,%rsi
 	LONG $0xce490f48 // cmovns %rsi,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x248c8948; LONG $0x000002c0 // mov %rcx,0x2c0(%rsp)
+	LONG $0x248c8948; LONG $0x000002a0 // mov %rcx,0x2a0(%rsp)
 	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x073f8e0f; WORD $0x0000 // jle 4230 <dotFP8BF16AVX2+0x1ef0>
-	LONG $0x000000b9; BYTE $0x80 // mov $0x80000000,%ecx
-	LONG $0x205e8b49 // mov 0x20(%r14),%rbx
-	LONG $0x0000ba41; WORD $0x3c00 // mov $0x3c000000,%r10d
+	LONG $0x07648e0f; WORD $0x0000 // jle 42f7 <dotFP8BF16AVX2+0x1f97>
+	LONG $0x204e8b49 // mov 0x20(%r14),%rcx
+	LONG $0x0000b941; WORD $0x3c00 // mov $0x3c000000,%r9d
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	LONG $0xe86ffdc5 // vmovdqa %ymm0,%ymm5
+	LONG $0x24b48b48; LONG $0x00000318 // mov 0x318(%rsp),%rsi
+	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
+	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
+	LONG $0xcc28fcc5 // vmovaps %ymm4,%ymm1
+	LONG $0xc428fcc5 // vmovaps %ymm4,%ymm0
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x2484c748; LONG $0x000002e0; LONG $0x00000000 // movq $0x0,0x2e0(%rsp)
+	LONG $0x2484c748; LONG $0x00000320; LONG $0x00000000 // movq $0x0,0x320(%rsp)
+	WORD $0x0148; BYTE $0xc9 // add %rcx,%rcx
+	LONG $0x24848d4c; LONG $0x00000440 // lea 0x440(%rsp),%r8
+	LONG $0x24848948; LONG $0x00000300 // mov %rax,0x300(%rsp)
+	LONG $0x249c894c; LONG $0x00000158 // mov %r11,0x158(%rsp)
+	LONG $0x248c8948; LONG $0x000002c0 // mov %rcx,0x2c0(%rsp)
+	LONG $0x000000b9; BYTE $0x80 // mov $0x80000000,%ecx
+	LONG $0x24948948; LONG $0x00000120 // mov %rdx,0x120(%rsp)
+	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
 	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
 	LONG $0x800000b9; BYTE $0x00 // mov $0x800000,%ecx
-	LONG $0x24b48b48; LONG $0x00000318 // mov 0x318(%rsp),%rsi
-	LONG $0xc86ffdc5 // vmovdqa %ymm0,%ymm1
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
-	LONG $0x2484c748; LONG $0x00000320; LONG $0x00000000 // movq $0x0,0x320(%rsp)
-	LONG $0xbc7ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm7,0x2a0(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm7,0x280(%rsp)
 	LONG $0xe96e79c5 // vmovd %ecx,%xmm13
 	LONG $0xf00000b9; BYTE $0x07 // mov $0x7f00000,%ecx
-	WORD $0x0148; BYTE $0xdb // add %rbx,%rbx
 	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
 	LONG $0x000000b9; BYTE $0x7f // mov $0x7f000000,%ecx
 	LONG $0x587d42c4; BYTE $0xed // vpbroadcastd %xmm13,%ymm13
-	LONG $0x2484c748; LONG $0x00000340; LONG $0x00000000 // movq $0x0,0x340(%rsp)
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x24848d4c; LONG $0x00000440 // lea 0x440(%rsp),%r8
-	LONG $0x249c8948; LONG $0x000002e0 // mov %rbx,0x2e0(%rsp)
-	LONG $0xc4287cc5 // vmovaps %ymm4,%ymm8
-	LONG $0xbc7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm7,0x280(%rsp)
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
-	LONG $0x248c894c; LONG $0x00000140 // mov %r9,0x140(%rsp)
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0x6f7d41c4; BYTE $0xfd // vmovdqa %ymm13,%ymm15
-	LONG $0x24948948; LONG $0x00000120 // mov %rdx,0x120(%rsp)
-	LONG $0xc428fcc5 // vmovaps %ymm4,%ymm0
 	LONG $0xbc7ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa %ymm7,0x260(%rsp)
-	LONG $0xf57f7dc5 // vmovdqa %ymm14,%ymm5
-	LONG $0x6e79c1c4; BYTE $0xfa // vmovd %r10d,%xmm7
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0xbc7ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa %ymm7,0x240(%rsp)
+	LONG $0x6e79c1c4; BYTE $0xf9 // vmovd %r9d,%xmm7
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0xbc7ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm7,0x220(%rsp)
 	LONG $0xe7fe15c5 // vpaddd %ymm7,%ymm13,%ymm12
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
+	LONG $0xf77f7dc5 // vmovdqa %ymm14,%ymm7
+	LONG $0x24848b48; LONG $0x00000320 // mov 0x320(%rsp),%rax
 	WORD $0xe083; BYTE $0x03 // and $0x3,%eax
 	LONG $0x24848948; LONG $0x00000420 // mov %rax,0x420(%rsp)
-	WORD $0x0f75 // jne 3bef <dotFP8BF16AVX2+0x18af>
+	WORD $0x0f75 // jne 3ca1 <dotFP8BF16AVX2+0x1941>
 	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x24b48948; LONG $0x00000320 // mov %rsi,0x320(%rsp)
+	LONG $0x24b48948; LONG $0x000002e0 // mov %rsi,0x2e0(%rsp)
 	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
+	LONG $0x24848b48; LONG $0x00000320 // mov 0x320(%rsp),%rax
 	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0x1f148d4b // lea (%r15,%r11,1),%rdx
+	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
 	LONG $0x07e0c148 // shl $0x7,%rax
 	WORD $0x2949; BYTE $0xc2 // sub %rax,%r10
-	LONG $0x000080b8; BYTE $0x00 // mov $0x80,%eax
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xc24e0f49 // cmovle %r10,%rax
-	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
+	WORD $0x394d; BYTE $0xca // cmp %r9,%r10
+	LONG $0xca4e0f4d // cmovle %r10,%r9
+	LONG $0x28148d4a // lea (%rax,%r13,1),%rdx
+	WORD $0xc031 // xor %eax,%eax
 	LONG $0x07fa8349 // cmp $0x7,%r10
-	WORD $0x4f7e // jle 3c68 <dotFP8BF16AVX2+0x1928>
-	LONG $0x337de2c4; WORD $0x5a1c // vpmovzxwd (%rdx,%rbx,2),%ymm3
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
-	LONG $0x0fc18349 // add $0xf,%r9
-	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
-	LONG $0x7f7ec1c4; WORD $0x981c // vmovdqu %ymm3,(%r8,%rbx,4)
-	LONG $0x08c38348 // add $0x8,%rbx
-	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
-	WORD $0xdf7f // jg 3c19 <dotFP8BF16AVX2+0x18d9>
-	LONG $0xf8688d4c // lea -0x8(%rax),%r13
-	LONG $0x0008b941; WORD $0x0000 // mov $0x8,%r9d
-	WORD $0x894c; BYTE $0xeb // mov %r13,%rbx
-	LONG $0x03ebc148 // shr $0x3,%rbx
+	WORD $0x4e7e // jle 3d22 <dotFP8BF16AVX2+0x19c2>
+	LONG $0x337de2c4; WORD $0x422c // vpmovzxwd (%rdx,%rax,2),%ymm5
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	LONG $0x0fc38349 // add $0xf,%r11
+	LONG $0xf572d5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm5
+	LONG $0x7f7ec1c4; WORD $0x802c // vmovdqu %ymm5,(%r8,%rax,4)
+	LONG $0x08c08348 // add $0x8,%rax
+	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
+	WORD $0xdf7f // jg 3cd4 <dotFP8BF16AVX2+0x1974>
+	LONG $0xf8618d4d // lea -0x8(%r9),%r12
+	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x03e8c148 // shr $0x3,%rax
 	LONG $0x07fa8349 // cmp $0x7,%r10
-	LONG $0xdd1c8d48; LONG $0x00000008 // lea 0x8(,%rbx,8),%rbx
-	LONG $0xd94e0f49 // cmovle %r9,%rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	LONG $0x05b4840f; WORD $0x0000 // je 421c <dotFP8BF16AVX2+0x1edc>
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0x05818f0f; WORD $0x0000 // jg 41f2 <dotFP8BF16AVX2+0x1eb2>
-	LONG $0x9804c741; LONG $0x00000000 // movl $0x0,(%r8,%rbx,4)
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	WORD $0xe375 // jne 3c68 <dotFP8BF16AVX2+0x1928>
-	LONG $0x249c8b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rbx
-	WORD $0x014c; BYTE $0xdb // add %r11,%rbx
-	LONG $0x1f148d49 // lea (%r15,%rbx,1),%rdx
+	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
+	LONG $0xc34e0f49 // cmovle %r11,%rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0x05ba840f; WORD $0x0000 // je 42dc <dotFP8BF16AVX2+0x1f7c>
+	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
+	LONG $0x05898f0f; WORD $0x0000 // jg 42b4 <dotFP8BF16AVX2+0x1f54>
+	LONG $0x8004c741; LONG $0x00000000 // movl $0x0,(%r8,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0xe475 // jne 3d22 <dotFP8BF16AVX2+0x19c2>
+	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
+	LONG $0x24948b48; LONG $0x00000340 // mov 0x340(%rsp),%rdx
+	WORD $0x014c; BYTE $0xe8 // add %r13,%rax
+	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
 	LONG $0x07fa8349 // cmp $0x7,%r10
-	LONG $0x05768e0f; WORD $0x0000 // jle 4214 <dotFP8BF16AVX2+0x1ed4>
-	LONG $0xf8688d4c // lea -0x8(%rax),%r13
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x337de2c4; WORD $0x5a1c // vpmovzxwd (%rdx,%rbx,2),%ymm3
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
-	LONG $0x0fc18349 // add $0xf,%r9
-	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
-	LONG $0x7f7ec1c4; LONG $0x0200989c; WORD $0x0000 // vmovdqu %ymm3,0x200(%r8,%rbx,4)
-	LONG $0x08c38348 // add $0x8,%rbx
-	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
-	WORD $0xdb7f // jg 3ca4 <dotFP8BF16AVX2+0x1964>
-	WORD $0x894c; BYTE $0xeb // mov %r13,%rbx
-	LONG $0x03ebc148 // shr $0x3,%rbx
+	LONG $0x05778e0f; WORD $0x0000 // jle 42d5 <dotFP8BF16AVX2+0x1f75>
+	LONG $0xf8618d4d // lea -0x8(%r9),%r12
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x337de2c4; WORD $0x422c // vpmovzxwd (%rdx,%rax,2),%ymm5
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	LONG $0x0fc38349 // add $0xf,%r11
+	LONG $0xf572d5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm5
+	LONG $0x7f7ec1c4; LONG $0x020080ac; WORD $0x0000 // vmovdqu %ymm5,0x200(%r8,%rax,4)
+	LONG $0x08c08348 // add $0x8,%rax
+	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
+	WORD $0xdb7f // jg 3d64 <dotFP8BF16AVX2+0x1a04>
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
+	LONG $0x03e8c148 // shr $0x3,%rax
 	LONG $0x07fa8349 // cmp $0x7,%r10
-	LONG $0x0008ba41; WORD $0x0000 // mov $0x8,%r10d
-	LONG $0xdd1c8d48; LONG $0x00000008 // lea 0x8(,%rbx,8),%rbx
-	LONG $0xd34f0f4c // cmovg %rbx,%r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0x2674 // je 3d15 <dotFP8BF16AVX2+0x19d5>
-	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
-	LONG $0x04d98e0f; WORD $0x0000 // jle 41d1 <dotFP8BF16AVX2+0x1e91>
-	LONG $0x0cb70f46; BYTE $0x52 // movzwl (%rdx,%r10,2),%r9d
-	LONG $0x10e1c141 // shl $0x10,%r9d
-	LONG $0x908c8947; LONG $0x00000200 // mov %r9d,0x200(%r8,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0xda75 // jne 3cef <dotFP8BF16AVX2+0x19af>
-	LONG $0xb46f7dc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa 0x2a0(%rsp),%ymm14
-	LONG $0xbc6ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm7
-	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
-	LONG $0x009e8d48; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rsi),%rbx
+	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
+	LONG $0xc34e0f49 // cmovle %r11,%rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0x2574 // je 3dd3 <dotFP8BF16AVX2+0x1a73>
+	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
+	LONG $0x04dd8e0f; WORD $0x0000 // jle 4294 <dotFP8BF16AVX2+0x1f34>
+	LONG $0x14b70f44; BYTE $0x42 // movzwl (%rdx,%rax,2),%r10d
+	LONG $0x10e2c141 // shl $0x10,%r10d
+	LONG $0x80948945; LONG $0x00000200 // mov %r10d,0x200(%r8,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0xdb75 // jne 3dae <dotFP8BF16AVX2+0x1a4e>
+	LONG $0xbc7ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa %ymm7,0xa0(%rsp)
+	LONG $0xb46f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm14
+	LONG $0xbc6ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa 0x220(%rsp),%ymm7
+	LONG $0x00968d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rsi),%r10
 	LONG $0x24848b48; LONG $0x00000420 // mov 0x420(%rsp),%rax
-	LONG $0x24948b48; LONG $0x00000320 // mov 0x320(%rsp),%rdx
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x24bc894c; LONG $0x00000100 // mov %r15,0x100(%rsp)
-	LONG $0xe228fcc5 // vmovaps %ymm2,%ymm4
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x24b48948; LONG $0x00000100 // mov %rsi,0x100(%rsp)
+	LONG $0xea28fcc5 // vmovaps %ymm2,%ymm5
+	LONG $0x24948b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rdx
 	LONG $0xb47ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa %ymm6,0xe0(%rsp)
-	LONG $0x8c7ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm1,0xc0(%rsp)
+	LONG $0xa47ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm4,0xc0(%rsp)
 	LONG $0x04e0c148 // shl $0x4,%rax
-	LONG $0x020c8d4c // lea (%rdx,%rax,1),%r9
+	LONG $0x021c8d4c // lea (%rdx,%rax,1),%r11
 	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x6429fcc5; WORD $0x6024 // vmovaps %ymm4,0x60(%rsp)
-	LONG $0x6c7ffdc5; WORD $0x2024 // vmovdqa %ymm5,0x20(%rsp)
-	LONG $0xa46ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm4
-	LONG $0xac6ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa 0x260(%rsp),%ymm5
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x00938d4c; WORD $0xfffe; BYTE $0xff // lea -0x200(%rbx),%r10
-	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
-	LONG $0x28048d4b // lea (%r8,%r13,1),%rax
-	LONG $0xb429fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm6,0x3a0(%rsp)
-	LONG $0xb429fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm6,0x400(%rsp)
-	LONG $0xb429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm6,0x3c0(%rsp)
-	LONG $0xb429fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm6,0x3e0(%rsp)
-	LONG $0x9c29fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm3,0xa0(%rsp)
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	LONG $0x6c29fcc5; WORD $0x4024 // vmovaps %ymm5,0x40(%rsp)
+	LONG $0xac6ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm5
+	LONG $0x00b28d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%rsi
+	LONG $0xa429fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm4,0x400(%rsp)
+	LONG $0xa429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm4,0x3c0(%rsp)
+	LONG $0xa429fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm4,0x3e0(%rsp)
+	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
+	LONG $0xa429fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm4,0x3a0(%rsp)
+	LONG $0x20048d4b // lea (%r8,%r12,1),%rax
 	LONG $0x8429fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm0,0x80(%rsp)
-	LONG $0x44297cc5; WORD $0x4024 // vmovaps %ymm8,0x40(%rsp)
-	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
+	LONG $0x4c29fcc5; WORD $0x6024 // vmovaps %ymm1,0x60(%rsp)
+	LONG $0x5c29fcc5; WORD $0x2024 // vmovaps %ymm3,0x20(%rsp)
+	LONG $0xa46ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa 0x260(%rsp),%ymm4
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	BYTE $0x90 // nop
 	LONG $0xef1141c4; BYTE $0xed // vpxor %xmm13,%xmm13,%xmm13
-	LONG $0x6015c1c4; BYTE $0x07 // vpunpcklbw (%r15),%ymm13,%ymm0
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x40c28349 // add $0x40,%r10
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
+	LONG $0x6015c1c4; BYTE $0x01 // vpunpcklbw (%r9),%ymm13,%ymm0
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x40c68348 // add $0x40,%rsi
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
 	LONG $0x10c08348 // add $0x10,%rax
 	LONG $0xcddbfdc5 // vpand %ymm5,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
@@ -2797,7 +2825,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x80d6 // vpblendvb %ymm8,%ymm6,%ymm2,%ymm2
 	LONG $0xf2ebfdc5 // vpor %ymm2,%ymm0,%ymm6
-	LONG $0x6815c1c4; LONG $0xffff0087; BYTE $0xff // vpunpckhbw -0x100(%r15),%ymm13,%ymm0
+	LONG $0x6815c1c4; LONG $0xffff0081; BYTE $0xff // vpunpckhbw -0x100(%r9),%ymm13,%ymm0
 	LONG $0xb47ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm6,0x420(%rsp)
 	LONG $0xcddbfdc5 // vpand %ymm5,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
@@ -2824,7 +2852,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4c6de3c4; WORD $0x80d6 // vpblendvb %ymm8,%ymm6,%ymm2,%ymm2
 	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
 	LONG $0x847ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm0,0x360(%rsp)
-	LONG $0x6015c1c4; LONG $0xffff2087; BYTE $0xff // vpunpcklbw -0xe0(%r15),%ymm13,%ymm0
+	LONG $0x6015c1c4; LONG $0xffff2081; BYTE $0xff // vpunpcklbw -0xe0(%r9),%ymm13,%ymm0
 	LONG $0x187d62c4; WORD $0xf458 // vbroadcastss -0xc(%rax),%ymm11
 	LONG $0xcddbfdc5 // vpand %ymm5,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
@@ -2849,7 +2877,7 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x90d6 // vpblendvb %ymm9,%ymm6,%ymm2,%ymm2
 	LONG $0xcaebfdc5 // vpor %ymm2,%ymm0,%ymm1
-	LONG $0x6815c1c4; LONG $0xffff2087; BYTE $0xff // vpunpckhbw -0xe0(%r15),%ymm13,%ymm0
+	LONG $0x6815c1c4; LONG $0xffff2081; BYTE $0xff // vpunpckhbw -0xe0(%r9),%ymm13,%ymm0
 	LONG $0xd5dbfdc5 // vpand %ymm5,%ymm0,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6d41c4; BYTE $0xcc // vpaddd %ymm12,%ymm2,%ymm9
@@ -2872,13 +2900,13 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd276ddc5 // vpcmpeqd %ymm2,%ymm4,%ymm2
 	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
 	LONG $0x4c1543c4; WORD $0xa0e9 // vpblendvb %ymm10,%ymm9,%ymm13,%ymm13
-	LONG $0x8c287cc5; LONG $0x0003e024; BYTE $0x00 // vmovaps 0x3e0(%rsp),%ymm9
+	LONG $0x8c287cc5; LONG $0x0003a024; BYTE $0x00 // vmovaps 0x3a0(%rsp),%ymm9
 	LONG $0x187d62c4; LONG $0x0001f490; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm10
 	LONG $0xeb7dc1c4; BYTE $0xc5 // vpor %ymm13,%ymm0,%ymm0
 	LONG $0xb82562c4; BYTE $0xcb // vfmadd231ps %ymm3,%ymm11,%ymm9
-	LONG $0xa83d62c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd213ps 0x3c0(%rsp),%ymm8,%ymm11
-	LONG $0xa82de2c4; LONG $0x0400249c; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm10,%ymm3
-	LONG $0xa83d62c4; LONG $0x03a02494; WORD $0x0000 // vfmadd213ps 0x3a0(%rsp),%ymm8,%ymm10
+	LONG $0xa83d62c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm8,%ymm11
+	LONG $0xa82de2c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd213ps 0x3c0(%rsp),%ymm10,%ymm3
+	LONG $0xa83d62c4; LONG $0x04002494; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm8,%ymm10
 	LONG $0x187d62c4; WORD $0xf040 // vbroadcastss -0x10(%rax),%ymm8
 	LONG $0xb83d62c4; LONG $0x0420248c; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm8,%ymm9
 	LONG $0x982562c4; BYTE $0xc1 // vfmadd132ps %ymm1,%ymm11,%ymm8
@@ -2896,80 +2924,81 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; WORD $0xf870 // vbroadcastss -0x8(%rax),%ymm6
 	LONG $0xb84d42c4; BYTE $0xca // vfmadd231ps %ymm10,%ymm6,%ymm9
 	LONG $0x9875e2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm1,%ymm6
-	LONG $0x8c297cc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm9,0x3e0(%rsp)
-	LONG $0xb429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm6,0x3c0(%rsp)
+	LONG $0x8c297cc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm9,0x3a0(%rsp)
+	LONG $0xb429fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm6,0x3e0(%rsp)
 	LONG $0x187de2c4; LONG $0x0001f888; BYTE $0x00 // vbroadcastss 0x1f8(%rax),%ymm1
 	LONG $0xb875c2c4; BYTE $0xda // vfmadd231ps %ymm10,%ymm1,%ymm3
 	LONG $0x983de2c4; BYTE $0xc8 // vfmadd132ps %ymm0,%ymm8,%ymm1
-	LONG $0x9c29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm3,0x400(%rsp)
-	LONG $0x8c29fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm1,0x3a0(%rsp)
-	WORD $0x3949; BYTE $0xda // cmp %rbx,%r10
-	LONG $0xfd1b850f; WORD $0xffff // jne 3de0 <dotFP8BF16AVX2+0x1aa0>
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x009a8d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r10),%rbx
-	LONG $0x04c18349 // add $0x4,%r9
+	LONG $0x9c29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm3,0x3c0(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm1,0x400(%rsp)
+	WORD $0x394c; BYTE $0xd6 // cmp %r10,%rsi
+	LONG $0xfd1c850f; WORD $0xffff // jne 3ea0 <dotFP8BF16AVX2+0x1b40>
+	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
+	LONG $0x00968d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rsi),%r10
+	LONG $0x04c38349 // add $0x4,%r11
 	LONG $0x40c28348 // add $0x40,%rdx
-	LONG $0x187dc2c4; WORD $0xfc49 // vbroadcastss -0x4(%r9),%ymm1
+	LONG $0x187dc2c4; WORD $0xfc53 // vbroadcastss -0x4(%r11),%ymm2
 	LONG $0x8428fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm0
-	LONG $0x44287cc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm8
-	LONG $0x9c28fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm3
-	LONG $0x6428fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm4
-	LONG $0xb875e2c4; LONG $0x03a0249c; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm1,%ymm3
-	LONG $0xb875e2c4; LONG $0x040024a4; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm1,%ymm4
-	LONG $0x6c6ffdc5; WORD $0x2024 // vmovdqa 0x20(%rsp),%ymm5
-	LONG $0xb875e2c4; BYTE $0xc6 // vfmadd231ps %ymm6,%ymm1,%ymm0
-	LONG $0xb87542c4; BYTE $0xc1 // vfmadd231ps %ymm9,%ymm1,%ymm8
-	LONG $0x00fd8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r13
-	LONG $0xfc41850f; WORD $0xffff // jne 3d6e <dotFP8BF16AVX2+0x1a2e>
-	LONG $0x2484ff48; LONG $0x00000340 // incq 0x340(%rsp)
-	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
+	LONG $0x4c28fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm1
+	LONG $0x6c28fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm5
+	LONG $0x5c28fcc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm3
+	LONG $0xb86de2c4; LONG $0x040024ac; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm2,%ymm5
+	LONG $0xb86de2c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm2,%ymm3
+	LONG $0xb86de2c4; BYTE $0xc6 // vfmadd231ps %ymm6,%ymm2,%ymm0
+	LONG $0xb86dc2c4; BYTE $0xc9 // vfmadd231ps %ymm9,%ymm2,%ymm1
+	LONG $0x00fc8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r12
+	LONG $0xfc4e850f; WORD $0xffff // jne 3e31 <dotFP8BF16AVX2+0x1ad1>
+	LONG $0x24b48b48; LONG $0x00000100 // mov 0x100(%rsp),%rsi
+	LONG $0x2484ff48; LONG $0x00000320 // incq 0x320(%rsp)
+	LONG $0xd528fcc5 // vmovaps %ymm5,%ymm2
+	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
 	LONG $0xb46ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa 0xe0(%rsp),%ymm6
-	LONG $0xe328fcc5 // vmovaps %ymm3,%ymm4
-	LONG $0x8c6ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm1
-	LONG $0x24bc8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r15
+	LONG $0xa46ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm4
+	LONG $0xbc6ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa 0xa0(%rsp),%ymm7
+	LONG $0x24848b48; LONG $0x00000320 // mov 0x320(%rsp),%rax
 	LONG $0x00c68148; WORD $0x0008; BYTE $0x00 // add $0x800,%rsi
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
-	LONG $0x24843948; LONG $0x000002c0 // cmp %rax,0x2c0(%rsp)
-	LONG $0xfa508f0f; WORD $0xffff // jg 3bcb <dotFP8BF16AVX2+0x188b>
-	LONG $0x248c8b4c; LONG $0x00000140 // mov 0x140(%rsp),%r9
+	LONG $0x24843948; LONG $0x000002a0 // cmp %rax,0x2a0(%rsp)
+	LONG $0xfa478f0f; WORD $0xffff // jg 3c7d <dotFP8BF16AVX2+0x191d>
+	LONG $0x24848b48; LONG $0x00000300 // mov 0x300(%rsp),%rax
+	LONG $0x249c8b4c; LONG $0x00000158 // mov 0x158(%rsp),%r11
+	LONG $0xec6ffdc5 // vmovdqa %ymm4,%ymm5
+	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
 	LONG $0x24948b48; LONG $0x00000120 // mov 0x120(%rsp),%rdx
-	LONG $0xda28fcc5 // vmovaps %ymm2,%ymm3
-	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
+	LONG $0xe228fcc5 // vmovaps %ymm2,%ymm4
+	LONG $0xf76f7dc5 // vmovdqa %ymm7,%ymm14
 	LONG $0xd028fcc5 // vmovaps %ymm0,%ymm2
-	LONG $0xf56f7dc5 // vmovdqa %ymm5,%ymm14
-	LONG $0xc16ffdc5 // vmovdqa %ymm1,%ymm0
-	LONG $0xc1297cc5 // vmovaps %ymm8,%ymm1
-	LONG $0xbc6ffdc5; LONG $0x00020024; BYTE $0x00 // vmovdqa 0x200(%rsp),%ymm7
+	LONG $0xc56ffdc5 // vmovdqa %ymm5,%ymm0
+	LONG $0xbc6ffdc5; LONG $0x0001e024; BYTE $0x00 // vmovdqa 0x1e0(%rsp),%ymm7
 	LONG $0x2e45e2c4; BYTE $0x08 // vmaskmovps %ymm1,%ymm7,(%rax)
-	LONG $0x8c66cdc5; LONG $0x00022024; BYTE $0x00 // vpcmpgtd 0x220(%rsp),%ymm6,%ymm1
+	LONG $0x8c66cdc5; LONG $0x00020024; BYTE $0x00 // vpcmpgtd 0x200(%rsp),%ymm6,%ymm1
 	LONG $0x2e75e2c4; WORD $0x2050 // vmaskmovps %ymm2,%ymm1,0x20(%rax)
 	LONG $0x2e45e2c4; WORD $0x901c // vmaskmovps %ymm3,%ymm7,(%rax,%rdx,4)
 	LONG $0x2e75e2c4; WORD $0x9064; BYTE $0x20 // vmaskmovps %ymm4,%ymm1,0x20(%rax,%rdx,4)
-	LONG $0xffe2e9e9; BYTE $0xff // jmp 24ba <dotFP8BF16AVX2+0x17a>
-	LONG $0x9084c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r8,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	LONG $0xfb02850f; WORD $0xffff // jne 3cef <dotFP8BF16AVX2+0x19af>
-	LONG $0xfffb23e9; BYTE $0xff // jmp 3d15 <dotFP8BF16AVX2+0x19d5>
-	LONG $0x0cb70f44; BYTE $0x5a // movzwl (%rdx,%rbx,2),%r9d
-	LONG $0x10e1c141 // shl $0x10,%r9d
-	LONG $0x980c8945 // mov %r9d,(%r8,%rbx,4)
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	LONG $0xfa59850f; WORD $0xffff // jne 3c68 <dotFP8BF16AVX2+0x1928>
-	LONG $0xfffa71e9; BYTE $0xff // jmp 3c85 <dotFP8BF16AVX2+0x1945>
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfffad3e9; BYTE $0xff // jmp 3cef <dotFP8BF16AVX2+0x19af>
-	LONG $0x249c8b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rbx
-	WORD $0x014c; BYTE $0xdb // add %r11,%rbx
-	LONG $0x1f148d49 // lea (%r15,%rbx,1),%rdx
-	LONG $0xfffa72e9; BYTE $0xff // jmp 3ca2 <dotFP8BF16AVX2+0x1962>
+	LONG $0xffe238e9; BYTE $0xff // jmp 24cc <dotFP8BF16AVX2+0x16c>
+	LONG $0x8084c741; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r8,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0xfaff850f; WORD $0xffff // jne 3dae <dotFP8BF16AVX2+0x1a4e>
+	LONG $0xfffb1fe9; BYTE $0xff // jmp 3dd3 <dotFP8BF16AVX2+0x1a73>
+	LONG $0x1cb70f44; BYTE $0x42 // movzwl (%rdx,%rax,2),%r11d
+	LONG $0x10e3c141 // shl $0x10,%r11d
+	LONG $0x801c8945 // mov %r11d,(%r8,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0xfa52850f; WORD $0xffff // jne 3d22 <dotFP8BF16AVX2+0x19c2>
+	LONG $0xfffa69e9; BYTE $0xff // jmp 3d3e <dotFP8BF16AVX2+0x19de>
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xfffad2e9; BYTE $0xff // jmp 3dae <dotFP8BF16AVX2+0x1a4e>
+	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
+	LONG $0x24948b48; LONG $0x00000340 // mov 0x340(%rsp),%rdx
+	WORD $0x014c; BYTE $0xe8 // add %r13,%rax
+	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	LONG $0xfffa6be9; BYTE $0xff // jmp 3d62 <dotFP8BF16AVX2+0x1a02>
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
 	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
 	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
 	LONG $0xcc28fcc5 // vmovaps %ymm4,%ymm1
-	LONG $0xffff5de9; BYTE $0xff // jmp 41a2 <dotFP8BF16AVX2+0x1e62>
+	LONG $0xffff59e9; BYTE $0xff // jmp 4265 <dotFP8BF16AVX2+0x1f05>
 	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
 	LONG $0x287c41c4; BYTE $0xd3 // vmovaps %ymm11,%ymm10
 	LONG $0x287c41c4; BYTE $0xcb // vmovaps %ymm11,%ymm9
@@ -2979,14 +3008,16 @@ TEXT dotFP8BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x2e0de2c4; BYTE $0x08 // vmaskmovps %ymm1,%ymm14,(%rax)
 	LONG $0x950c8d48; LONG $0x00000000 // lea 0x0(,%rdx,4),%rcx
 	LONG $0x08348d48 // lea (%rax,%rcx,1),%rsi
-	LONG $0x8c66cdc5; LONG $0x0001e024; BYTE $0x00 // vpcmpgtd 0x1e0(%rsp),%ymm6,%ymm1
+	LONG $0x8c66cdc5; LONG $0x0001c024; BYTE $0x00 // vpcmpgtd 0x1c0(%rsp),%ymm6,%ymm1
 	LONG $0x2e75e2c4; WORD $0x2050 // vmaskmovps %ymm2,%ymm1,0x20(%rax)
 	LONG $0x2e0de2c4; BYTE $0x26 // vmaskmovps %ymm4,%ymm14,(%rsi)
 	LONG $0x2e7562c4; WORD $0x084c; BYTE $0x20 // vmaskmovps %ymm9,%ymm1,0x20(%rax,%rcx,1)
 	LONG $0x2e0d62c4; WORD $0x0e14 // vmaskmovps %ymm10,%ymm14,(%rsi,%rcx,1)
 	LONG $0x2e7562c4; WORD $0xd05c; BYTE $0x20 // vmaskmovps %ymm11,%ymm1,0x20(%rax,%rdx,8)
-	LONG $0xffe21ce9; BYTE $0xff // jmp 24ba <dotFP8BF16AVX2+0x17a>
-	WORD $0x9066 // xchg %ax,%ax
+	LONG $0xffe167e9; BYTE $0xff // jmp 24cc <dotFP8BF16AVX2+0x16c>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
 
 // func dotBF16BF16AVX2(a *Dot)
 TEXT ·dotBF16BF16AVX2(SB), 0, $2080-8
@@ -3004,10 +3035,10 @@ TEXT dotBF16BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5541 // push %r13
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
-	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
 	LONG $0x60ec8148; WORD $0x0007; BYTE $0x00 // sub $0x760,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8b48; BYTE $0x1f // mov (%rdi),%rbx
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
@@ -3015,231 +3046,232 @@ TEXT dotBF16BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x0ce0c148 // shl $0xc,%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
-	WORD $0x8b48; BYTE $0x3f // mov (%rdi),%rdi
-	LONG $0x24bc8948; LONG $0x00000150 // mov %rdi,0x150(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x04768e0f; WORD $0x0000 // jle 4767 <dotBF16BF16AVX2+0x4c7>
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x0100be49; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%r14
-	LONG $0x6ef9c1c4; BYTE $0xc6 // vmovq %r14,%xmm0
-	WORD $0x894d; BYTE $0xfa // mov %r15,%r10
-	LONG $0x24b4894c; LONG $0x00000108 // mov %r14,0x108(%rsp)
-	WORD $0x8949; BYTE $0xdf // mov %rbx,%r15
+	LONG $0x049a8e0f; WORD $0x0000 // jle 4860 <dotBF16BF16AVX2+0x4e0>
+	LONG $0x0100be48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rsi
+	LONG $0x00ab8d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rbx),%r13
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x6ef9e1c4; BYTE $0xde // vmovq %rsi,%xmm3
+	LONG $0x24b48948; LONG $0x00000108 // mov %rsi,0x108(%rsp)
+	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
+	WORD $0x894d; BYTE $0xef // mov %r13,%r15
+	LONG $0xc37efac5 // vmovq %xmm3,%xmm0
 	LONG $0x317d62c4; BYTE $0xf0 // vpmovzxbd %xmm0,%ymm14
-	LONG $0x30778b49 // mov 0x30(%r15),%rsi
-	WORD $0x294c; BYTE $0xd0 // sub %r10,%rax
+	LONG $0x30768b49 // mov 0x30(%r14),%rsi
+	WORD $0x294c; BYTE $0xe0 // sub %r12,%rax
+	LONG $0x009f8d49; WORD $0xffec; BYTE $0xff // lea -0x1400(%r15),%rbx
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x5556b848; LONG $0x55555555; WORD $0x5555 // movabs $0x5555555555555556,%rax
+	LONG $0x249c8948; LONG $0x00000118 // mov %rbx,0x118(%rsp)
 	LONG $0x02468d4c // lea 0x2(%rsi),%r8
 	WORD $0xf749; BYTE $0xe8 // imul %r8
 	LONG $0x3ff8c149 // sar $0x3f,%r8
 	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
-	LONG $0x24948948; LONG $0x00000140 // mov %rdx,0x140(%rsp)
+	LONG $0x24948948; LONG $0x00000150 // mov %rdx,0x150(%rsp)
 	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x041b8e0f; WORD $0x0000 // jle 4764 <dotBF16BF16AVX2+0x4c4>
+	LONG $0x04238e0f; WORD $0x0000 // jle 485d <dotBF16BF16AVX2+0x4dd>
 	LONG $0xdf6ef9c5 // vmovd %edi,%xmm3
 	WORD $0x478d; BYTE $0xf8 // lea -0x8(%rdi),%eax
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x248c8948; LONG $0x00000118 // mov %rcx,0x118(%rsp)
+	LONG $0x2484c748; LONG $0x00000140; LONG $0x00000000 // movq $0x0,0x140(%rsp)
+	LONG $0x248c8948; LONG $0x00000100 // mov %rcx,0x100(%rsp)
 	LONG $0x587de2c4; BYTE $0xdb // vpbroadcastd %xmm3,%ymm3
 	LONG $0xc86ef9c5 // vmovd %eax,%xmm1
-	WORD $0x894c; BYTE $0xd7 // mov %r10,%rdi
+	WORD $0x894d; BYTE $0xfb // mov %r15,%r11
 	LONG $0xf27f7dc5 // vmovdqa %ymm14,%ymm2
 	LONG $0x666541c4; BYTE $0xfe // vpcmpgtd %ymm14,%ymm3,%ymm15
 	LONG $0x587de2c4; BYTE $0xc9 // vpbroadcastd %xmm1,%ymm1
 	LONG $0xd36f7dc5 // vmovdqa %ymm3,%ymm10
 	LONG $0x6f7d41c4; BYTE $0xef // vmovdqa %ymm15,%ymm13
-	WORD $0x1feb // jmp 439f <dotBF16BF16AVX2+0xff>
-	LONG $0x01fd8349 // cmp $0x1,%r13
-	LONG $0x0415840f; WORD $0x0000 // je 479f <dotBF16BF16AVX2+0x4ff>
-	WORD $0x014d; BYTE $0xec // add %r13,%r12
-	LONG $0x248cff48; LONG $0x00000140 // decq 0x140(%rsp)
-	LONG $0x03db840f; WORD $0x0000 // je 4776 <dotBF16BF16AVX2+0x4d6>
-	LONG $0x30778b49 // mov 0x30(%r15),%rsi
-	LONG $0x249c8b48; LONG $0x00000140 // mov 0x140(%rsp),%rbx
-	WORD $0x294c; BYTE $0xe6 // sub %r12,%rsi
-	LONG $0x20578b4d // mov 0x20(%r15),%r10
-	LONG $0x284f8b49 // mov 0x28(%r15),%rcx
+	WORD $0x24eb // jmp 449e <dotBF16BF16AVX2+0x11e>
+	LONG $0x01fb8348 // cmp $0x1,%rbx
+	LONG $0x040f840f; WORD $0x0000 // je 4893 <dotBF16BF16AVX2+0x513>
+	LONG $0x249c0148; LONG $0x00000140 // add %rbx,0x140(%rsp)
+	LONG $0x248cff48; LONG $0x00000150 // decq 0x150(%rsp)
+	LONG $0x03d5840f; WORD $0x0000 // je 486f <dotBF16BF16AVX2+0x4ef>
+	LONG $0x30768b49 // mov 0x30(%r14),%rsi
+	LONG $0x248c8b48; LONG $0x00000140 // mov 0x140(%rsp),%rcx
+	LONG $0x249c8b48; LONG $0x00000150 // mov 0x150(%rsp),%rbx
+	LONG $0x204e8b4d // mov 0x20(%r14),%r9
+	LONG $0x287e8b49 // mov 0x28(%r14),%rdi
+	WORD $0x2948; BYTE $0xce // sub %rcx,%rsi
 	LONG $0x33448d48; BYTE $0xff // lea -0x1(%rbx,%rsi,1),%rax
 	WORD $0x9948 // cqto
 	WORD $0xf748; BYTE $0xfb // idiv %rbx
-	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
-	LONG $0xd4af0f49 // imul %r12,%rdx
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	LONG $0x08478b49 // mov 0x8(%r15),%rax
+	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	LONG $0xcfaf0f48 // imul %rdi,%rcx
+	LONG $0xd1af0f49 // imul %r9,%rdx
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x08468b49 // mov 0x8(%r14),%rax
 	LONG $0x50048d4c // lea (%rax,%rdx,2),%r8
+	LONG $0x10568b49 // mov 0x10(%r14),%rdx
 	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
-	LONG $0x10578b49 // mov 0x10(%r15),%rdx
-	LONG $0xc4af0f49 // imul %r12,%rax
-	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
-	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
-	LONG $0x02fd8349 // cmp $0x2,%r13
-	LONG $0x06f4840f; WORD $0x0000 // je 4ade <dotBF16BF16AVX2+0x83e>
-	LONG $0x03fd8349 // cmp $0x3,%r13
-	WORD $0x9075 // jne 4380 <dotBF16BF16AVX2+0xe0>
-	LONG $0x18578b49 // mov 0x18(%r15),%rdx
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
-	LONG $0xfeb28d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rsi
-	LONG $0x7fc18349 // add $0x7f,%r9
-	LONG $0xf1490f49 // cmovns %r9,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x00000110 // mov %rsi,0x110(%rsp)
-	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x0af88e0f; WORD $0x0000 // jle 4f13 <dotBF16BF16AVX2+0xc73>
-	LONG $0x249c8b48; LONG $0x00000150 // mov 0x150(%rsp),%rbx
+	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
+	LONG $0x82148d48 // lea (%rdx,%rax,4),%rdx
+	LONG $0x02fb8348 // cmp $0x2,%rbx
+	LONG $0x06ef840f; WORD $0x0000 // je 4be0 <dotBF16BF16AVX2+0x860>
+	LONG $0x03fb8348 // cmp $0x3,%rbx
+	WORD $0x8375 // jne 447a <dotBF16BF16AVX2+0xfa>
+	LONG $0x184e8b49 // mov 0x18(%r14),%rcx
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0xfe818d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rax
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xc6490f48 // cmovns %rsi,%rax
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x24848948; LONG $0x00000110 // mov %rax,0x110(%rsp)
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x0ac98e0f; WORD $0x0000 // jle 4feb <dotBF16BF16AVX2+0xc6b>
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x2484894c; LONG $0x00000148 // mov %r8,0x148(%rsp)
-	LONG $0x121c8d4f // lea (%r10,%r10,1),%r11
+	LONG $0x2484894c; LONG $0x00000158 // mov %r8,0x158(%rsp)
+	LONG $0x093c8d4f // lea (%r9,%r9,1),%r15
 	LONG $0x0000b841; WORD $0xffff // mov $0xffff0000,%r8d
-	LONG $0xd96ffdc5 // vmovdqa %ymm1,%ymm3
+	LONG $0x6e7941c4; BYTE $0xf0 // vmovd %r8d,%xmm14
+	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
 	LONG $0xe6287cc5 // vmovaps %ymm6,%ymm12
 	LONG $0xde287cc5 // vmovaps %ymm6,%ymm11
-	LONG $0x6e7941c4; BYTE $0xf0 // vmovd %r8d,%xmm14
 	LONG $0xc6287cc5 // vmovaps %ymm6,%ymm8
 	LONG $0xfe28fcc5 // vmovaps %ymm6,%ymm7
 	LONG $0xc628fcc5 // vmovaps %ymm6,%ymm0
-	LONG $0x00c38148; WORD $0x0014; BYTE $0x00 // add $0x1400,%rbx
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x24b48d48; LONG $0x00000160 // lea 0x160(%rsp),%rsi
-	LONG $0x249c894c; LONG $0x00000158 // mov %r11,0x158(%rsp)
-	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
-	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
-	LONG $0x248c8948; LONG $0x000000f8 // mov %rcx,0xf8(%rsp)
-	LONG $0xca6ffdc5 // vmovdqa %ymm2,%ymm1
-	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
-	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
-	LONG $0x07e0c148 // shl $0x7,%rax
-	LONG $0x24948b4c; LONG $0x00000148 // mov 0x148(%rsp),%r10
-	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
-	LONG $0xc94e0f4c // cmovle %rcx,%r9
-	LONG $0xf8418d49 // lea -0x8(%r9),%rax
-	LONG $0x03e8c148 // shr $0x3,%rax
-	LONG $0x07f98348 // cmp $0x7,%rcx
-	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
-	LONG $0xc34e0f49 // cmovle %r11,%rax
-	LONG $0x24848948; LONG $0x00000120 // mov %rax,0x120(%rsp)
-	LONG $0x07f98348 // cmp $0x7,%rcx
-	LONG $0x09e68e0f; WORD $0x0000 // jle 4ec4 <dotBF16BF16AVX2+0xc24>
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0x337dc2c4; WORD $0x4214 // vpmovzxwd (%r10,%rax,2),%ymm2
-	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
-	LONG $0x0fc38349 // add $0xf,%r11
-	LONG $0xf272edc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm2
-	LONG $0x7f7ec1c4; WORD $0x8014 // vmovdqu %ymm2,(%r8,%rax,4)
-	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x394d; BYTE $0xcb // cmp %r9,%r11
-	WORD $0xdf7c // jl 44e0 <dotBF16BF16AVX2+0x240>
+	LONG $0x24b48d48; LONG $0x00000160 // lea 0x160(%rsp),%rsi
+	LONG $0x24bc894c; LONG $0x00000148 // mov %r15,0x148(%rsp)
+	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
+	LONG $0x24948948; LONG $0x000000f8 // mov %rdx,0xf8(%rsp)
+	LONG $0x24bc8948; LONG $0x000000f0 // mov %rdi,0xf0(%rsp)
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
+	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
+	LONG $0x24948b4c; LONG $0x00000158 // mov 0x158(%rsp),%r10
+	LONG $0x07e2c148 // shl $0x7,%rdx
+	LONG $0x0008bf41; WORD $0x0000 // mov $0x8,%r15d
+	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
+	WORD $0x2948; BYTE $0xd7 // sub %rdx,%rdi
+	WORD $0x394c; BYTE $0xcf // cmp %r9,%rdi
+	LONG $0xcf4e0f4c // cmovle %rdi,%r9
+	LONG $0xf8518d49 // lea -0x8(%r9),%rdx
+	LONG $0x03eac148 // shr $0x3,%rdx
+	LONG $0x07ff8348 // cmp $0x7,%rdi
+	LONG $0xd5148d48; LONG $0x00000008 // lea 0x8(,%rdx,8),%rdx
+	LONG $0xd74e0f49 // cmovle %r15,%rdx
+	LONG $0x24948948; LONG $0x00000120 // mov %rdx,0x120(%rsp)
+	LONG $0x07ff8348 // cmp $0x7,%rdi
+	LONG $0x09cb8e0f; WORD $0x0000 // jle 4f9b <dotBF16BF16AVX2+0xc1b>
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	LONG $0x337dc2c4; WORD $0x521c // vpmovzxwd (%r10,%rdx,2),%ymm3
+	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
+	LONG $0x0fc78349 // add $0xf,%r15
+	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
+	LONG $0x7f7ec1c4; WORD $0x901c // vmovdqu %ymm3,(%r8,%rdx,4)
+	LONG $0x08c28348 // add $0x8,%rdx
+	WORD $0x394d; BYTE $0xf9 // cmp %r15,%r9
+	WORD $0xdf7f // jg 45e0 <dotBF16BF16AVX2+0x260>
 	LONG $0x24bc8148; LONG $0x00000120; LONG $0x00000080 // cmpq $0x80,0x120(%rsp)
-	LONG $0x09d8840f; WORD $0x0000 // je 4eeb <dotBF16BF16AVX2+0xc4b>
-	LONG $0x24848b48; LONG $0x00000120 // mov 0x120(%rsp),%rax
+	LONG $0x09b0840f; WORD $0x0000 // je 4fc3 <dotBF16BF16AVX2+0xc43>
+	LONG $0x24948b48; LONG $0x00000120 // mov 0x120(%rsp),%rdx
 	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0x09a68e0f; WORD $0x0000 // jle 4ecf <dotBF16BF16AVX2+0xc2f>
-	LONG $0x1cb70f45; BYTE $0x42 // movzwl (%r10,%rax,2),%r11d
-	LONG $0x10e3c141 // shl $0x10,%r11d
-	LONG $0x801c8945 // mov %r11d,(%r8,%rax,4)
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xdf75 // jne 4520 <dotBF16BF16AVX2+0x280>
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
+	WORD $0x3949; BYTE $0xd1 // cmp %rdx,%r9
+	LONG $0x097d8e0f; WORD $0x0000 // jle 4fa6 <dotBF16BF16AVX2+0xc26>
+	LONG $0x3cb70f45; BYTE $0x52 // movzwl (%r10,%rdx,2),%r15d
+	LONG $0x10e7c141 // shl $0x10,%r15d
+	LONG $0x903c8945 // mov %r15d,(%r8,%rdx,4)
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	WORD $0xde75 // jne 4620 <dotBF16BF16AVX2+0x2a0>
+	LONG $0x24948b48; LONG $0x00000148 // mov 0x148(%rsp),%rdx
 	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
-	WORD $0x0149; BYTE $0xc2 // add %rax,%r10
-	LONG $0x24848d48; LONG $0x00000760 // lea 0x760(%rsp),%rax
-	WORD $0x3949; BYTE $0xc0 // cmp %rax,%r8
-	LONG $0xff70850f; WORD $0xffff // jne 44d4 <dotBF16BF16AVX2+0x234>
-	LONG $0xfd7f7dc5 // vmovdqa %ymm15,%ymm5
-	LONG $0x008b8d48; WORD $0xffec; BYTE $0xff // lea -0x1400(%rbx),%rcx
+	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
+	LONG $0x24948d48; LONG $0x00000760 // lea 0x760(%rsp),%rdx
+	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
+	LONG $0xff61850f; WORD $0xffff // jne 45c6 <dotBF16BF16AVX2+0x246>
+	LONG $0x8c7ffdc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm1,0x120(%rsp)
+	LONG $0x00bd8d49; WORD $0xffec; BYTE $0xff // lea -0x1400(%r13),%rdi
+	LONG $0xf97f7dc5 // vmovdqa %ymm15,%ymm1
+	WORD $0x894d; BYTE $0xea // mov %r13,%r10
 	LONG $0x6f7d41c4; BYTE $0xfd // vmovdqa %ymm13,%ymm15
-	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x9c7ffdc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm3,0x120(%rsp)
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
 	LONG $0x947f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm10,0xc0(%rsp)
-	LONG $0xe96f7dc5 // vmovdqa %ymm1,%ymm13
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x24848d48; LONG $0x00000164 // lea 0x164(%rsp),%rax
-	LONG $0xa4297cc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm12,0x80(%rsp)
+	LONG $0xea6f7dc5 // vmovdqa %ymm2,%ymm13
+	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	LONG $0x24948d48; LONG $0x00000164 // lea 0x164(%rsp),%rdx
+	LONG $0x64297cc5; WORD $0x6024 // vmovaps %ymm12,0x60(%rsp)
 	LONG $0x00828d4d; WORD $0xfffc; BYTE $0xff // lea -0x400(%r10),%r8
-	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
-	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
-	LONG $0xd1287cc5 // vmovaps %ymm1,%ymm10
-	LONG $0xe128fcc5 // vmovaps %ymm1,%ymm4
-	LONG $0xc9287cc5 // vmovaps %ymm1,%ymm9
-	LONG $0xd928fcc5 // vmovaps %ymm1,%ymm3
-	LONG $0xd128fcc5 // vmovaps %ymm1,%ymm2
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
+	LONG $0xd2287cc5 // vmovaps %ymm2,%ymm10
+	LONG $0xea28fcc5 // vmovaps %ymm2,%ymm5
+	LONG $0xca287cc5 // vmovaps %ymm2,%ymm9
+	LONG $0xe228fcc5 // vmovaps %ymm2,%ymm4
+	LONG $0xda28fcc5 // vmovaps %ymm2,%ymm3
 	LONG $0xb429fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm6,0xa0(%rsp)
-	LONG $0x7c29fcc5; WORD $0x6024 // vmovaps %ymm7,0x60(%rsp)
-	LONG $0x4429fcc5; WORD $0x4024 // vmovaps %ymm0,0x40(%rsp)
-	LONG $0x44297cc5; WORD $0x2024 // vmovaps %ymm8,0x20(%rsp)
-	LONG $0xe56f7dc5 // vmovdqa %ymm5,%ymm12
+	LONG $0x84297cc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm8,0x80(%rsp)
+	LONG $0x7c29fcc5; WORD $0x4024 // vmovaps %ymm7,0x40(%rsp)
+	LONG $0x4429fcc5; WORD $0x2024 // vmovaps %ymm0,0x20(%rsp)
+	LONG $0xe16f7dc5 // vmovdqa %ymm1,%ymm12
 	LONG $0x1c297cc5; BYTE $0x24 // vmovaps %ymm11,(%rsp)
-	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
-	LONG $0x6f7ec1c4; BYTE $0x29 // vmovdqu (%r9),%ymm5
+	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
+	LONG $0x6f7ec1c4; BYTE $0x31 // vmovdqu (%r9),%ymm6
 	LONG $0x08180f41 // prefetcht0 (%r8)
 	LONG $0x40c08349 // add $0x40,%r8
 	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0xdb0dc1c4; LONG $0xffff0089; BYTE $0xff // vpand -0x100(%r9),%ymm14,%ymm1
 	LONG $0xdb0dc1c4; LONG $0xffff2081; BYTE $0xff // vpand -0xe0(%r9),%ymm14,%ymm0
-	LONG $0x187de2c4; BYTE $0x38 // vbroadcastss (%rax),%ymm7
-	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x187de2c4; WORD $0xf87a // vbroadcastss -0x8(%rdx),%ymm7
+	LONG $0xf672a5c5; BYTE $0x10 // vpslld $0x10,%ymm6,%ymm11
 	LONG $0x6f7ec1c4; LONG $0xffff20b1; BYTE $0xff // vmovdqu -0xe0(%r9),%ymm6
-	LONG $0xf572a5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm11
-	LONG $0xdb0dc1c4; LONG $0xffff00a9; BYTE $0xff // vpand -0x100(%r9),%ymm14,%ymm5
+	LONG $0xb845e2c4; BYTE $0xd9 // vfmadd231ps %ymm1,%ymm7,%ymm3
+	LONG $0x985de2c4; BYTE $0xf8 // vfmadd132ps %ymm0,%ymm4,%ymm7
+	LONG $0x187de2c4; LONG $0x0003f8a2; BYTE $0x00 // vbroadcastss 0x3f8(%rdx),%ymm4
 	LONG $0xf672bdc5; BYTE $0x10 // vpslld $0x10,%ymm6,%ymm8
-	LONG $0x187de2c4; LONG $0x0001f8b0; BYTE $0x00 // vbroadcastss 0x1f8(%rax),%ymm6
-	LONG $0xb845e2c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm7,%ymm2
-	LONG $0x9865e2c4; BYTE $0xf8 // vfmadd132ps %ymm0,%ymm3,%ymm7
-	LONG $0x187de2c4; LONG $0x0003f898; BYTE $0x00 // vbroadcastss 0x3f8(%rax),%ymm3
-	LONG $0xb84d62c4; BYTE $0xcd // vfmadd231ps %ymm5,%ymm6,%ymm9
-	LONG $0x985de2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm4,%ymm6
-	LONG $0x187de2c4; LONG $0x0001f4a0; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm4
-	LONG $0x9875e2c4; BYTE $0xc3 // vfmadd132ps %ymm3,%ymm1,%ymm0
-	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
-	LONG $0x187de2c4; LONG $0x0003f488; BYTE $0x00 // vbroadcastss 0x3f4(%rax),%ymm1
-	LONG $0x187de2c4; WORD $0xf458 // vbroadcastss -0xc(%rax),%ymm3
-	LONG $0xb85d42c4; BYTE $0xcb // vfmadd231ps %ymm11,%ymm4,%ymm9
-	LONG $0x984dc2c4; BYTE $0xe0 // vfmadd132ps %ymm8,%ymm6,%ymm4
-	LONG $0xb865c2c4; BYTE $0xd3 // vfmadd231ps %ymm11,%ymm3,%ymm2
-	LONG $0xb87542c4; BYTE $0xd3 // vfmadd231ps %ymm11,%ymm1,%ymm10
-	LONG $0x9845c2c4; BYTE $0xd8 // vfmadd132ps %ymm8,%ymm7,%ymm3
-	LONG $0x987dc2c4; BYTE $0xc8 // vfmadd132ps %ymm8,%ymm0,%ymm1
+	LONG $0x187de2c4; LONG $0x0001f8b2; BYTE $0x00 // vbroadcastss 0x1f8(%rdx),%ymm6
+	LONG $0xb85d62c4; BYTE $0xd1 // vfmadd231ps %ymm1,%ymm4,%ymm10
+	LONG $0xb84d62c4; BYTE $0xc9 // vfmadd231ps %ymm1,%ymm6,%ymm9
+	LONG $0x9855e2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm5,%ymm6
+	LONG $0x187de2c4; LONG $0x0001f4aa; BYTE $0x00 // vbroadcastss 0x1f4(%rdx),%ymm5
+	LONG $0x986de2c4; BYTE $0xc4 // vfmadd132ps %ymm4,%ymm2,%ymm0
+	LONG $0x187de2c4; WORD $0xf462 // vbroadcastss -0xc(%rdx),%ymm4
+	LONG $0x187de2c4; LONG $0x0003f492; BYTE $0x00 // vbroadcastss 0x3f4(%rdx),%ymm2
+	LONG $0xb85542c4; BYTE $0xcb // vfmadd231ps %ymm11,%ymm5,%ymm9
+	LONG $0x984dc2c4; BYTE $0xe8 // vfmadd132ps %ymm8,%ymm6,%ymm5
+	LONG $0xb85dc2c4; BYTE $0xdb // vfmadd231ps %ymm11,%ymm4,%ymm3
+	LONG $0xb86d42c4; BYTE $0xd3 // vfmadd231ps %ymm11,%ymm2,%ymm10
+	LONG $0x9845c2c4; BYTE $0xe0 // vfmadd132ps %ymm8,%ymm7,%ymm4
+	LONG $0x987dc2c4; BYTE $0xd0 // vfmadd132ps %ymm8,%ymm0,%ymm2
 	WORD $0x394d; BYTE $0xd0 // cmp %r10,%r8
-	LONG $0xff4f850f; WORD $0xffff // jne 45f0 <dotBF16BF16AVX2+0x350>
+	LONG $0xff4e850f; WORD $0xffff // jne 46f0 <dotBF16BF16AVX2+0x370>
 	LONG $0xb428fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm6
-	LONG $0x7c28fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm7
-	LONG $0xe57f7dc5 // vmovdqa %ymm12,%ymm5
-	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
-	LONG $0x4428fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm0
-	LONG $0x44287cc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm8
+	LONG $0x84287cc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm8
+	LONG $0xe17f7dc5 // vmovdqa %ymm12,%ymm1
+	LONG $0x80ef8349 // sub $0xffffffffffffff80,%r15
+	LONG $0x7c28fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm7
+	LONG $0x4428fcc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm0
 	LONG $0x00908d4d; WORD $0x0004; BYTE $0x00 // lea 0x400(%r8),%r10
-	LONG $0x40c18348 // add $0x40,%rcx
+	LONG $0x40c78348 // add $0x40,%rdi
 	LONG $0x1c287cc5; BYTE $0x24 // vmovaps (%rsp),%ymm11
-	LONG $0xa4287cc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm12
-	LONG $0xfb58c4c5 // vaddps %ymm3,%ymm7,%ymm7
-	LONG $0xf158ccc5 // vaddps %ymm1,%ymm6,%ymm6
-	LONG $0xc258fcc5 // vaddps %ymm2,%ymm0,%ymm0
+	LONG $0x64287cc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm12
 	LONG $0x583c41c4; BYTE $0xc1 // vaddps %ymm9,%ymm8,%ymm8
-	LONG $0xdc5824c5 // vaddps %ymm4,%ymm11,%ymm11
+	LONG $0xf258ccc5 // vaddps %ymm2,%ymm6,%ymm6
+	LONG $0xc358fcc5 // vaddps %ymm3,%ymm0,%ymm0
+	LONG $0xfc58c4c5 // vaddps %ymm4,%ymm7,%ymm7
+	LONG $0xdd5824c5 // vaddps %ymm5,%ymm11,%ymm11
 	LONG $0x581c41c4; BYTE $0xe2 // vaddps %ymm10,%ymm12,%ymm12
-	LONG $0x00fb8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r11
-	LONG $0xfe8c850f; WORD $0xffff // jne 4590 <dotBF16BF16AVX2+0x2f0>
-	LONG $0xe97f7dc5 // vmovdqa %ymm13,%ymm1
-	LONG $0x9c6ffdc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm3
-	LONG $0x6f7d41c4; BYTE $0xef // vmovdqa %ymm15,%ymm13
+	LONG $0x00ff8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r15
+	LONG $0xfe8c850f; WORD $0xffff // jne 4691 <dotBF16BF16AVX2+0x311>
+	LONG $0xea7f7dc5 // vmovdqa %ymm13,%ymm2
 	LONG $0x946f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm10
-	LONG $0x24848148; LONG $0x00000148; LONG $0x00000100 // addq $0x100,0x148(%rsp)
-	LONG $0xfd6f7dc5 // vmovdqa %ymm5,%ymm15
-	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x00c38148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rbx
-	LONG $0x24b4394c; LONG $0x00000110 // cmp %r14,0x110(%rsp)
-	LONG $0xfd428f0f; WORD $0xffff // jg 4489 <dotBF16BF16AVX2+0x1e9>
-	LONG $0xd16ffdc5 // vmovdqa %ymm1,%ymm2
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	LONG $0xcb6ffdc5 // vmovdqa %ymm3,%ymm1
-	LONG $0x248c8b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rcx
-	LONG $0x0007c7e9; BYTE $0x00 // jmp 4f2b <dotBF16BF16AVX2+0xc8b>
+	LONG $0x6f7d41c4; BYTE $0xef // vmovdqa %ymm15,%ymm13
+	LONG $0x24848148; LONG $0x00000158; LONG $0x00000100 // addq $0x100,0x158(%rsp)
+	LONG $0xf96f7dc5 // vmovdqa %ymm1,%ymm15
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x8c6ffdc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm1
+	LONG $0x00c58149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r13
+	LONG $0x24843948; LONG $0x00000110 // cmp %rax,0x110(%rsp)
+	LONG $0xfd338f0f; WORD $0xffff // jg 457b <dotBF16BF16AVX2+0x1fb>
+	LONG $0x24948b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rdx
+	LONG $0x24bc8b48; LONG $0x000000f0 // mov 0xf0(%rsp),%rdi
+	LONG $0x0007a6e9; BYTE $0x00 // jmp 5003 <dotBF16BF16AVX2+0xc83>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -3249,401 +3281,404 @@ TEXT dotBF16BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x38478b49 // mov 0x38(%r15),%rax
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0x248c8b48; LONG $0x00000118 // mov 0x118(%rsp),%rcx
+	LONG $0x38468b49 // mov 0x38(%r14),%rax
+	LONG $0x10c48349 // add $0x10,%r12
+	LONG $0x248c8b48; LONG $0x00000100 // mov 0x100(%rsp),%rcx
+	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
 	LONG $0xf26f7dc5 // vmovdqa %ymm2,%ymm14
-	LONG $0x10c28349 // add $0x10,%r10
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	WORD $0xd27d // jge 4764 <dotBF16BF16AVX2+0x4c4>
-	LONG $0x248c0148; LONG $0x00000150 // add %rcx,0x150(%rsp)
-	LONG $0xfffb77e9; BYTE $0xff // jmp 4316 <dotBF16BF16AVX2+0x76>
-	LONG $0x18578b49 // mov 0x18(%r15),%rdx
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
-	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
+	WORD $0xd27d // jge 485d <dotBF16BF16AVX2+0x4dd>
+	WORD $0x0149; BYTE $0xcf // add %rcx,%r15
+	LONG $0xfffb65e9; BYTE $0xff // jmp 43f8 <dotBF16BF16AVX2+0x78>
+	LONG $0x184e8b49 // mov 0x18(%r14),%rcx
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0xfe818d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rax
 	LONG $0x7fc68348 // add $0x7f,%rsi
-	LONG $0xce490f48 // cmovns %rsi,%rcx
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x248c8948; LONG $0x00000158 // mov %rcx,0x158(%rsp)
-	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x02e68e0f; WORD $0x0000 // jle 4ab0 <dotBF16BF16AVX2+0x810>
-	LONG $0x249c8b48; LONG $0x00000150 // mov 0x150(%rsp),%rbx
-	LONG $0x248c8d48; LONG $0x000001e4 // lea 0x1e4(%rsp),%rcx
+	LONG $0xc6490f48 // cmovns %rsi,%rax
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x24848948; LONG $0x00000148 // mov %rax,0x148(%rsp)
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x02f48e0f; WORD $0x0000 // jle 4bb2 <dotBF16BF16AVX2+0x832>
+	LONG $0x24848b48; LONG $0x00000118 // mov 0x118(%rsp),%rax
+	LONG $0x24bc8d48; LONG $0x00000164 // lea 0x164(%rsp),%rdi
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x249c8b4c; LONG $0x00000118 // mov 0x118(%rsp),%r11
-	LONG $0x248c8948; LONG $0x00000148 // mov %rcx,0x148(%rsp)
-	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
+	LONG $0x24bc8948; LONG $0x00000158 // mov %rdi,0x158(%rsp)
+	LONG $0xff0000bf; BYTE $0xff // mov $0xffff0000,%edi
 	LONG $0xe828fcc5 // vmovaps %ymm0,%ymm5
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
 	LONG $0x24b48d48; LONG $0x00000160 // lea 0x160(%rsp),%rsi
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0xff6ef9c5 // vmovd %edi,%xmm7
+	LONG $0x24bc8d4c; LONG $0x000002e4 // lea 0x2e4(%rsp),%r15
+	LONG $0x24948948; LONG $0x00000120 // mov %rdx,0x120(%rsp)
 	LONG $0xc0287cc5 // vmovaps %ymm0,%ymm8
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
-	LONG $0x07e1c148 // shl $0x7,%rcx
-	WORD $0x2949; BYTE $0xc9 // sub %rcx,%r9
-	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
-	WORD $0x3949; BYTE $0xc9 // cmp %rcx,%r9
-	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
-	LONG $0xc14e0f49 // cmovle %r9,%rax
-	WORD $0xc931 // xor %ecx,%ecx
-	LONG $0x07f98349 // cmp $0x7,%r9
-	WORD $0x577e // jle 488d <dotBF16BF16AVX2+0x5ed>
-	LONG $0x249c894c; LONG $0x00000120 // mov %r11,0x120(%rsp)
-	LONG $0x337dc2c4; WORD $0x4804 // vpmovzxwd (%r8,%rcx,2),%ymm0
-	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
-	LONG $0x0fc38349 // add $0xf,%r11
+	WORD $0x894c; BYTE $0xd7 // mov %r10,%rdi
+	WORD $0x8949; BYTE $0xcd // mov %rcx,%r13
+	LONG $0x00888d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%r9
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x2949; BYTE $0xfd // sub %rdi,%r13
+	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
+	WORD $0x3949; BYTE $0xfd // cmp %rdi,%r13
+	LONG $0xfd4e0f49 // cmovle %r13,%rdi
+	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x07fd8349 // cmp $0x7,%r13
+	WORD $0x577e // jle 498d <dotBF16BF16AVX2+0x60d>
+	LONG $0x248c894c; LONG $0x00000110 // mov %r9,0x110(%rsp)
+	LONG $0x337dc2c4; WORD $0x7804 // vpmovzxwd (%r8,%rdi,2),%ymm0
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x0fc18349 // add $0xf,%r9
 	LONG $0xf072fdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm0
-	LONG $0x047ffec5; BYTE $0x8e // vmovdqu %ymm0,(%rsi,%rcx,4)
-	LONG $0x08c18348 // add $0x8,%rcx
-	WORD $0x394c; BYTE $0xd8 // cmp %r11,%rax
-	WORD $0xe07f // jg 483e <dotBF16BF16AVX2+0x59e>
-	LONG $0xf8488d48 // lea -0x8(%rax),%rcx
-	LONG $0x249c8b4c; LONG $0x00000120 // mov 0x120(%rsp),%r11
-	LONG $0x03e9c148 // shr $0x3,%rcx
-	LONG $0x07f98349 // cmp $0x7,%r9
-	LONG $0x0008b941; WORD $0x0000 // mov $0x8,%r9d
-	LONG $0xcd0c8d48; LONG $0x00000008 // lea 0x8(,%rcx,8),%rcx
-	LONG $0xc94e0f49 // cmovle %r9,%rcx
-	LONG $0x80f98148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rcx
-	WORD $0x2274 // je 48af <dotBF16BF16AVX2+0x60f>
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	LONG $0x01fe8e0f; WORD $0x0000 // jle 4a94 <dotBF16BF16AVX2+0x7f4>
-	LONG $0x0cb70f45; BYTE $0x48 // movzwl (%r8,%rcx,2),%r9d
-	LONG $0x10e1c141 // shl $0x10,%r9d
-	LONG $0x8e0c8944 // mov %r9d,(%rsi,%rcx,4)
-	WORD $0xff48; BYTE $0xc1 // inc %rcx
-	LONG $0x80f98148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rcx
-	WORD $0xde75 // jne 488d <dotBF16BF16AVX2+0x5ed>
+	LONG $0x047ffec5; BYTE $0xbe // vmovdqu %ymm0,(%rsi,%rdi,4)
+	LONG $0x08c78348 // add $0x8,%rdi
+	WORD $0x394c; BYTE $0xca // cmp %r9,%rdx
+	WORD $0xe07f // jg 493e <dotBF16BF16AVX2+0x5be>
+	LONG $0xf87a8d48 // lea -0x8(%rdx),%rdi
+	LONG $0x248c8b4c; LONG $0x00000110 // mov 0x110(%rsp),%r9
+	LONG $0x03efc148 // shr $0x3,%rdi
+	LONG $0x07fd8349 // cmp $0x7,%r13
+	LONG $0x0008bd41; WORD $0x0000 // mov $0x8,%r13d
+	LONG $0xfd3c8d48; LONG $0x00000008 // lea 0x8(,%rdi,8),%rdi
+	LONG $0xfd4e0f49 // cmovle %r13,%rdi
+	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
+	WORD $0x2274 // je 49af <dotBF16BF16AVX2+0x62f>
+	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
+	LONG $0x02008e0f; WORD $0x0000 // jle 4b96 <dotBF16BF16AVX2+0x816>
+	LONG $0x2cb70f45; BYTE $0x78 // movzwl (%r8,%rdi,2),%r13d
+	LONG $0x10e5c141 // shl $0x10,%r13d
+	LONG $0xbe2c8944 // mov %r13d,(%rsi,%rdi,4)
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
+	WORD $0xde75 // jne 498d <dotBF16BF16AVX2+0x60d>
+	LONG $0x24bc8b48; LONG $0x00000158 // mov 0x158(%rsp),%rdi
 	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
-	LONG $0x248c8d48; LONG $0x00000164 // lea 0x164(%rsp),%rcx
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
+	WORD $0x894d; BYTE $0xcd // mov %r9,%r13
 	LONG $0xcc297cc5 // vmovaps %ymm9,%ymm4
 	LONG $0xce297cc5 // vmovaps %ymm9,%ymm6
 	LONG $0xcb297cc5 // vmovaps %ymm9,%ymm3
-	LONG $0x6f7ec1c4; BYTE $0x01 // vmovdqu (%r9),%ymm0
-	LONG $0xdb4541c4; BYTE $0x31 // vpand (%r9),%ymm7,%ymm14
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x24848b48; LONG $0x00000148 // mov 0x148(%rsp),%rax
+	LONG $0x006ffec5 // vmovdqu (%rax),%ymm0
+	LONG $0x30db45c5 // vpand (%rax),%ymm7,%ymm14
+	LONG $0x08c78348 // add $0x8,%rdi
+	LONG $0x24948d48; LONG $0x000001e4 // lea 0x1e4(%rsp),%rdx
+	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
+	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
 	LONG $0xf0729dc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff2081; BYTE $0xff // vmovdqu -0xe0(%r9),%ymm0
+	LONG $0x806ffec5; LONG $0xffffff20 // vmovdqu -0xe0(%rax),%ymm0
 	LONG $0xf072a5c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm11
-	LONG $0x187de2c4; WORD $0xf841 // vbroadcastss -0x8(%rcx),%ymm0
+	LONG $0x187de2c4; WORD $0xf847 // vbroadcastss -0x8(%rdi),%ymm0
 	LONG $0xb87dc2c4; BYTE $0xde // vfmadd231ps %ymm14,%ymm0,%ymm3
-	LONG $0xdb4541c4; LONG $0xffff20b1; BYTE $0xff // vpand -0xe0(%r9),%ymm7,%ymm14
+	LONG $0xb0db45c5; LONG $0xffffff20 // vpand -0xe0(%rax),%ymm7,%ymm14
 	LONG $0x984dc2c4; BYTE $0xc6 // vfmadd132ps %ymm14,%ymm6,%ymm0
-	LONG $0x187de2c4; WORD $0xf471 // vbroadcastss -0xc(%rcx),%ymm6
-	LONG $0xdb4541c4; LONG $0xffff40b1; BYTE $0xff // vpand -0xc0(%r9),%ymm7,%ymm14
+	LONG $0x187de2c4; WORD $0xf477 // vbroadcastss -0xc(%rdi),%ymm6
+	LONG $0xb0db45c5; LONG $0xffffff40 // vpand -0xc0(%rax),%ymm7,%ymm14
 	LONG $0xb84dc2c4; BYTE $0xdc // vfmadd231ps %ymm12,%ymm6,%ymm3
 	LONG $0x987dc2c4; BYTE $0xf3 // vfmadd132ps %ymm11,%ymm0,%ymm6
-	LONG $0x6f7ec1c4; LONG $0xffff4081; BYTE $0xff // vmovdqu -0xc0(%r9),%ymm0
+	LONG $0x806ffec5; LONG $0xffffff40 // vmovdqu -0xc0(%rax),%ymm0
 	LONG $0xf0729dc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff6081; BYTE $0xff // vmovdqu -0xa0(%r9),%ymm0
+	LONG $0x806ffec5; LONG $0xffffff60 // vmovdqu -0xa0(%rax),%ymm0
 	LONG $0xf072a5c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm11
-	LONG $0x187de2c4; WORD $0x7841 // vbroadcastss 0x78(%rcx),%ymm0
+	LONG $0x187de2c4; WORD $0x7847 // vbroadcastss 0x78(%rdi),%ymm0
 	LONG $0xb87dc2c4; BYTE $0xe6 // vfmadd231ps %ymm14,%ymm0,%ymm4
-	LONG $0xdb4541c4; LONG $0xffff60b1; BYTE $0xff // vpand -0xa0(%r9),%ymm7,%ymm14
+	LONG $0xb0db45c5; LONG $0xffffff60 // vpand -0xa0(%rax),%ymm7,%ymm14
 	LONG $0xb87d42c4; BYTE $0xce // vfmadd231ps %ymm14,%ymm0,%ymm9
-	LONG $0x187de2c4; WORD $0x7441 // vbroadcastss 0x74(%rcx),%ymm0
+	LONG $0x187de2c4; WORD $0x7447 // vbroadcastss 0x74(%rdi),%ymm0
 	LONG $0xb87dc2c4; BYTE $0xe4 // vfmadd231ps %ymm12,%ymm0,%ymm4
 	LONG $0xb87d42c4; BYTE $0xcb // vfmadd231ps %ymm11,%ymm0,%ymm9
-	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
-	LONG $0xff50850f; WORD $0xffff // jne 48cb <dotBF16BF16AVX2+0x62b>
+	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
+	LONG $0xff4b850f; WORD $0xffff // jne 49cb <dotBF16BF16AVX2+0x64b>
 	LONG $0x5864c1c4; BYTE $0xd8 // vaddps %ymm8,%ymm3,%ymm3
 	LONG $0xc558ccc5 // vaddps %ymm5,%ymm6,%ymm0
-	LONG $0x808b8d4c; WORD $0x0000; BYTE $0x00 // lea 0x80(%rbx),%r9
-	LONG $0x248c8d48; LONG $0x00000264 // lea 0x264(%rsp),%rcx
+	LONG $0x00a98d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r9),%r13
+	LONG $0x80b98d49; WORD $0xfff0; BYTE $0xff // lea -0xf80(%r9),%rdi
+	LONG $0x24848d48; LONG $0x00000264 // lea 0x264(%rsp),%rax
 	LONG $0xc45864c5 // vaddps %ymm4,%ymm3,%ymm8
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
 	LONG $0x587c41c4; BYTE $0xc9 // vaddps %ymm9,%ymm0,%ymm9
 	LONG $0xf428fcc5 // vmovaps %ymm4,%ymm6
 	LONG $0xc428fcc5 // vmovaps %ymm4,%ymm0
 	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
-	LONG $0x6f7ec1c4; BYTE $0x29 // vmovdqu (%r9),%ymm5
-	LONG $0xdb4541c4; BYTE $0x31 // vpand (%r9),%ymm7,%ymm14
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x24848d48; LONG $0x000002e4 // lea 0x2e4(%rsp),%rax
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x2f6ffec5 // vmovdqu (%rdi),%ymm5
+	LONG $0x37db45c5 // vpand (%rdi),%ymm7,%ymm14
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
+	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
+	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
 	LONG $0xf5729dc5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff20a9; BYTE $0xff // vmovdqu -0xe0(%r9),%ymm5
+	LONG $0xaf6ffec5; LONG $0xffffff20 // vmovdqu -0xe0(%rdi),%ymm5
 	LONG $0xf572a5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm11
-	LONG $0x187de2c4; WORD $0xf869 // vbroadcastss -0x8(%rcx),%ymm5
+	LONG $0x187de2c4; WORD $0xf868 // vbroadcastss -0x8(%rax),%ymm5
 	LONG $0xb855c2c4; BYTE $0xde // vfmadd231ps %ymm14,%ymm5,%ymm3
-	LONG $0xdb4541c4; LONG $0xffff20b1; BYTE $0xff // vpand -0xe0(%r9),%ymm7,%ymm14
+	LONG $0xb7db45c5; LONG $0xffffff20 // vpand -0xe0(%rdi),%ymm7,%ymm14
 	LONG $0xb855c2c4; BYTE $0xf6 // vfmadd231ps %ymm14,%ymm5,%ymm6
-	LONG $0x187de2c4; WORD $0xf469 // vbroadcastss -0xc(%rcx),%ymm5
-	LONG $0xdb4541c4; LONG $0xffff40b1; BYTE $0xff // vpand -0xc0(%r9),%ymm7,%ymm14
+	LONG $0x187de2c4; WORD $0xf468 // vbroadcastss -0xc(%rax),%ymm5
+	LONG $0xb7db45c5; LONG $0xffffff40 // vpand -0xc0(%rdi),%ymm7,%ymm14
 	LONG $0xb855c2c4; BYTE $0xdc // vfmadd231ps %ymm12,%ymm5,%ymm3
 	LONG $0xb855c2c4; BYTE $0xf3 // vfmadd231ps %ymm11,%ymm5,%ymm6
-	LONG $0x6f7ec1c4; LONG $0xffff40a9; BYTE $0xff // vmovdqu -0xc0(%r9),%ymm5
+	LONG $0xaf6ffec5; LONG $0xffffff40 // vmovdqu -0xc0(%rdi),%ymm5
 	LONG $0xf5729dc5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff60a9; BYTE $0xff // vmovdqu -0xa0(%r9),%ymm5
+	LONG $0xaf6ffec5; LONG $0xffffff60 // vmovdqu -0xa0(%rdi),%ymm5
 	LONG $0xf572a5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm11
-	LONG $0x187de2c4; WORD $0x7869 // vbroadcastss 0x78(%rcx),%ymm5
+	LONG $0x187de2c4; WORD $0x7868 // vbroadcastss 0x78(%rax),%ymm5
 	LONG $0xb855c2c4; BYTE $0xc6 // vfmadd231ps %ymm14,%ymm5,%ymm0
-	LONG $0xdb4541c4; LONG $0xffff60b1; BYTE $0xff // vpand -0xa0(%r9),%ymm7,%ymm14
+	LONG $0xb7db45c5; LONG $0xffffff60 // vpand -0xa0(%rdi),%ymm7,%ymm14
 	LONG $0xb855c2c4; BYTE $0xe6 // vfmadd231ps %ymm14,%ymm5,%ymm4
-	LONG $0x187de2c4; WORD $0x7469 // vbroadcastss 0x74(%rcx),%ymm5
+	LONG $0x187de2c4; WORD $0x7468 // vbroadcastss 0x74(%rax),%ymm5
 	LONG $0xb855c2c4; BYTE $0xc4 // vfmadd231ps %ymm12,%ymm5,%ymm0
 	LONG $0xb855c2c4; BYTE $0xe3 // vfmadd231ps %ymm11,%ymm5,%ymm4
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	LONG $0xff50850f; WORD $0xffff // jne 49ac <dotBF16BF16AVX2+0x70c>
+	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
+	LONG $0xff52850f; WORD $0xffff // jne 4ab8 <dotBF16BF16AVX2+0x738>
 	LONG $0xc3583cc5 // vaddps %ymm3,%ymm8,%ymm8
 	LONG $0xee58b4c5 // vaddps %ymm6,%ymm9,%ymm5
-	LONG $0x00c38148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rbx
 	WORD $0xff49; BYTE $0xc2 // inc %r10
 	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
 	LONG $0xc0583cc5 // vaddps %ymm0,%ymm8,%ymm8
 	LONG $0xec58d4c5 // vaddps %ymm4,%ymm5,%ymm5
-	LONG $0x2494394c; LONG $0x00000158 // cmp %r10,0x158(%rsp)
-	LONG $0xfd878f0f; WORD $0xffff // jg 4812 <dotBF16BF16AVX2+0x572>
-	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
-	LONG $0xc0297cc5 // vmovaps %ymm8,%ymm0
-	WORD $0x24eb // jmp 4ab8 <dotBF16BF16AVX2+0x818>
-	LONG $0x008e04c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rcx,4)
-	WORD $0xff48; BYTE $0xc1 // inc %rcx
-	LONG $0x80f98148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rcx
-	LONG $0xfde2850f; WORD $0xffff // jne 488d <dotBF16BF16AVX2+0x5ed>
-	LONG $0xfffdffe9; BYTE $0xff // jmp 48af <dotBF16BF16AVX2+0x60f>
+	LONG $0x2494394c; LONG $0x00000148 // cmp %r10,0x148(%rsp)
+	LONG $0x04ae8e0f; WORD $0x0000 // jle 503c <dotBF16BF16AVX2+0xcbc>
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	LONG $0xfffd75e9; BYTE $0xff // jmp 490b <dotBF16BF16AVX2+0x58b>
+	LONG $0x00be04c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rdi,4)
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
+	LONG $0xfde0850f; WORD $0xffff // jne 498d <dotBF16BF16AVX2+0x60d>
+	LONG $0xfffdfde9; BYTE $0xff // jmp 49af <dotBF16BF16AVX2+0x62f>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0xe828fcc5 // vmovaps %ymm0,%ymm5
 	LONG $0x9c7efac5; LONG $0x00010824; BYTE $0x00 // vmovq 0x108(%rsp),%xmm3
 	LONG $0x317de2c4; BYTE $0xdb // vpmovzxbd %xmm3,%ymm3
 	LONG $0xe366adc5 // vpcmpgtd %ymm3,%ymm10,%ymm4
 	LONG $0xdb66f5c5 // vpcmpgtd %ymm3,%ymm1,%ymm3
-	LONG $0x2e5de2c4; BYTE $0x00 // vmaskmovps %ymm0,%ymm4,(%rax)
-	LONG $0x2e65e2c4; WORD $0x2068 // vmaskmovps %ymm5,%ymm3,0x20(%rax)
-	LONG $0xfff8ace9; BYTE $0xff // jmp 438a <dotBF16BF16AVX2+0xea>
-	LONG $0x18578b49 // mov 0x18(%r15),%rdx
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
-	LONG $0xfeb28d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rsi
-	LONG $0x7fc18349 // add $0x7f,%r9
-	LONG $0xf1490f49 // cmovns %r9,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x00000110 // mov %rsi,0x110(%rsp)
-	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x03768e0f; WORD $0x0000 // jle 4e7f <dotBF16BF16AVX2+0xbdf>
-	LONG $0x24b48b4c; LONG $0x00000150 // mov 0x150(%rsp),%r14
-	LONG $0x249c8d48; LONG $0x000001e4 // lea 0x1e4(%rsp),%rbx
+	LONG $0x2e5de2c4; BYTE $0x02 // vmaskmovps %ymm0,%ymm4,(%rdx)
+	LONG $0x2e65e2c4; WORD $0x206a // vmaskmovps %ymm5,%ymm3,0x20(%rdx)
+	LONG $0xfff8a4e9; BYTE $0xff // jmp 4484 <dotBF16BF16AVX2+0x104>
+	LONG $0x184e8b49 // mov 0x18(%r14),%rcx
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0xfe818d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rax
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xc6490f48 // cmovns %rsi,%rax
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x24848948; LONG $0x00000110 // mov %rax,0x110(%rsp)
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x034b8e0f; WORD $0x0000 // jle 4f56 <dotBF16BF16AVX2+0xbd6>
+	LONG $0x24848d48; LONG $0x00000164 // lea 0x164(%rsp),%rax
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x249c8948; LONG $0x00000148 // mov %rbx,0x148(%rsp)
-	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
-	LONG $0x0000ba41; WORD $0xffff // mov $0xffff0000,%r10d
+	LONG $0x249c894c; LONG $0x00000148 // mov %r11,0x148(%rsp)
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x24848948; LONG $0x00000158 // mov %rax,0x158(%rsp)
+	LONG $0x09048d4b // lea (%r9,%r9,1),%rax
 	LONG $0xe028fcc5 // vmovaps %ymm0,%ymm4
-	LONG $0x6e7941c4; BYTE $0xc2 // vmovd %r10d,%xmm8
 	LONG $0xf828fcc5 // vmovaps %ymm0,%ymm7
+	LONG $0x24848948; LONG $0x00000120 // mov %rax,0x120(%rsp)
+	LONG $0xff0000b8; BYTE $0xff // mov $0xffff0000,%eax
 	LONG $0xc8287cc5 // vmovaps %ymm0,%ymm9
-	LONG $0x2484c748; LONG $0x00000158; LONG $0x00000000 // movq $0x0,0x158(%rsp)
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xc06e79c5 // vmovd %eax,%xmm8
 	LONG $0x24b48d48; LONG $0x00000160 // lea 0x160(%rsp),%rsi
-	LONG $0x249c8948; LONG $0x00000120 // mov %rbx,0x120(%rsp)
+	LONG $0x24948948; LONG $0x000000f8 // mov %rdx,0xf8(%rsp)
+	LONG $0x24a4894c; LONG $0x000000f0 // mov %r12,0xf0(%rsp)
 	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
-	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
-	LONG $0x24bc8948; LONG $0x000000f8 // mov %rdi,0xf8(%rsp)
-	LONG $0x24a4894c; LONG $0x000000c0 // mov %r12,0xc0(%rsp)
-	LONG $0x248c8948; LONG $0x000000a0 // mov %rcx,0xa0(%rsp)
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
-	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
-	LONG $0x080c8d4b // lea (%r8,%r9,1),%rcx
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
+	LONG $0x24bc8948; LONG $0x000000c0 // mov %rdi,0xc0(%rsp)
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
+	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
+	LONG $0x10148d4b // lea (%r8,%r10,1),%rdx
 	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x2949; BYTE $0xc3 // sub %rax,%r11
-	WORD $0x394d; BYTE $0xd3 // cmp %r10,%r11
-	LONG $0xd34e0f4d // cmovle %r11,%r10
+	WORD $0x2949; BYTE $0xc4 // sub %rax,%r12
+	WORD $0x394d; BYTE $0xcc // cmp %r9,%r12
+	LONG $0xcc4e0f4d // cmovle %r12,%r9
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	WORD $0x4c7e // jle 4c02 <dotBF16BF16AVX2+0x962>
-	LONG $0x337de2c4; WORD $0x411c // vpmovzxwd (%rcx,%rax,2),%ymm3
+	LONG $0x07fc8349 // cmp $0x7,%r12
+	WORD $0x4c7e // jle 4ce5 <dotBF16BF16AVX2+0x965>
+	LONG $0x337de2c4; WORD $0x421c // vpmovzxwd (%rdx,%rax,2),%ymm3
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x0fc78348 // add $0xf,%rdi
 	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
 	LONG $0x1c7ffec5; BYTE $0x86 // vmovdqu %ymm3,(%rsi,%rax,4)
 	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
-	WORD $0xe07f // jg 4bb6 <dotBF16BF16AVX2+0x916>
-	LONG $0xf85a8d49 // lea -0x8(%r10),%rbx
+	WORD $0x3949; BYTE $0xf9 // cmp %rdi,%r9
+	WORD $0xe07f // jg 4c99 <dotBF16BF16AVX2+0x919>
+	LONG $0xf8698d4d // lea -0x8(%r9),%r13
 	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
 	LONG $0x03e8c148 // shr $0x3,%rax
-	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x07fc8349 // cmp $0x7,%r12
 	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
 	LONG $0xc74e0f48 // cmovle %rdi,%rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0x02ae840f; WORD $0x0000 // je 4eb0 <dotBF16BF16AVX2+0xc10>
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0x02308f0f; WORD $0x0000 // jg 4e3b <dotBF16BF16AVX2+0xb9b>
+	LONG $0x02a2840f; WORD $0x0000 // je 4f87 <dotBF16BF16AVX2+0xc07>
+	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
+	LONG $0x02248f0f; WORD $0x0000 // jg 4f12 <dotBF16BF16AVX2+0xb92>
 	LONG $0x008604c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xe575 // jne 4c02 <dotBF16BF16AVX2+0x962>
+	WORD $0xe575 // jne 4ce5 <dotBF16BF16AVX2+0x965>
 	LONG $0x24848b48; LONG $0x00000120 // mov 0x120(%rsp),%rax
-	WORD $0x014c; BYTE $0xc8 // add %r9,%rax
-	LONG $0x000c8d49 // lea (%r8,%rax,1),%rcx
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0x02428e0f; WORD $0x0000 // jle 4e78 <dotBF16BF16AVX2+0xbd8>
-	LONG $0xf85a8d49 // lea -0x8(%r10),%rbx
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	LONG $0x00148d49 // lea (%r8,%rax,1),%rdx
+	LONG $0x07fc8349 // cmp $0x7,%r12
+	LONG $0x02368e0f; WORD $0x0000 // jle 4f4f <dotBF16BF16AVX2+0xbcf>
+	LONG $0xf8698d4d // lea -0x8(%r9),%r13
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0x337de2c4; WORD $0x411c // vpmovzxwd (%rcx,%rax,2),%ymm3
+	LONG $0x337de2c4; WORD $0x421c // vpmovzxwd (%rdx,%rax,2),%ymm3
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x0fc78348 // add $0xf,%rdi
 	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
 	LONG $0x9c7ffec5; LONG $0x00020086; BYTE $0x00 // vmovdqu %ymm3,0x200(%rsi,%rax,4)
 	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
-	WORD $0xdc7f // jg 4c3c <dotBF16BF16AVX2+0x99c>
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	WORD $0x3949; BYTE $0xf9 // cmp %rdi,%r9
+	WORD $0xdc7f // jg 4d1f <dotBF16BF16AVX2+0x99f>
+	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
 	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
 	LONG $0x03e8c148 // shr $0x3,%rax
-	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x07fc8349 // cmp $0x7,%r12
 	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
 	LONG $0xc74e0f48 // cmovle %rdi,%rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0x2274 // je 4ca6 <dotBF16BF16AVX2+0xa06>
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0x01cc8e0f; WORD $0x0000 // jle 4e59 <dotBF16BF16AVX2+0xbb9>
-	LONG $0x413cb70f // movzwl (%rcx,%rax,2),%edi
+	WORD $0x2274 // je 4d89 <dotBF16BF16AVX2+0xa09>
+	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
+	LONG $0x01c08e0f; WORD $0x0000 // jle 4f30 <dotBF16BF16AVX2+0xbb0>
+	LONG $0x423cb70f // movzwl (%rdx,%rax,2),%edi
 	WORD $0xe7c1; BYTE $0x10 // shl $0x10,%edi
 	LONG $0x0086bc89; WORD $0x0002; BYTE $0x00 // mov %edi,0x200(%rsi,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xde75 // jne 4c84 <dotBF16BF16AVX2+0x9e4>
-	LONG $0x249c8b48; LONG $0x00000148 // mov 0x148(%rsp),%rbx
-	LONG $0x00a68d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r14),%r12
-	WORD $0x894c; BYTE $0xf7 // mov %r14,%rdi
-	WORD $0xc931 // xor %ecx,%ecx
+	WORD $0xde75 // jne 4d67 <dotBF16BF16AVX2+0x9e7>
+	LONG $0x24a48b4c; LONG $0x00000148 // mov 0x148(%rsp),%r12
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
 	LONG $0xe16f7dc5 // vmovdqa %ymm1,%ymm12
+	LONG $0x24bc8d49; LONG $0xffffec00 // lea -0x1400(%r12),%rdi
+	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x4c297cc5; WORD $0x2024 // vmovaps %ymm9,0x20(%rsp)
-	WORD $0x894d; BYTE $0xe2 // mov %r12,%r10
-	LONG $0x80438d48 // lea -0x80(%rbx),%rax
-	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
+	LONG $0x4c297cc5; WORD $0x4024 // vmovaps %ymm9,0x40(%rsp)
+	LONG $0x24948d49; LONG $0xfffffc00 // lea -0x400(%r12),%rdx
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
 	LONG $0xee28fcc5 // vmovaps %ymm6,%ymm5
 	LONG $0xde287cc5 // vmovaps %ymm6,%ymm11
+	LONG $0xbc29fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm7,0xa0(%rsp)
 	LONG $0x8429fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm0,0x80(%rsp)
 	LONG $0x6429fcc5; WORD $0x6024 // vmovaps %ymm4,0x60(%rsp)
-	LONG $0x7c29fcc5; WORD $0x4024 // vmovaps %ymm7,0x40(%rsp)
 	LONG $0xce287cc5 // vmovaps %ymm6,%ymm9
 	LONG $0xda6ffdc5 // vmovdqa %ymm2,%ymm3
-	LONG $0x841f0f66; LONG $0x00000000; BYTE $0x00 // nopw 0x0(%rax,%rax,1)
+	WORD $0x014c; BYTE $0xe8 // add %r13,%rax
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
+	LONG $0x6f7ec1c4; WORD $0x2049 // vmovdqu 0x20(%r9),%ymm1
+	LONG $0x187de2c4; BYTE $0x38 // vbroadcastss (%rax),%ymm7
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0xdb3dc1c4; BYTE $0x01 // vpand (%r9),%ymm8,%ymm0
+	LONG $0xdb3dc1c4; WORD $0x2061 // vpand 0x20(%r9),%ymm8,%ymm4
 	LONG $0x08c08348 // add $0x8,%rax
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x40c38349 // add $0x40,%r11
-	LONG $0x6f7ec1c4; LONG $0xffff00a2; BYTE $0xff // vmovdqu -0x100(%r10),%ymm4
-	LONG $0x187de2c4; WORD $0xf878 // vbroadcastss -0x8(%rax),%ymm7
-	LONG $0xdb3dc1c4; LONG $0xffff0082; BYTE $0xff // vpand -0x100(%r10),%ymm8,%ymm0
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x6f7ec1c4; LONG $0xffff0091; BYTE $0xff // vmovdqu -0x100(%r9),%ymm2
+	LONG $0xf1728dc5; BYTE $0x10 // vpslld $0x10,%ymm1,%ymm14
 	LONG $0x187de2c4; LONG $0x0001f888; BYTE $0x00 // vbroadcastss 0x1f8(%rax),%ymm1
-	LONG $0xf472edc5; BYTE $0x10 // vpslld $0x10,%ymm4,%ymm2
-	LONG $0x6f7ec1c4; LONG $0xffff20a2; BYTE $0xff // vmovdqu -0xe0(%r10),%ymm4
 	LONG $0xb84562c4; BYTE $0xc8 // vfmadd231ps %ymm0,%ymm7,%ymm9
-	LONG $0x9825e2c4; BYTE $0xc1 // vfmadd132ps %ymm1,%ymm11,%ymm0
-	LONG $0xda287cc5 // vmovaps %ymm2,%ymm11
-	LONG $0xf4728dc5; BYTE $0x10 // vpslld $0x10,%ymm4,%ymm14
-	LONG $0xdb3dc1c4; LONG $0xffff20a2; BYTE $0xff // vpand -0xe0(%r10),%ymm8,%ymm4
 	LONG $0x9855e2c4; BYTE $0xfc // vfmadd132ps %ymm4,%ymm5,%ymm7
-	LONG $0x984de2c4; BYTE $0xcc // vfmadd132ps %ymm4,%ymm6,%ymm1
 	LONG $0x187de2c4; WORD $0xf468 // vbroadcastss -0xc(%rax),%ymm5
+	LONG $0xf272edc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm2
+	LONG $0x9825e2c4; BYTE $0xc1 // vfmadd132ps %ymm1,%ymm11,%ymm0
+	LONG $0x984de2c4; BYTE $0xcc // vfmadd132ps %ymm4,%ymm6,%ymm1
 	LONG $0x187de2c4; LONG $0x0001f4b0; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm6
+	LONG $0xda287cc5 // vmovaps %ymm2,%ymm11
 	LONG $0xb85562c4; BYTE $0xca // vfmadd231ps %ymm2,%ymm5,%ymm9
-	LONG $0x987d62c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm0,%ymm11
 	LONG $0x9845c2c4; BYTE $0xee // vfmadd132ps %ymm14,%ymm7,%ymm5
+	LONG $0x987d62c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm0,%ymm11
 	LONG $0x9875c2c4; BYTE $0xf6 // vfmadd132ps %ymm14,%ymm1,%ymm6
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0xff6c850f; WORD $0xffff // jne 4d00 <dotBF16BF16AVX2+0xa60>
+	WORD $0x394c; BYTE $0xe2 // cmp %r12,%rdx
+	LONG $0xff78850f; WORD $0xffff // jne 4df0 <dotBF16BF16AVX2+0xa70>
+	LONG $0xbc28fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm7
 	LONG $0x8428fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm0
-	LONG $0x6428fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm4
 	LONG $0xd36ffdc5 // vmovdqa %ymm3,%ymm2
 	LONG $0xdb297cc5 // vmovaps %ymm11,%ymm3
-	LONG $0x7c28fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm7
+	LONG $0x6428fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm4
 	LONG $0x287c41c4; BYTE $0xd9 // vmovaps %ymm9,%ymm11
-	LONG $0x4c287cc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm9
-	LONG $0x80e98348 // sub $0xffffffffffffff80,%rcx
-	LONG $0x00c78148; WORD $0x0004; BYTE $0x00 // add $0x400,%rdi
-	LONG $0x40c48349 // add $0x40,%r12
-	LONG $0x80988d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rax),%rbx
-	LONG $0xe358dcc5 // vaddps %ymm3,%ymm4,%ymm4
+	LONG $0x4c287cc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm9
+	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
+	LONG $0x00a28d4c; WORD $0x0004; BYTE $0x00 // lea 0x400(%rdx),%r12
+	LONG $0x40c78348 // add $0x40,%rdi
+	LONG $0xfd58c4c5 // vaddps %ymm5,%ymm7,%ymm7
 	LONG $0xc658fcc5 // vaddps %ymm6,%ymm0,%ymm0
 	LONG $0x583441c4; BYTE $0xcb // vaddps %ymm11,%ymm9,%ymm9
-	LONG $0xfd58c4c5 // vaddps %ymm5,%ymm7,%ymm7
-	LONG $0x00f98148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rcx
-	LONG $0xfece850f; WORD $0xffff // jne 4cbe <dotBF16BF16AVX2+0xa1e>
-	LONG $0x2484ff48; LONG $0x00000158 // incq 0x158(%rsp)
+	LONG $0xe358dcc5 // vaddps %ymm3,%ymm4,%ymm4
+	LONG $0x00fd8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r13
+	LONG $0xfed0850f; WORD $0xffff // jne 4da0 <dotBF16BF16AVX2+0xa20>
+	LONG $0x24848148; LONG $0x00000148; LONG $0x00001000 // addq $0x1000,0x148(%rsp)
 	LONG $0xe17f7dc5 // vmovdqa %ymm12,%ymm1
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
-	LONG $0x24843948; LONG $0x00000110 // cmp %rax,0x110(%rsp)
-	LONG $0xfd6b8f0f; WORD $0xffff // jg 4b84 <dotBF16BF16AVX2+0x8e4>
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	LONG $0x24bc8b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rdi
-	LONG $0x24a48b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r12
-	LONG $0x248c8b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rcx
-	WORD $0x54eb // jmp 4e8f <dotBF16BF16AVX2+0xbef>
-	LONG $0x413cb70f // movzwl (%rcx,%rax,2),%edi
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	LONG $0x24bc394c; LONG $0x00000110 // cmp %r15,0x110(%rsp)
+	LONG $0xfd7b8f0f; WORD $0xffff // jg 4c73 <dotBF16BF16AVX2+0x8f3>
+	LONG $0x24948b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rdx
+	LONG $0x24a48b4c; LONG $0x000000f0 // mov 0xf0(%rsp),%r12
+	LONG $0x24bc8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rdi
+	WORD $0x54eb // jmp 4f66 <dotBF16BF16AVX2+0xbe6>
+	LONG $0x423cb70f // movzwl (%rdx,%rax,2),%edi
 	WORD $0xe7c1; BYTE $0x10 // shl $0x10,%edi
 	WORD $0x3c89; BYTE $0x86 // mov %edi,(%rsi,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xfdae850f; WORD $0xffff // jne 4c02 <dotBF16BF16AVX2+0x962>
-	LONG $0xfffdc4e9; BYTE $0xff // jmp 4c1d <dotBF16BF16AVX2+0x97d>
+	LONG $0xfdba850f; WORD $0xffff // jne 4ce5 <dotBF16BF16AVX2+0x965>
+	LONG $0xfffdd0e9; BYTE $0xff // jmp 4d00 <dotBF16BF16AVX2+0x980>
 	LONG $0x008684c7; LONG $0x00000002; WORD $0x0000; BYTE $0x00 // movl $0x0,0x200(%rsi,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xfe11850f; WORD $0xffff // jne 4c84 <dotBF16BF16AVX2+0x9e4>
-	LONG $0xfffe2ee9; BYTE $0xff // jmp 4ca6 <dotBF16BF16AVX2+0xa06>
+	LONG $0xfe1d850f; WORD $0xffff // jne 4d67 <dotBF16BF16AVX2+0x9e7>
+	LONG $0xfffe3ae9; BYTE $0xff // jmp 4d89 <dotBF16BF16AVX2+0xa09>
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0xfffe05e9; BYTE $0xff // jmp 4c84 <dotBF16BF16AVX2+0x9e4>
+	LONG $0xfffe11e9; BYTE $0xff // jmp 4d67 <dotBF16BF16AVX2+0x9e7>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0xe028fcc5 // vmovaps %ymm0,%ymm4
 	LONG $0xf828fcc5 // vmovaps %ymm0,%ymm7
 	LONG $0xc8287cc5 // vmovaps %ymm0,%ymm9
 	LONG $0xda66f5c5 // vpcmpgtd %ymm2,%ymm1,%ymm3
-	LONG $0x2e0562c4; BYTE $0x08 // vmaskmovps %ymm9,%ymm15,(%rax)
-	LONG $0x2e65e2c4; WORD $0x2078 // vmaskmovps %ymm7,%ymm3,0x20(%rax)
-	LONG $0x2e05e2c4; WORD $0x8824 // vmaskmovps %ymm4,%ymm15,(%rax,%rcx,4)
-	LONG $0x2e65e2c4; WORD $0x8844; BYTE $0x20 // vmaskmovps %ymm0,%ymm3,0x20(%rax,%rcx,4)
-	LONG $0xfff4dae9; BYTE $0xff // jmp 438a <dotBF16BF16AVX2+0xea>
+	LONG $0x2e0562c4; BYTE $0x0a // vmaskmovps %ymm9,%ymm15,(%rdx)
+	LONG $0x2e65e2c4; WORD $0x207a // vmaskmovps %ymm7,%ymm3,0x20(%rdx)
+	LONG $0x2e05e2c4; WORD $0xba24 // vmaskmovps %ymm4,%ymm15,(%rdx,%rdi,4)
+	LONG $0x2e65e2c4; WORD $0xba44; BYTE $0x20 // vmaskmovps %ymm0,%ymm3,0x20(%rdx,%rdi,4)
+	LONG $0xfff4fde9; BYTE $0xff // jmp 4484 <dotBF16BF16AVX2+0x104>
 	LONG $0x24848b48; LONG $0x00000120 // mov 0x120(%rsp),%rax
-	WORD $0x014c; BYTE $0xc8 // add %r9,%rax
-	LONG $0x000c8d49 // lea (%r8,%rax,1),%rcx
-	LONG $0xfffd76e9; BYTE $0xff // jmp 4c3a <dotBF16BF16AVX2+0x99a>
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0xf65a8f0f; WORD $0xffff // jg 4529 <dotBF16BF16AVX2+0x289>
-	LONG $0x8004c741; LONG $0x00000000 // movl $0x0,(%r8,%rax,4)
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xf63a850f; WORD $0xffff // jne 4520 <dotBF16BF16AVX2+0x280>
-	LONG $0xfff656e9; BYTE $0xff // jmp 4541 <dotBF16BF16AVX2+0x2a1>
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	LONG $0x00148d49 // lea (%r8,%rax,1),%rdx
+	LONG $0xfffd82e9; BYTE $0xff // jmp 4d1d <dotBF16BF16AVX2+0x99d>
+	WORD $0xd231 // xor %edx,%edx
+	WORD $0x3949; BYTE $0xd1 // cmp %rdx,%r9
+	LONG $0xf6838f0f; WORD $0xffff // jg 4629 <dotBF16BF16AVX2+0x2a9>
+	LONG $0x9004c741; LONG $0x00000000 // movl $0x0,(%r8,%rdx,4)
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	LONG $0xf662850f; WORD $0xffff // jne 4620 <dotBF16BF16AVX2+0x2a0>
+	LONG $0xfff67fe9; BYTE $0xff // jmp 4642 <dotBF16BF16AVX2+0x2c2>
+	LONG $0x24948b48; LONG $0x00000148 // mov 0x148(%rsp),%rdx
 	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
-	WORD $0x0149; BYTE $0xc2 // add %rax,%r10
-	LONG $0x24848d48; LONG $0x00000760 // lea 0x760(%rsp),%rax
-	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
-	LONG $0xf5d0850f; WORD $0xffff // jne 44de <dotBF16BF16AVX2+0x23e>
-	LONG $0xfff651e9; BYTE $0xff // jmp 4564 <dotBF16BF16AVX2+0x2c4>
+	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
+	LONG $0x24948d48; LONG $0x00000760 // lea 0x760(%rsp),%rdx
+	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
+	LONG $0xf5ea850f; WORD $0xffff // jne 45d0 <dotBF16BF16AVX2+0x250>
+	LONG $0xfff67ae9; BYTE $0xff // jmp 4665 <dotBF16BF16AVX2+0x2e5>
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
 	LONG $0xe6287cc5 // vmovaps %ymm6,%ymm12
 	LONG $0xde287cc5 // vmovaps %ymm6,%ymm11
 	LONG $0xc6287cc5 // vmovaps %ymm6,%ymm8
 	LONG $0xfe28fcc5 // vmovaps %ymm6,%ymm7
 	LONG $0xc628fcc5 // vmovaps %ymm6,%ymm0
-	LONG $0x2e15e2c4; BYTE $0x00 // vmaskmovps %ymm0,%ymm13,(%rax)
+	LONG $0x2e15e2c4; BYTE $0x02 // vmaskmovps %ymm0,%ymm13,(%rdx)
 	LONG $0xc266f5c5 // vpcmpgtd %ymm2,%ymm1,%ymm0
-	LONG $0x8d148d48; LONG $0x00000000 // lea 0x0(,%rcx,4),%rdx
-	LONG $0x2e7de2c4; WORD $0x2078 // vmaskmovps %ymm7,%ymm0,0x20(%rax)
-	LONG $0x10348d48 // lea (%rax,%rdx,1),%rsi
-	LONG $0x2e1562c4; BYTE $0x06 // vmaskmovps %ymm8,%ymm13,(%rsi)
-	LONG $0x2e7d62c4; WORD $0x105c; BYTE $0x20 // vmaskmovps %ymm11,%ymm0,0x20(%rax,%rdx,1)
-	LONG $0x2e1562c4; WORD $0x1624 // vmaskmovps %ymm12,%ymm13,(%rsi,%rdx,1)
-	LONG $0x2e7de2c4; WORD $0xc874; BYTE $0x20 // vmaskmovps %ymm6,%ymm0,0x20(%rax,%rcx,8)
-	LONG $0xfff426e9; BYTE $0xff // jmp 438a <dotBF16BF16AVX2+0xea>
+	LONG $0xbd048d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rax
+	LONG $0x2e7de2c4; WORD $0x207a // vmaskmovps %ymm7,%ymm0,0x20(%rdx)
+	LONG $0x020c8d48 // lea (%rdx,%rax,1),%rcx
+	LONG $0x2e1562c4; BYTE $0x01 // vmaskmovps %ymm8,%ymm13,(%rcx)
+	LONG $0x2e7d62c4; WORD $0x025c; BYTE $0x20 // vmaskmovps %ymm11,%ymm0,0x20(%rdx,%rax,1)
+	LONG $0x2e1562c4; WORD $0x0124 // vmaskmovps %ymm12,%ymm13,(%rcx,%rax,1)
+	LONG $0x2e7de2c4; WORD $0xfa74; BYTE $0x20 // vmaskmovps %ymm6,%ymm0,0x20(%rdx,%rdi,8)
+	LONG $0xfff448e9; BYTE $0xff // jmp 4484 <dotBF16BF16AVX2+0x104>
+	LONG $0x24948b48; LONG $0x00000120 // mov 0x120(%rsp),%rdx
+	LONG $0xc0297cc5 // vmovaps %ymm8,%ymm0
+	LONG $0xfffb6de9; BYTE $0xff // jmp 4bba <dotBF16BF16AVX2+0x83a>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
 
 // func dotF32BF16AVX2(a *Dot)
 TEXT ·dotF32BF16AVX2(SB), 0, $1952-8
@@ -3664,221 +3699,214 @@ TEXT dotF32BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
 	LONG $0xe0ec8148; WORD $0x0006; BYTE $0x00 // sub $0x6e0,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
-	WORD $0x8b4c; BYTE $0x3f // mov (%rdi),%r15
-	LONG $0x2484c748; LONG $0x000000d8; LONG $0x00000000 // movq $0x0,0xd8(%rsp)
+	WORD $0x8b48; BYTE $0x1f // mov (%rdi),%rbx
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
+	LONG $0x249c8948; LONG $0x000000d8 // mov %rbx,0xd8(%rsp)
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x0de0c148 // shl $0xd,%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x04338e0f; WORD $0x0000 // jle 5405 <dotF32BF16AVX2+0x485>
-	LONG $0x24b48b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rsi
-	LONG $0x0100be49; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%r14
-	LONG $0x24bc894c; LONG $0x000000c8 // mov %r15,0xc8(%rsp)
-	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
-	LONG $0x6ef9c1c4; BYTE $0xc6 // vmovq %r14,%xmm0
-	LONG $0x2474894c; BYTE $0x68 // mov %r14,0x68(%rsp)
-	LONG $0x317de2c4; BYTE $0xd8 // vpmovzxbd %xmm0,%ymm3
-	LONG $0x307f8b49 // mov 0x30(%r15),%rdi
-	WORD $0x2948; BYTE $0xf0 // sub %rsi,%rax
-	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
+	LONG $0x040d8e0f; WORD $0x0000 // jle 54bb <dotF32BF16AVX2+0x45b>
+	LONG $0x0100bb48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rbx
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
+	LONG $0x6ef9e1c4; BYTE $0xf3 // vmovq %rbx,%xmm6
+	LONG $0x249c8948; LONG $0x00000090 // mov %rbx,0x90(%rsp)
+	WORD $0x894d; BYTE $0xf7 // mov %r14,%r15
+	LONG $0xc67efac5 // vmovq %xmm6,%xmm0
+	LONG $0x317de2c4; BYTE $0xe8 // vpmovzxbd %xmm0,%ymm5
+	LONG $0x30738b49 // mov 0x30(%r11),%rsi
+	WORD $0x294c; BYTE $0xf8 // sub %r15,%rax
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x5556b848; LONG $0x55555555; WORD $0x5555 // movabs $0x5555555555555556,%rax
-	LONG $0x02778d48 // lea 0x2(%rdi),%rsi
-	WORD $0xf748; BYTE $0xee // imul %rsi
-	LONG $0x3ffec148 // sar $0x3f,%rsi
-	WORD $0x2948; BYTE $0xf2 // sub %rsi,%rdx
+	LONG $0x02468d4c // lea 0x2(%rsi),%r8
+	WORD $0xf749; BYTE $0xe8 // imul %r8
+	LONG $0x3ff8c149 // sar $0x3f,%r8
+	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
 	LONG $0x24948948; LONG $0x000000c0 // mov %rdx,0xc0(%rsp)
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x03d18e0f; WORD $0x0000 // jle 5402 <dotF32BF16AVX2+0x482>
-	LONG $0x6e79c1c4; BYTE $0xc8 // vmovd %r8d,%xmm1
-	LONG $0xf8408d41 // lea -0x8(%r8),%eax
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x244c8948; BYTE $0x78 // mov %rcx,0x78(%rsp)
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x03ae8e0f; WORD $0x0000 // jle 54b8 <dotF32BF16AVX2+0x458>
+	LONG $0xcf6ef9c5 // vmovd %edi,%xmm1
+	WORD $0x478d; BYTE $0xf8 // lea -0x8(%rdi),%eax
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x248c8948; LONG $0x00000088 // mov %rcx,0x88(%rsp)
 	LONG $0x587de2c4; BYTE $0xc9 // vpbroadcastd %xmm1,%ymm1
 	LONG $0xc06ef9c5 // vmovd %eax,%xmm0
-	LONG $0xe366f5c5 // vpcmpgtd %ymm3,%ymm1,%ymm4
+	WORD $0x894d; BYTE $0xfc // mov %r15,%r12
+	LONG $0xf566f5c5 // vpcmpgtd %ymm5,%ymm1,%ymm6
 	LONG $0x587de2c4; BYTE $0xc0 // vpbroadcastd %xmm0,%ymm0
-	LONG $0xd46ffdc5 // vmovdqa %ymm4,%ymm2
-	WORD $0x1feb // jmp 5079 <dotF32BF16AVX2+0xf9>
-	LONG $0x01fa8349 // cmp $0x1,%r10
-	LONG $0x03dc840f; WORD $0x0000 // je 5440 <dotF32BF16AVX2+0x4c0>
-	WORD $0x014d; BYTE $0xd4 // add %r10,%r12
+	LONG $0xd66ffdc5 // vmovdqa %ymm6,%ymm2
+	WORD $0x1feb // jmp 5156 <dotF32BF16AVX2+0xf6>
+	LONG $0x01fd8349 // cmp $0x1,%r13
+	LONG $0x03ae840f; WORD $0x0000 // je 54ef <dotF32BF16AVX2+0x48f>
+	WORD $0x014d; BYTE $0xea // add %r13,%r10
 	LONG $0x248cff48; LONG $0x000000c0 // decq 0xc0(%rsp)
-	LONG $0x039f840f; WORD $0x0000 // je 5414 <dotF32BF16AVX2+0x494>
-	LONG $0x307f8b49 // mov 0x30(%r15),%rdi
-	LONG $0x24b48b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rsi
-	WORD $0x294c; BYTE $0xe7 // sub %r12,%rdi
-	LONG $0x28478b4d // mov 0x28(%r15),%r8
-	LONG $0x249c8b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rbx
-	LONG $0x3e448d48; BYTE $0xff // lea -0x1(%rsi,%rdi,1),%rax
-	LONG $0x207f8b49 // mov 0x20(%r15),%rdi
+	LONG $0x0378840f; WORD $0x0000 // je 54ca <dotF32BF16AVX2+0x46a>
+	LONG $0x30738b49 // mov 0x30(%r11),%rsi
+	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
+	WORD $0x294c; BYTE $0xd6 // sub %r10,%rsi
+	LONG $0x207b8b49 // mov 0x20(%r11),%rdi
+	LONG $0x28438b4d // mov 0x28(%r11),%r8
+	LONG $0x33448d48; BYTE $0xff // lea -0x1(%rbx,%rsi,1),%rax
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfe // idiv %rsi
+	WORD $0xf748; BYTE $0xfb // idiv %rbx
 	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0xd4af0f49 // imul %r12,%rdx
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x08478b49 // mov 0x8(%r15),%rax
+	LONG $0xd2af0f49 // imul %r10,%rdx
+	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
+	LONG $0x08438b49 // mov 0x8(%r11),%rax
 	LONG $0x50348d48 // lea (%rax,%rdx,2),%rsi
 	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x10578b49 // mov 0x10(%r15),%rdx
-	LONG $0xc4af0f49 // imul %r12,%rax
-	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x10538b49 // mov 0x10(%r11),%rdx
+	LONG $0xc2af0f49 // imul %r10,%rax
+	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
 	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
-	LONG $0x02fa8349 // cmp $0x2,%r10
-	LONG $0x0632840f; WORD $0x0000 // je 56fe <dotF32BF16AVX2+0x77e>
-	LONG $0x03fa8349 // cmp $0x3,%r10
-	WORD $0x8875 // jne 505a <dotF32BF16AVX2+0xda>
-	LONG $0x18578b49 // mov 0x18(%r15),%rdx
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
+	LONG $0x02fd8349 // cmp $0x2,%r13
+	LONG $0x069a840f; WORD $0x0000 // je 583b <dotF32BF16AVX2+0x7db>
+	LONG $0x03fd8349 // cmp $0x3,%r13
+	WORD $0x9075 // jne 5137 <dotF32BF16AVX2+0xd7>
+	LONG $0x18538b49 // mov 0x18(%r11),%rdx
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
 	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
-	LONG $0x7fc38349 // add $0x7f,%r11
-	LONG $0xcb490f49 // cmovns %r11,%rcx
+	LONG $0x7fc38348 // add $0x7f,%rbx
+	LONG $0xcb490f48 // cmovns %rbx,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x244c8948; BYTE $0x70 // mov %rcx,0x70(%rsp)
+	LONG $0x248c8948; LONG $0x00000098 // mov %rcx,0x98(%rsp)
 	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x09a18e0f; WORD $0x0000 // jle 5a9b <dotF32BF16AVX2+0xb1b>
-	LONG $0x248c8b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rcx
+	LONG $0x06128e0f; WORD $0x0000 // jle 57e4 <dotF32BF16AVX2+0x784>
+	LONG $0x249c8b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rbx
 	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x3f1c8d48 // lea (%rdi,%rdi,1),%rbx
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
+	LONG $0x24b48948; LONG $0x000000c8 // mov %rsi,0xc8(%rsp)
 	LONG $0x287c41c4; BYTE $0xc2 // vmovaps %ymm10,%ymm8
 	LONG $0x287c41c4; BYTE $0xca // vmovaps %ymm10,%ymm9
 	LONG $0x287c41c4; BYTE $0xfa // vmovaps %ymm10,%ymm15
 	LONG $0x287c41c4; BYTE $0xf2 // vmovaps %ymm10,%ymm14
 	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	LONG $0x249c8948; LONG $0x000000d0 // mov %rbx,0xd0(%rsp)
-	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	LONG $0x2454894c; BYTE $0x60 // mov %r10,0x60(%rsp)
-	LONG $0x2444894c; BYTE $0x58 // mov %r8,0x58(%rsp)
-	LONG $0x00998d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%r11
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
 	LONG $0x248c8d48; LONG $0x000000e0 // lea 0xe0(%rsp),%rcx
-	WORD $0x894c; BYTE $0xf7 // mov %r14,%rdi
-	WORD $0x8949; BYTE $0xd2 // mov %rdx,%r10
-	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
-	LONG $0x000008bb; BYTE $0x00 // mov $0x8,%ebx
-	LONG $0x07e7c148 // shl $0x7,%rdi
-	WORD $0x894d; BYTE $0xd8 // mov %r11,%r8
+	LONG $0x24bc8948; LONG $0x000000d0 // mov %rdi,0xd0(%rsp)
 	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
-	WORD $0x2949; BYTE $0xfa // sub %rdi,%r10
-	WORD $0x394d; BYTE $0xca // cmp %r9,%r10
-	LONG $0xca4e0f4d // cmovle %r10,%r9
-	LONG $0xf8798d49 // lea -0x8(%r9),%rdi
-	LONG $0x03efc148 // shr $0x3,%rdi
-	LONG $0x07fa8349 // cmp $0x7,%r10
-	LONG $0xfd3c8d48; LONG $0x00000008 // lea 0x8(,%rdi,8),%rdi
-	LONG $0xfb4e0f48 // cmovle %rbx,%rdi
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0x24bc8948; LONG $0x000000a0 // mov %rdi,0xa0(%rsp)
-	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
-	LONG $0x07fa8349 // cmp $0x7,%r10
-	LONG $0x08a68e0f; WORD $0x0000 // jle 5a4d <dotF32BF16AVX2+0xacd>
+	LONG $0x2444894c; BYTE $0x78 // mov %r8,0x78(%rsp)
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
+	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
+	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
+	LONG $0x000008be; BYTE $0x00 // mov $0x8,%esi
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x248c8b4c; LONG $0x000000c8 // mov 0xc8(%rsp),%r9
+	WORD $0x2949; BYTE $0xc0 // sub %rax,%r8
+	WORD $0x3949; BYTE $0xf8 // cmp %rdi,%r8
+	LONG $0xf84e0f49 // cmovle %r8,%rdi
+	LONG $0xf8478d48 // lea -0x8(%rdi),%rax
+	LONG $0x03e8c148 // shr $0x3,%rax
+	LONG $0x07f88349 // cmp $0x7,%r8
+	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
+	LONG $0xc64e0f48 // cmovle %rsi,%rax
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0x24848948; LONG $0x000000a0 // mov %rax,0xa0(%rsp)
+	LONG $0x07f88349 // cmp $0x7,%r8
+	LONG $0x05208e0f; WORD $0x0000 // jle 5796 <dotF32BF16AVX2+0x736>
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
-	LONG $0x337de2c4; WORD $0x432c // vpmovzxwd (%rbx,%rax,2),%ymm5
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	LONG $0x0fc58349 // add $0xf,%r13
-	LONG $0xf572d5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm5
-	LONG $0x2c7ffec5; BYTE $0x87 // vmovdqu %ymm5,(%rdi,%rax,4)
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
+	LONG $0x337dc2c4; WORD $0x411c // vpmovzxwd (%r9,%rax,2),%ymm3
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0x0fc78349 // add $0xf,%r15
+	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
+	LONG $0x1c7ffec5; BYTE $0x86 // vmovdqu %ymm3,(%rsi,%rax,4)
 	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x394d; BYTE $0xe9 // cmp %r13,%r9
-	WORD $0xe07f // jg 51b0 <dotF32BF16AVX2+0x230>
+	WORD $0x3949; BYTE $0xff // cmp %rdi,%r15
+	WORD $0xe07c // jl 5280 <dotF32BF16AVX2+0x220>
 	LONG $0x24bc8148; LONG $0x000000a0; LONG $0x00000080 // cmpq $0x80,0xa0(%rsp)
-	LONG $0x0891840f; WORD $0x0000 // je 5a73 <dotF32BF16AVX2+0xaf3>
+	LONG $0x050a840f; WORD $0x0000 // je 57bc <dotF32BF16AVX2+0x75c>
 	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
 	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0x085f8e0f; WORD $0x0000 // jle 5a58 <dotF32BF16AVX2+0xad8>
-	LONG $0x2cb70f44; BYTE $0x43 // movzwl (%rbx,%rax,2),%r13d
-	LONG $0x10e5c141 // shl $0x10,%r13d
-	LONG $0x872c8944 // mov %r13d,(%rdi,%rax,4)
+	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
+	LONG $0x04d88d0f; WORD $0x0000 // jge 57a1 <dotF32BF16AVX2+0x741>
+	LONG $0x3cb70f45; BYTE $0x41 // movzwl (%r9,%rax,2),%r15d
+	LONG $0x10e7c141 // shl $0x10,%r15d
+	LONG $0x863c8944 // mov %r15d,(%rsi,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xdf75 // jne 51f0 <dotF32BF16AVX2+0x270>
+	WORD $0xdf75 // jne 52c0 <dotF32BF16AVX2+0x260>
 	LONG $0x24848b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rax
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	WORD $0x0148; BYTE $0xc3 // add %rax,%rbx
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	WORD $0x0149; BYTE $0xc1 // add %rax,%r9
 	LONG $0x24848d48; LONG $0x000006e0 // lea 0x6e0(%rsp),%rax
-	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
-	LONG $0xff69850f; WORD $0xffff // jne 519d <dotF32BF16AVX2+0x21d>
-	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
-	LONG $0x009b8d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r11),%rbx
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
+	LONG $0xff68850f; WORD $0xffff // jne 526c <dotF32BF16AVX2+0x20c>
+	LONG $0x008b8d4c; WORD $0x0018; BYTE $0x00 // lea 0x1800(%rbx),%r9
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
 	LONG $0x847ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa %ymm0,0xa0(%rsp)
-	LONG $0xf16ffdc5 // vmovdqa %ymm1,%ymm6
-	LONG $0xea6ffdc5 // vmovdqa %ymm2,%ymm5
-	LONG $0xe36f7dc5 // vmovdqa %ymm3,%ymm12
+	LONG $0xe16ffdc5 // vmovdqa %ymm1,%ymm4
+	LONG $0xe26f7dc5 // vmovdqa %ymm2,%ymm12
 	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x24bc8d48; LONG $0x000000e4 // lea 0xe4(%rsp),%rdi
-	LONG $0x34297cc5; BYTE $0x24 // vmovaps %ymm14,(%rsp)
-	LONG $0x008b8d4c; WORD $0xffe0; BYTE $0xff // lea -0x2000(%rbx),%r9
-	WORD $0x014c; BYTE $0xef // add %r13,%rdi
-	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
+	LONG $0x24848d48; LONG $0x000000e4 // lea 0xe4(%rsp),%rax
+	LONG $0x74297cc5; WORD $0x4024 // vmovaps %ymm14,0x40(%rsp)
+	LONG $0x00b98d49; WORD $0xfff8; BYTE $0xff // lea -0x800(%r9),%rdi
+	LONG $0x3b348d4a // lea (%rbx,%r15,1),%rsi
+	WORD $0x014c; BYTE $0xf8 // add %r15,%rax
 	LONG $0xc328fcc5 // vmovaps %ymm3,%ymm0
 	LONG $0xd328fcc5 // vmovaps %ymm3,%ymm2
-	LONG $0xd3287cc5 // vmovaps %ymm3,%ymm10
+	LONG $0xdb287cc5 // vmovaps %ymm3,%ymm11
 	LONG $0xcb28fcc5 // vmovaps %ymm3,%ymm1
 	LONG $0xfb28fcc5 // vmovaps %ymm3,%ymm7
-	LONG $0x9c297cc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm11,0x80(%rsp)
-	LONG $0x44297cc5; WORD $0x2024 // vmovaps %ymm8,0x20(%rsp)
-	LONG $0x287c41c4; BYTE $0xf5 // vmovaps %ymm13,%ymm14
+	LONG $0x54297cc5; WORD $0x2024 // vmovaps %ymm10,0x20(%rsp)
+	LONG $0x04297cc5; BYTE $0x24 // vmovaps %ymm8,(%rsp)
+	LONG $0x287c41c4; BYTE $0xf1 // vmovaps %ymm9,%ymm14
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x00401f0f // nopl 0x0(%rax)
-	LONG $0x187d62c4; BYTE $0x2f // vbroadcastss (%rdi),%ymm13
-	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x187d62c4; LONG $0x0002009f; BYTE $0x00 // vbroadcastss 0x200(%rdi),%ymm11
-	LONG $0x187d62c4; LONG $0x00040087; BYTE $0x00 // vbroadcastss 0x400(%rdi),%ymm8
-	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
-	LONG $0x08c78348 // add $0x8,%rdi
-	LONG $0xb815c2c4; LONG $0xfffe40b9; BYTE $0xff // vfmadd231ps -0x1c0(%r9),%ymm13,%ymm7
-	LONG $0xb82542c4; LONG $0xfffe4091; BYTE $0xff // vfmadd231ps -0x1c0(%r9),%ymm11,%ymm10
-	LONG $0x987542c4; LONG $0xfffe60a9; BYTE $0xff // vfmadd132ps -0x1a0(%r9),%ymm1,%ymm13
-	LONG $0x986d42c4; LONG $0xfffe6099; BYTE $0xff // vfmadd132ps -0x1a0(%r9),%ymm2,%ymm11
-	LONG $0xb83dc2c4; LONG $0xfffe4081; BYTE $0xff // vfmadd231ps -0x1c0(%r9),%ymm8,%ymm0
-	LONG $0x986542c4; LONG $0xfffe6081; BYTE $0xff // vfmadd132ps -0x1a0(%r9),%ymm3,%ymm8
-	LONG $0x187de2c4; WORD $0xf44f // vbroadcastss -0xc(%rdi),%ymm1
-	LONG $0x187de2c4; LONG $0x0001f497; BYTE $0x00 // vbroadcastss 0x1f4(%rdi),%ymm2
-	LONG $0x187de2c4; LONG $0x0003f49f; BYTE $0x00 // vbroadcastss 0x3f4(%rdi),%ymm3
-	LONG $0xb875c2c4; LONG $0xfffe00b9; BYTE $0xff // vfmadd231ps -0x200(%r9),%ymm1,%ymm7
-	LONG $0xb86d42c4; LONG $0xfffe0091; BYTE $0xff // vfmadd231ps -0x200(%r9),%ymm2,%ymm10
-	LONG $0x9815c2c4; LONG $0xfffe2089; BYTE $0xff // vfmadd132ps -0x1e0(%r9),%ymm13,%ymm1
-	LONG $0xb865c2c4; LONG $0xfffe0081; BYTE $0xff // vfmadd231ps -0x200(%r9),%ymm3,%ymm0
-	LONG $0x9825c2c4; LONG $0xfffe2091; BYTE $0xff // vfmadd132ps -0x1e0(%r9),%ymm11,%ymm2
-	LONG $0x983dc2c4; LONG $0xfffe2099; BYTE $0xff // vfmadd132ps -0x1e0(%r9),%ymm8,%ymm3
-	WORD $0x3949; BYTE $0xd9 // cmp %rbx,%r9
-	LONG $0xff44850f; WORD $0xffff // jne 52b0 <dotF32BF16AVX2+0x330>
-	LONG $0x287c41c4; BYTE $0xee // vmovaps %ymm14,%ymm13
-	LONG $0x9c287cc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm11
-	LONG $0x44287cc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm8
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x34287cc5; BYTE $0x24 // vmovaps (%rsp),%ymm14
+	WORD $0x9066 // xchg %ax,%ax
+	LONG $0x187d62c4; BYTE $0x10 // vbroadcastss (%rax),%ymm10
+	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
+	LONG $0x404f180f // prefetcht0 0x40(%rdi)
+	LONG $0x80ef8348 // sub $0xffffffffffffff80,%rdi
+	LONG $0x187d62c4; LONG $0x00020088; BYTE $0x00 // vbroadcastss 0x200(%rax),%ymm9
+	LONG $0x187d62c4; LONG $0x00040080; BYTE $0x00 // vbroadcastss 0x400(%rax),%ymm8
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0xb82de2c4; LONG $0xfffe40be; BYTE $0xff // vfmadd231ps -0x1c0(%rsi),%ymm10,%ymm7
+	LONG $0xb83562c4; LONG $0xfffe409e; BYTE $0xff // vfmadd231ps -0x1c0(%rsi),%ymm9,%ymm11
+	LONG $0x987562c4; LONG $0xfffe6096; BYTE $0xff // vfmadd132ps -0x1a0(%rsi),%ymm1,%ymm10
+	LONG $0x986d62c4; LONG $0xfffe608e; BYTE $0xff // vfmadd132ps -0x1a0(%rsi),%ymm2,%ymm9
+	LONG $0xb83de2c4; LONG $0xfffe4086; BYTE $0xff // vfmadd231ps -0x1c0(%rsi),%ymm8,%ymm0
+	LONG $0x986562c4; LONG $0xfffe6086; BYTE $0xff // vfmadd132ps -0x1a0(%rsi),%ymm3,%ymm8
+	LONG $0x187de2c4; WORD $0xf448 // vbroadcastss -0xc(%rax),%ymm1
+	LONG $0x187de2c4; LONG $0x0001f490; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm2
+	LONG $0x187de2c4; LONG $0x0003f498; BYTE $0x00 // vbroadcastss 0x3f4(%rax),%ymm3
+	LONG $0xb875e2c4; LONG $0xfffe00be; BYTE $0xff // vfmadd231ps -0x200(%rsi),%ymm1,%ymm7
+	LONG $0xb86d62c4; LONG $0xfffe009e; BYTE $0xff // vfmadd231ps -0x200(%rsi),%ymm2,%ymm11
+	LONG $0x982de2c4; LONG $0xfffe208e; BYTE $0xff // vfmadd132ps -0x1e0(%rsi),%ymm10,%ymm1
+	LONG $0xb865e2c4; LONG $0xfffe0086; BYTE $0xff // vfmadd231ps -0x200(%rsi),%ymm3,%ymm0
+	LONG $0x9835e2c4; LONG $0xfffe2096; BYTE $0xff // vfmadd132ps -0x1e0(%rsi),%ymm9,%ymm2
+	LONG $0x983de2c4; LONG $0xfffe209e; BYTE $0xff // vfmadd132ps -0x1e0(%rsi),%ymm8,%ymm3
+	WORD $0x394c; BYTE $0xcf // cmp %r9,%rdi
+	LONG $0xff46850f; WORD $0xffff // jne 5370 <dotF32BF16AVX2+0x310>
+	LONG $0x287c41c4; BYTE $0xce // vmovaps %ymm14,%ymm9
+	LONG $0x54287cc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm10
+	LONG $0x04287cc5; BYTE $0x24 // vmovaps (%rsp),%ymm8
+	LONG $0x80ef8349 // sub $0xffffffffffffff80,%r15
+	LONG $0x74287cc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm14
 	LONG $0xef5814c5 // vaddps %ymm7,%ymm13,%ymm13
-	LONG $0x580441c4; BYTE $0xfa // vaddps %ymm10,%ymm15,%ymm15
-	LONG $0x00c08149; WORD $0x0008; BYTE $0x00 // add $0x800,%r8
+	LONG $0x580441c4; BYTE $0xfb // vaddps %ymm11,%ymm15,%ymm15
+	LONG $0x008f8d4c; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdi),%r9
 	LONG $0xca5834c5 // vaddps %ymm2,%ymm9,%ymm9
-	LONG $0x80998d49; WORD $0x0000; BYTE $0x00 // lea 0x80(%r9),%rbx
 	LONG $0xc0583cc5 // vaddps %ymm0,%ymm8,%ymm8
-	LONG $0xdb5824c5 // vaddps %ymm3,%ymm11,%ymm11
+	LONG $0xd3582cc5 // vaddps %ymm3,%ymm10,%ymm10
 	LONG $0xf1580cc5 // vaddps %ymm1,%ymm14,%ymm14
-	LONG $0x00fd8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r13
-	LONG $0xfe9e850f; WORD $0xffff // jne 525b <dotF32BF16AVX2+0x2db>
+	LONG $0x00ff8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r15
+	LONG $0xfeae850f; WORD $0xffff // jne 531f <dotF32BF16AVX2+0x2bf>
 	LONG $0x846ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa 0xa0(%rsp),%ymm0
-	LONG $0xce6ffdc5 // vmovdqa %ymm6,%ymm1
-	LONG $0xd56ffdc5 // vmovdqa %ymm5,%ymm2
-	LONG $0xe37f7dc5 // vmovdqa %ymm12,%ymm3
+	LONG $0x24848148; LONG $0x000000c8; LONG $0x00000100 // addq $0x100,0xc8(%rsp)
+	LONG $0xcc6ffdc5 // vmovdqa %ymm4,%ymm1
+	LONG $0xe27f7dc5 // vmovdqa %ymm12,%ymm2
+	LONG $0x00c38148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rbx
 	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x00c38149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r11
-	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
-	LONG $0x2474394c; BYTE $0x70 // cmp %r14,0x70(%rsp)
-	LONG $0xfd5f8f0f; WORD $0xffff // jg 514d <dotF32BF16AVX2+0x1cd>
-	LONG $0x24548b4c; BYTE $0x60 // mov 0x60(%rsp),%r10
-	LONG $0x24448b4c; BYTE $0x58 // mov 0x58(%rsp),%r8
-	LONG $0x287c41c4; BYTE $0xd3 // vmovaps %ymm11,%ymm10
-	LONG $0x0006b7e9; BYTE $0x00 // jmp 5ab9 <dotF32BF16AVX2+0xb39>
+	LONG $0x24b4394c; LONG $0x00000098 // cmp %r14,0x98(%rsp)
+	LONG $0xfd7d8f0f; WORD $0xffff // jg 5223 <dotF32BF16AVX2+0x1c3>
+	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
+	LONG $0x24448b4c; BYTE $0x78 // mov 0x78(%rsp),%r8
+	LONG $0x00034ae9; BYTE $0x00 // jmp 5802 <dotF32BF16AVX2+0x7a2>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -3888,15 +3916,15 @@ TEXT dotF32BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x24848348; LONG $0x000000d8; BYTE $0x10 // addq $0x10,0xd8(%rsp)
-	LONG $0x38478b49 // mov 0x38(%r15),%rax
-	LONG $0x24b48b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rsi
-	LONG $0x244c8b48; BYTE $0x78 // mov 0x78(%rsp),%rcx
-	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
-	WORD $0xcf7d // jge 5402 <dotF32BF16AVX2+0x482>
-	LONG $0x248c0148; LONG $0x000000c8 // add %rcx,0xc8(%rsp)
-	LONG $0xfffbbee9; BYTE $0xff // jmp 4ffe <dotF32BF16AVX2+0x7e>
-	LONG $0x18578b49 // mov 0x18(%r15),%rdx
+	LONG $0x38438b49 // mov 0x38(%r11),%rax
+	WORD $0x894d; BYTE $0xe7 // mov %r12,%r15
+	LONG $0x248c8b48; LONG $0x00000088 // mov 0x88(%rsp),%rcx
+	LONG $0x10c78349 // add $0x10,%r15
+	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
+	WORD $0xd67d // jge 54b8 <dotF32BF16AVX2+0x458>
+	LONG $0x248c0148; LONG $0x000000d8 // add %rcx,0xd8(%rsp)
+	LONG $0xfffbe8e9; BYTE $0xff // jmp 50d7 <dotF32BF16AVX2+0x77>
+	LONG $0x18538b49 // mov 0x18(%r11),%rdx
 	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
 	LONG $0x7fc78348 // add $0x7f,%rdi
@@ -3904,326 +3932,321 @@ TEXT dotF32BF16AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07f9c148 // sar $0x7,%rcx
 	LONG $0x248c8948; LONG $0x000000d0 // mov %rcx,0xd0(%rsp)
 	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x02688e0f; WORD $0x0000 // jle 56d3 <dotF32BF16AVX2+0x753>
-	LONG $0x249c8b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rbx
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
+	LONG $0x068e8e0f; WORD $0x0000 // jle 5ba8 <dotF32BF16AVX2+0xb48>
+	LONG $0x24b48b4c; LONG $0x000000d8 // mov 0xd8(%rsp),%r14
 	LONG $0x24bc8d48; LONG $0x000000e4 // lea 0xe4(%rsp),%rdi
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x244c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r9
-	LONG $0xee28fcc5 // vmovaps %ymm6,%ymm5
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x24bc8948; LONG $0x000000c8 // mov %rdi,0xc8(%rsp)
+	LONG $0xd3297cc5 // vmovaps %ymm10,%ymm3
 	LONG $0x248c8d48; LONG $0x000000e0 // lea 0xe0(%rsp),%rcx
-	LONG $0x24bc8948; LONG $0x000000a0 // mov %rdi,0xa0(%rsp)
-	LONG $0x24b48d4c; LONG $0x00000164 // lea 0x164(%rsp),%r14
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
-	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
-	LONG $0x07e7c148 // shl $0x7,%rdi
-	WORD $0x2949; BYTE $0xf8 // sub %rdi,%r8
-	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
-	WORD $0x3949; BYTE $0xf8 // cmp %rdi,%r8
-	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
-	LONG $0xc04e0f49 // cmovle %r8,%rax
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x07f88349 // cmp $0x7,%r8
-	WORD $0x577e // jle 5521 <dotF32BF16AVX2+0x5a1>
-	LONG $0x248c894c; LONG $0x00000080 // mov %r9,0x80(%rsp)
-	LONG $0x337de2c4; WORD $0x7e3c // vpmovzxwd (%rsi,%rdi,2),%ymm7
-	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x24bc8d48; LONG $0x00000164 // lea 0x164(%rsp),%rdi
+	LONG $0x0008bf41; WORD $0x0000 // mov $0x8,%r15d
+	LONG $0x24848948; LONG $0x000000a0 // mov %rax,0xa0(%rsp)
+	LONG $0xc06f7dc5 // vmovdqa %ymm0,%ymm8
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
+	LONG $0x07e0c149 // shl $0x7,%r8
+	WORD $0x294d; BYTE $0xc1 // sub %r8,%r9
+	LONG $0x0080b841; WORD $0x0000 // mov $0x80,%r8d
+	WORD $0x394d; BYTE $0xc1 // cmp %r8,%r9
+	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
+	LONG $0xc14e0f49 // cmovle %r9,%rax
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x07f98349 // cmp $0x7,%r9
+	WORD $0x527e // jle 55d7 <dotF32BF16AVX2+0x577>
+	LONG $0x248c894c; LONG $0x00000098 // mov %r9,0x98(%rsp)
+	LONG $0x337da2c4; WORD $0x4604 // vpmovzxwd (%rsi,%r8,2),%ymm0
+	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
 	LONG $0x0fc18349 // add $0xf,%r9
-	LONG $0xf772c5c5; BYTE $0x10 // vpslld $0x10,%ymm7,%ymm7
-	LONG $0x3c7ffec5; BYTE $0xb9 // vmovdqu %ymm7,(%rcx,%rdi,4)
-	LONG $0x08c78348 // add $0x8,%rdi
+	LONG $0xf072fdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm0
+	LONG $0x7f7ea1c4; WORD $0x8104 // vmovdqu %ymm0,(%rcx,%r8,4)
+	LONG $0x08c08349 // add $0x8,%r8
 	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
-	WORD $0xe07f // jg 54d2 <dotF32BF16AVX2+0x552>
-	LONG $0xf8788d48 // lea -0x8(%rax),%rdi
-	LONG $0x248c8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r9
-	LONG $0x03efc148 // shr $0x3,%rdi
-	LONG $0x07f88349 // cmp $0x7,%r8
-	LONG $0x0008b841; WORD $0x0000 // mov $0x8,%r8d
-	LONG $0xfd3c8d48; LONG $0x00000008 // lea 0x8(,%rdi,8),%rdi
-	LONG $0xf84e0f49 // cmovle %r8,%rdi
-	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0x2274 // je 5543 <dotF32BF16AVX2+0x5c3>
-	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
-	LONG $0x018d8e0f; WORD $0x0000 // jle 56b7 <dotF32BF16AVX2+0x737>
-	LONG $0x04b70f44; BYTE $0x7e // movzwl (%rsi,%rdi,2),%r8d
-	LONG $0x10e0c141 // shl $0x10,%r8d
-	LONG $0xb9048944 // mov %r8d,(%rcx,%rdi,4)
-	WORD $0xff48; BYTE $0xc7 // inc %rdi
-	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0xde75 // jne 5521 <dotF32BF16AVX2+0x5a1>
-	LONG $0x24848b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r8
-	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0x287c41c4; BYTE $0xe3 // vmovaps %ymm11,%ymm12
-	LONG $0xdf297cc5 // vmovaps %ymm11,%ymm7
-	LONG $0x287c41c4; BYTE $0xc3 // vmovaps %ymm11,%ymm8
-	LONG $0x187d42c4; BYTE $0x10 // vbroadcastss (%r8),%ymm10
-	LONG $0x187d42c4; WORD $0xfc48 // vbroadcastss -0x4(%r8),%ymm9
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0xb82d62c4; LONG $0xfffe4087; BYTE $0xff // vfmadd231ps -0x1c0(%rdi),%ymm10,%ymm8
-	LONG $0xb82de2c4; LONG $0xfffe60bf; BYTE $0xff // vfmadd231ps -0x1a0(%rdi),%ymm10,%ymm7
-	LONG $0x187d42c4; WORD $0x7450 // vbroadcastss 0x74(%r8),%ymm10
-	LONG $0xb83562c4; LONG $0xfffe0087; BYTE $0xff // vfmadd231ps -0x200(%rdi),%ymm9,%ymm8
-	LONG $0xb835e2c4; LONG $0xfffe20bf; BYTE $0xff // vfmadd231ps -0x1e0(%rdi),%ymm9,%ymm7
-	LONG $0x187d42c4; WORD $0x7848 // vbroadcastss 0x78(%r8),%ymm9
-	LONG $0xb83562c4; LONG $0xfffec0a7; BYTE $0xff // vfmadd231ps -0x140(%rdi),%ymm9,%ymm12
-	LONG $0x982562c4; LONG $0xfffee08f; BYTE $0xff // vfmadd132ps -0x120(%rdi),%ymm11,%ymm9
-	LONG $0xb82d62c4; LONG $0xfffe80a7; BYTE $0xff // vfmadd231ps -0x180(%rdi),%ymm10,%ymm12
-	LONG $0x983562c4; LONG $0xfffea097; BYTE $0xff // vfmadd132ps -0x160(%rdi),%ymm9,%ymm10
-	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	WORD $0x394d; BYTE $0xf0 // cmp %r14,%r8
-	WORD $0x8c75 // jne 5561 <dotF32BF16AVX2+0x5e1>
-	LONG $0xc6583cc5 // vaddps %ymm6,%ymm8,%ymm8
-	LONG $0xff58d4c5 // vaddps %ymm7,%ymm5,%ymm7
-	LONG $0x00bb8d48; WORD $0x0001; BYTE $0x00 // lea 0x100(%rbx),%rdi
-	LONG $0x24848d4c; LONG $0x000001e4 // lea 0x1e4(%rsp),%r8
-	LONG $0x583c41c4; BYTE $0xe4 // vaddps %ymm12,%ymm8,%ymm12
-	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0x5844c1c4; BYTE $0xfa // vaddps %ymm10,%ymm7,%ymm7
-	LONG $0x287c41c4; BYTE $0xc8 // vmovaps %ymm8,%ymm9
-	LONG $0x287c41c4; BYTE $0xd0 // vmovaps %ymm8,%ymm10
-	LONG $0x287c41c4; BYTE $0xd8 // vmovaps %ymm8,%ymm11
-	LONG $0x187dc2c4; BYTE $0x30 // vbroadcastss (%r8),%ymm6
-	LONG $0x187dc2c4; WORD $0xfc68 // vbroadcastss -0x4(%r8),%ymm5
-	LONG $0x24848d48; LONG $0x00000264 // lea 0x264(%rsp),%rax
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0xb84d62c4; WORD $0x405f // vfmadd231ps 0x40(%rdi),%ymm6,%ymm11
-	LONG $0x9835e2c4; WORD $0x6077 // vfmadd132ps 0x60(%rdi),%ymm9,%ymm6
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0xb85562c4; LONG $0xfffe009f; BYTE $0xff // vfmadd231ps -0x200(%rdi),%ymm5,%ymm11
-	LONG $0x984de2c4; LONG $0xfffe20af; BYTE $0xff // vfmadd132ps -0x1e0(%rdi),%ymm6,%ymm5
-	LONG $0xcd287cc5 // vmovaps %ymm5,%ymm9
-	LONG $0x187dc2c4; WORD $0x7868 // vbroadcastss 0x78(%r8),%ymm5
-	LONG $0xb85562c4; LONG $0xfffec097; BYTE $0xff // vfmadd231ps -0x140(%rdi),%ymm5,%ymm10
-	LONG $0x983de2c4; LONG $0xfffee0af; BYTE $0xff // vfmadd132ps -0x120(%rdi),%ymm8,%ymm5
-	LONG $0x187d42c4; WORD $0x7440 // vbroadcastss 0x74(%r8),%ymm8
-	LONG $0xb83d62c4; LONG $0xfffe8097; BYTE $0xff // vfmadd231ps -0x180(%rdi),%ymm8,%ymm10
-	LONG $0x985562c4; LONG $0xfffea087; BYTE $0xff // vfmadd132ps -0x160(%rdi),%ymm5,%ymm8
+	WORD $0xdf7f // jg 558d <dotF32BF16AVX2+0x52d>
+	LONG $0x248c8b4c; LONG $0x00000098 // mov 0x98(%rsp),%r9
+	LONG $0xf8408d4c // lea -0x8(%rax),%r8
+	LONG $0x03e8c149 // shr $0x3,%r8
+	LONG $0xc5048d4e; LONG $0x00000008 // lea 0x8(,%r8,8),%r8
+	LONG $0x07f98349 // cmp $0x7,%r9
+	LONG $0xc74e0f4d // cmovle %r15,%r8
+	LONG $0x80f88149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r8
+	WORD $0x2274 // je 55f9 <dotF32BF16AVX2+0x599>
 	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
-	WORD $0x8b75 // jne 560a <dotF32BF16AVX2+0x68a>
-	LONG $0x581cc1c4; BYTE $0xf3 // vaddps %ymm11,%ymm12,%ymm6
-	LONG $0x5844c1c4; BYTE $0xe9 // vaddps %ymm9,%ymm7,%ymm5
-	LONG $0x00c38148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rbx
-	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x01998e0f; WORD $0x0000 // jle 5779 <dotF32BF16AVX2+0x719>
+	LONG $0x0cb70f46; BYTE $0x46 // movzwl (%rsi,%r8,2),%r9d
+	LONG $0x10e1c141 // shl $0x10,%r9d
+	LONG $0x810c8946 // mov %r9d,(%rcx,%r8,4)
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x80f88149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r8
+	WORD $0xde75 // jne 55d7 <dotF32BF16AVX2+0x577>
+	LONG $0x248c8b4c; LONG $0x000000c8 // mov 0xc8(%rsp),%r9
+	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	LONG $0x287c41c4; BYTE $0xf1 // vmovaps %ymm9,%ymm14
+	LONG $0xcf297cc5 // vmovaps %ymm9,%ymm7
+	LONG $0x287c41c4; BYTE $0xe9 // vmovaps %ymm9,%ymm13
+	LONG $0xcc297cc5 // vmovaps %ymm9,%ymm4
+	LONG $0x287c41c4; BYTE $0xe1 // vmovaps %ymm9,%ymm12
+	LONG $0xc8297cc5 // vmovaps %ymm9,%ymm0
+	LONG $0x287c41c4; BYTE $0xd9 // vmovaps %ymm9,%ymm11
+	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
+	LONG $0x187d42c4; BYTE $0x39 // vbroadcastss (%r9),%ymm15
+	LONG $0x08c18349 // add $0x8,%r9
+	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
+	LONG $0xb80542c4; LONG $0xfffe4098; BYTE $0xff // vfmadd231ps -0x1c0(%r8),%ymm15,%ymm11
+	LONG $0xb805c2c4; LONG $0xfffe6080; BYTE $0xff // vfmadd231ps -0x1a0(%r8),%ymm15,%ymm0
+	LONG $0x187d42c4; WORD $0xf479 // vbroadcastss -0xc(%r9),%ymm15
+	LONG $0xb80542c4; LONG $0xfffe0098; BYTE $0xff // vfmadd231ps -0x200(%r8),%ymm15,%ymm11
+	LONG $0xb805c2c4; LONG $0xfffe2080; BYTE $0xff // vfmadd231ps -0x1e0(%r8),%ymm15,%ymm0
+	LONG $0x187d42c4; WORD $0x7879 // vbroadcastss 0x78(%r9),%ymm15
+	LONG $0xb80542c4; LONG $0xfffec0a0; BYTE $0xff // vfmadd231ps -0x140(%r8),%ymm15,%ymm12
+	LONG $0xb805c2c4; LONG $0xfffee0a0; BYTE $0xff // vfmadd231ps -0x120(%r8),%ymm15,%ymm4
+	LONG $0x187d42c4; WORD $0x7479 // vbroadcastss 0x74(%r9),%ymm15
+	LONG $0xb80542c4; LONG $0xfffe80a0; BYTE $0xff // vfmadd231ps -0x180(%r8),%ymm15,%ymm12
+	LONG $0xb805c2c4; LONG $0xfffea0a0; BYTE $0xff // vfmadd231ps -0x160(%r8),%ymm15,%ymm4
+	LONG $0x187d42c4; LONG $0x0000f8b9; BYTE $0x00 // vbroadcastss 0xf8(%r9),%ymm15
+	LONG $0xb80542c4; LONG $0xffff40a8; BYTE $0xff // vfmadd231ps -0xc0(%r8),%ymm15,%ymm13
+	LONG $0xb805c2c4; LONG $0xffff60b8; BYTE $0xff // vfmadd231ps -0xa0(%r8),%ymm15,%ymm7
+	LONG $0x187d42c4; LONG $0x0000f4b9; BYTE $0x00 // vbroadcastss 0xf4(%r9),%ymm15
+	LONG $0xb80542c4; LONG $0xffff00a8; BYTE $0xff // vfmadd231ps -0x100(%r8),%ymm15,%ymm13
+	LONG $0xb805c2c4; LONG $0xffff20b8; BYTE $0xff // vfmadd231ps -0xe0(%r8),%ymm15,%ymm7
+	LONG $0x187d42c4; LONG $0x000178b9; BYTE $0x00 // vbroadcastss 0x178(%r9),%ymm15
+	LONG $0xb80542c4; WORD $0xc070 // vfmadd231ps -0x40(%r8),%ymm15,%ymm14
+	LONG $0xb80542c4; WORD $0xe048 // vfmadd231ps -0x20(%r8),%ymm15,%ymm9
+	LONG $0x187d42c4; LONG $0x000174b9; BYTE $0x00 // vbroadcastss 0x174(%r9),%ymm15
+	LONG $0xb80542c4; WORD $0x8070 // vfmadd231ps -0x80(%r8),%ymm15,%ymm14
+	LONG $0xb80542c4; WORD $0xa048 // vfmadd231ps -0x60(%r8),%ymm15,%ymm9
+	WORD $0x394c; BYTE $0xcf // cmp %r9,%rdi
+	LONG $0xff2d850f; WORD $0xffff // jne 5630 <dotF32BF16AVX2+0x5d0>
+	LONG $0xc358fcc5 // vaddps %ymm3,%ymm0,%ymm0
+	LONG $0x582441c4; BYTE $0xd2 // vaddps %ymm10,%ymm11,%ymm10
+	LONG $0x00c68149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r14
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
 	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
-	LONG $0x584cc1c4; BYTE $0xf2 // vaddps %ymm10,%ymm6,%ymm6
-	LONG $0x5854c1c4; BYTE $0xe8 // vaddps %ymm8,%ymm5,%ymm5
-	LONG $0x249c394c; LONG $0x000000d0 // cmp %r11,0xd0(%rsp)
-	LONG $0xfdf48f0f; WORD $0xffff // jg 54a6 <dotF32BF16AVX2+0x526>
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	WORD $0x24eb // jmp 56db <dotF32BF16AVX2+0x75b>
-	LONG $0x00b904c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rcx,%rdi,4)
-	WORD $0xff48; BYTE $0xc7 // inc %rdi
-	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	LONG $0xfe53850f; WORD $0xffff // jne 5521 <dotF32BF16AVX2+0x5a1>
-	LONG $0xfffe70e9; BYTE $0xff // jmp 5543 <dotF32BF16AVX2+0x5c3>
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0xee28fcc5 // vmovaps %ymm6,%ymm5
-	LONG $0x7c7efac5; WORD $0x6824 // vmovq 0x68(%rsp),%xmm7
-	LONG $0x317de2c4; BYTE $0xff // vpmovzxbd %xmm7,%ymm7
-	LONG $0xc76675c5 // vpcmpgtd %ymm7,%ymm1,%ymm8
-	LONG $0xff66fdc5 // vpcmpgtd %ymm7,%ymm0,%ymm7
-	LONG $0x2e3de2c4; BYTE $0x30 // vmaskmovps %ymm6,%ymm8,(%rax)
-	LONG $0x2e45e2c4; WORD $0x2068 // vmaskmovps %ymm5,%ymm7,0x20(%rax)
-	LONG $0xfff966e9; BYTE $0xff // jmp 5064 <dotF32BF16AVX2+0xe4>
-	LONG $0x18578b49 // mov 0x18(%r15),%rdx
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
-	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
-	LONG $0x7fc38349 // add $0x7f,%r11
-	LONG $0xcb490f49 // cmovns %r11,%rcx
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x244c8948; BYTE $0x70 // mov %rcx,0x70(%rsp)
-	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x02de8e0f; WORD $0x0000 // jle 5a04 <dotF32BF16AVX2+0xa84>
-	LONG $0x24ac8b4c; LONG $0x000000c8 // mov 0xc8(%rsp),%r13
-	LONG $0x249c8d48; LONG $0x000000e4 // lea 0xe4(%rsp),%rbx
-	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x249c8948; LONG $0x000000a0 // mov %rbx,0xa0(%rsp)
-	LONG $0x3f1c8d48 // lea (%rdi,%rdi,1),%rbx
-	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
-	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x248c8d48; LONG $0x000000e0 // lea 0xe0(%rsp),%rcx
-	LONG $0x249c8948; LONG $0x00000080 // mov %rbx,0x80(%rsp)
-	LONG $0x24448948; BYTE $0x60 // mov %rax,0x60(%rsp)
-	LONG $0x2464894c; BYTE $0x58 // mov %r12,0x58(%rsp)
-	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
-	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
-	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x2948; BYTE $0xc3 // sub %rax,%rbx
-	LONG $0x1e048d4a // lea (%rsi,%r11,1),%rax
-	WORD $0x394c; BYTE $0xcb // cmp %r9,%rbx
-	LONG $0x24848948; LONG $0x000000d0 // mov %rax,0xd0(%rsp)
-	LONG $0x24bc8b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rdi
-	LONG $0xcb4e0f4c // cmovle %rbx,%r9
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	WORD $0x5c7e // jle 5808 <dotF32BF16AVX2+0x888>
-	LONG $0x337de2c4; WORD $0x472c // vpmovzxwd (%rdi,%rax,2),%ymm5
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x0fc48349 // add $0xf,%r12
-	LONG $0xf572d5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm5
-	LONG $0x2c7ffec5; BYTE $0x81 // vmovdqu %ymm5,(%rcx,%rax,4)
-	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x394d; BYTE $0xe1 // cmp %r12,%r9
-	WORD $0xe07f // jg 57ac <dotF32BF16AVX2+0x82c>
-	LONG $0xf8618d4d // lea -0x8(%r9),%r12
-	LONG $0x24bc8948; LONG $0x000000d0 // mov %rdi,0xd0(%rsp)
-	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	LONG $0x03e8c148 // shr $0x3,%rax
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
-	LONG $0xc74e0f48 // cmovle %rdi,%rax
-	LONG $0x24bc8b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rdi
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0x0231840f; WORD $0x0000 // je 5a39 <dotF32BF16AVX2+0xab9>
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0x01ac8f0f; WORD $0x0000 // jg 59bd <dotF32BF16AVX2+0xa3d>
-	LONG $0x008104c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rcx,%rax,4)
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xe575 // jne 5808 <dotF32BF16AVX2+0x888>
-	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
-	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
-	LONG $0x063c8d48 // lea (%rsi,%rax,1),%rdi
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0x01c18e0f; WORD $0x0000 // jle 59fd <dotF32BF16AVX2+0xa7d>
-	LONG $0xf8618d4d // lea -0x8(%r9),%r12
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x24b48948; LONG $0x000000d0 // mov %rsi,0xd0(%rsp)
-	LONG $0x337de2c4; WORD $0x472c // vpmovzxwd (%rdi,%rax,2),%ymm5
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0x0fc68348 // add $0xf,%rsi
-	LONG $0xf572d5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm5
-	LONG $0xac7ffec5; LONG $0x00020081; BYTE $0x00 // vmovdqu %ymm5,0x200(%rcx,%rax,4)
-	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x3949; BYTE $0xf1 // cmp %rsi,%r9
-	WORD $0xdc7f // jg 584a <dotF32BF16AVX2+0x8ca>
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	LONG $0x24b48b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rsi
-	LONG $0x03e8c148 // shr $0x3,%rax
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0x000008bb; BYTE $0x00 // mov $0x8,%ebx
-	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
-	LONG $0xc34e0f48 // cmovle %rbx,%rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0x2274 // je 58bc <dotF32BF16AVX2+0x93c>
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0x013b8e0f; WORD $0x0000 // jle 59de <dotF32BF16AVX2+0xa5e>
-	LONG $0x471cb70f // movzwl (%rdi,%rax,2),%ebx
-	WORD $0xe3c1; BYTE $0x10 // shl $0x10,%ebx
-	LONG $0x00819c89; WORD $0x0002; BYTE $0x00 // mov %ebx,0x200(%rcx,%rax,4)
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xde75 // jne 589a <dotF32BF16AVX2+0x91a>
-	LONG $0x009d8d49; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r13),%rbx
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x582c41c4; BYTE $0xd4 // vaddps %ymm12,%ymm10,%ymm10
+	LONG $0xc458fcc5 // vaddps %ymm4,%ymm0,%ymm0
+	LONG $0x582c41c4; BYTE $0xd5 // vaddps %ymm13,%ymm10,%ymm10
+	LONG $0xc758fcc5 // vaddps %ymm7,%ymm0,%ymm0
+	LONG $0x582c41c4; BYTE $0xd6 // vaddps %ymm14,%ymm10,%ymm10
+	LONG $0x587cc1c4; BYTE $0xd9 // vaddps %ymm9,%ymm0,%ymm3
+	LONG $0x249c3948; LONG $0x000000d0 // cmp %rbx,0xd0(%rsp)
+	LONG $0xfe188f0f; WORD $0xffff // jg 555f <dotF32BF16AVX2+0x4ff>
 	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x008b8d4c; WORD $0xfff8; BYTE $0xff // lea -0x800(%rbx),%r9
-	LONG $0x257c8d4b; BYTE $0x00 // lea 0x0(%r13,%r12,1),%rdi
-	LONG $0xfe28fcc5 // vmovaps %ymm6,%ymm7
-	LONG $0xee28fcc5 // vmovaps %ymm6,%ymm5
-	LONG $0xce287cc5 // vmovaps %ymm6,%ymm9
-	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
-	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
-	LONG $0x187d62c4; BYTE $0x00 // vbroadcastss (%rax),%ymm8
-	LONG $0x09180f41 // prefetcht0 (%r9)
-	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
-	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
-	LONG $0xb83d62c4; WORD $0x404f // vfmadd231ps 0x40(%rdi),%ymm8,%ymm9
-	LONG $0xb83de2c4; WORD $0x606f // vfmadd231ps 0x60(%rdi),%ymm8,%ymm5
-	LONG $0x08c08348 // add $0x8,%rax
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0x187d62c4; LONG $0x0001f880; BYTE $0x00 // vbroadcastss 0x1f8(%rax),%ymm8
-	LONG $0xb83de2c4; LONG $0xfffe40bf; BYTE $0xff // vfmadd231ps -0x1c0(%rdi),%ymm8,%ymm7
-	LONG $0x984d62c4; LONG $0xfffe6087; BYTE $0xff // vfmadd132ps -0x1a0(%rdi),%ymm6,%ymm8
-	LONG $0x187de2c4; WORD $0xf470 // vbroadcastss -0xc(%rax),%ymm6
-	LONG $0xb84d62c4; LONG $0xfffe008f; BYTE $0xff // vfmadd231ps -0x200(%rdi),%ymm6,%ymm9
-	LONG $0xb84de2c4; LONG $0xfffe20af; BYTE $0xff // vfmadd231ps -0x1e0(%rdi),%ymm6,%ymm5
-	LONG $0x187de2c4; LONG $0x0001f4b0; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm6
-	LONG $0xb84de2c4; LONG $0xfffe00bf; BYTE $0xff // vfmadd231ps -0x200(%rdi),%ymm6,%ymm7
-	LONG $0x983de2c4; LONG $0xfffe20b7; BYTE $0xff // vfmadd132ps -0x1e0(%rdi),%ymm8,%ymm6
-	WORD $0x3949; BYTE $0xd9 // cmp %rbx,%r9
-	WORD $0x8475 // jne 58f0 <dotF32BF16AVX2+0x970>
-	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
-	LONG $0x581441c4; BYTE $0xe9 // vaddps %ymm9,%ymm13,%ymm13
-	LONG $0xe5581cc5 // vaddps %ymm5,%ymm12,%ymm12
-	LONG $0x00998d49; WORD $0x0008; BYTE $0x00 // lea 0x800(%r9),%rbx
-	LONG $0xdf5824c5 // vaddps %ymm7,%ymm11,%ymm11
-	LONG $0xd6582cc5 // vaddps %ymm6,%ymm10,%ymm10
-	LONG $0x00fc8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r12
-	LONG $0xff31850f; WORD $0xffff // jne 58c6 <dotF32BF16AVX2+0x946>
-	LONG $0x00c58149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r13
-	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x2474394c; BYTE $0x70 // cmp %r14,0x70(%rsp)
-	LONG $0xfdc58f0f; WORD $0xffff // jg 5776 <dotF32BF16AVX2+0x7f6>
-	LONG $0x24448b48; BYTE $0x60 // mov 0x60(%rsp),%rax
-	LONG $0x24648b4c; BYTE $0x58 // mov 0x58(%rsp),%r12
-	WORD $0x5beb // jmp 5a18 <dotF32BF16AVX2+0xa98>
-	LONG $0x24b70f44; BYTE $0x47 // movzwl (%rdi,%rax,2),%r12d
-	LONG $0x10e4c141 // shl $0x10,%r12d
-	LONG $0x81248944 // mov %r12d,(%rcx,%rax,4)
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xfe2f850f; WORD $0xffff // jne 5808 <dotF32BF16AVX2+0x888>
-	LONG $0xfffe45e9; BYTE $0xff // jmp 5823 <dotF32BF16AVX2+0x8a3>
-	LONG $0x008184c7; LONG $0x00000002; WORD $0x0000; BYTE $0x00 // movl $0x0,0x200(%rcx,%rax,4)
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xfea2850f; WORD $0xffff // jne 589a <dotF32BF16AVX2+0x91a>
-	LONG $0xfffebfe9; BYTE $0xff // jmp 58bc <dotF32BF16AVX2+0x93c>
+	LONG $0xc07f7dc5 // vmovdqa %ymm8,%ymm0
+	LONG $0xa47efac5; LONG $0x00009024; BYTE $0x00 // vmovq 0x90(%rsp),%xmm4
+	LONG $0x317de2c4; BYTE $0xe4 // vpmovzxbd %xmm4,%ymm4
+	LONG $0xfc66f5c5 // vpcmpgtd %ymm4,%ymm1,%ymm7
+	LONG $0xe466fdc5 // vpcmpgtd %ymm4,%ymm0,%ymm4
+	LONG $0x2e4562c4; BYTE $0x10 // vmaskmovps %ymm10,%ymm7,(%rax)
+	LONG $0x2e5de2c4; WORD $0x2058 // vmaskmovps %ymm3,%ymm4,0x20(%rax)
+	LONG $0xfff9c8e9; BYTE $0xff // jmp 5141 <dotF32BF16AVX2+0xe1>
+	LONG $0x8104c742; LONG $0x00000000 // movl $0x0,(%rcx,%r8,4)
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x80f88149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r8
+	LONG $0xfe46850f; WORD $0xffff // jne 55d7 <dotF32BF16AVX2+0x577>
+	LONG $0xfffe63e9; BYTE $0xff // jmp 55f9 <dotF32BF16AVX2+0x599>
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0xfffe96e9; BYTE $0xff // jmp 589a <dotF32BF16AVX2+0x91a>
-	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
-	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	LONG $0xeb66fdc5 // vpcmpgtd %ymm3,%ymm0,%ymm5
-	LONG $0x2e5d62c4; BYTE $0x28 // vmaskmovps %ymm13,%ymm4,(%rax)
-	LONG $0x2e5562c4; WORD $0x2060 // vmaskmovps %ymm12,%ymm5,0x20(%rax)
-	LONG $0x2e5d22c4; WORD $0x801c // vmaskmovps %ymm11,%ymm4,(%rax,%r8,4)
-	LONG $0x2e5522c4; WORD $0x8054; BYTE $0x20 // vmaskmovps %ymm10,%ymm5,0x20(%rax,%r8,4)
-	LONG $0xfff62be9; BYTE $0xff // jmp 5064 <dotF32BF16AVX2+0xe4>
-	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
-	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
-	LONG $0x063c8d48 // lea (%rsi,%rax,1),%rdi
-	LONG $0xfffdf3e9; BYTE $0xff // jmp 5840 <dotF32BF16AVX2+0x8c0>
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0xf7a18f0f; WORD $0xffff // jg 51f9 <dotF32BF16AVX2+0x279>
-	LONG $0x008704c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rdi,%rax,4)
+	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
+	LONG $0xfb288c0f; WORD $0xffff // jl 52c9 <dotF32BF16AVX2+0x269>
+	LONG $0x008604c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rsi,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xf782850f; WORD $0xffff // jne 51f0 <dotF32BF16AVX2+0x270>
-	LONG $0xfff79ee9; BYTE $0xff // jmp 5211 <dotF32BF16AVX2+0x291>
+	LONG $0xfb09850f; WORD $0xffff // jne 52c0 <dotF32BF16AVX2+0x260>
+	LONG $0xfffb25e9; BYTE $0xff // jmp 52e1 <dotF32BF16AVX2+0x281>
 	LONG $0x24848b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rax
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	WORD $0x0148; BYTE $0xc3 // add %rax,%rbx
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	WORD $0x0149; BYTE $0xc1 // add %rax,%r9
 	LONG $0x24848d48; LONG $0x000006e0 // lea 0x6e0(%rsp),%rax
-	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
-	LONG $0xf711850f; WORD $0xffff // jne 51a7 <dotF32BF16AVX2+0x227>
-	LONG $0xfff799e9; BYTE $0xff // jmp 5234 <dotF32BF16AVX2+0x2b4>
+	WORD $0x3948; BYTE $0xf0 // cmp %rsi,%rax
+	LONG $0xfa97850f; WORD $0xffff // jne 5276 <dotF32BF16AVX2+0x216>
+	LONG $0xfffb20e9; BYTE $0xff // jmp 5304 <dotF32BF16AVX2+0x2a4>
 	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
 	LONG $0x287c41c4; BYTE $0xc2 // vmovaps %ymm10,%ymm8
 	LONG $0x287c41c4; BYTE $0xca // vmovaps %ymm10,%ymm9
 	LONG $0x287c41c4; BYTE $0xfa // vmovaps %ymm10,%ymm15
 	LONG $0x287c41c4; BYTE $0xf2 // vmovaps %ymm10,%ymm14
 	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	LONG $0xeb66fdc5 // vpcmpgtd %ymm3,%ymm0,%ymm5
+	LONG $0xdd66fdc5 // vpcmpgtd %ymm5,%ymm0,%ymm3
 	LONG $0x2e6d62c4; BYTE $0x28 // vmaskmovps %ymm13,%ymm2,(%rax)
 	LONG $0x85148d4a; LONG $0x00000000 // lea 0x0(,%r8,4),%rdx
-	LONG $0x2e5562c4; WORD $0x2070 // vmaskmovps %ymm14,%ymm5,0x20(%rax)
+	LONG $0x2e6562c4; WORD $0x2070 // vmaskmovps %ymm14,%ymm3,0x20(%rax)
 	LONG $0x100c8d48 // lea (%rax,%rdx,1),%rcx
 	LONG $0x2e6d62c4; BYTE $0x39 // vmaskmovps %ymm15,%ymm2,(%rcx)
-	LONG $0x2e5562c4; WORD $0x104c; BYTE $0x20 // vmaskmovps %ymm9,%ymm5,0x20(%rax,%rdx,1)
+	LONG $0x2e6562c4; WORD $0x104c; BYTE $0x20 // vmaskmovps %ymm9,%ymm3,0x20(%rax,%rdx,1)
 	LONG $0x2e6d62c4; WORD $0x1104 // vmaskmovps %ymm8,%ymm2,(%rcx,%rdx,1)
-	LONG $0x2e5522c4; WORD $0xc054; BYTE $0x20 // vmaskmovps %ymm10,%ymm5,0x20(%rax,%r8,8)
-	LONG $0xfff572e9; BYTE $0xff // jmp 5064 <dotF32BF16AVX2+0xe4>
+	LONG $0x2e6522c4; WORD $0xc054; BYTE $0x20 // vmaskmovps %ymm10,%ymm3,0x20(%rax,%r8,8)
+	LONG $0xfff906e9; BYTE $0xff // jmp 5141 <dotF32BF16AVX2+0xe1>
+	LONG $0x18538b49 // mov 0x18(%r11),%rdx
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc38348 // add $0x7f,%rbx
+	LONG $0xcb490f48 // cmovns %rbx,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x248c8948; LONG $0x00000098 // mov %rcx,0x98(%rsp)
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x02f98e0f; WORD $0x0000 // jle 5b5f <dotF32BF16AVX2+0xaff>
+	LONG $0x24b48b4c; LONG $0x000000d8 // mov 0xd8(%rsp),%r14
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	LONG $0x248c8d4c; LONG $0x000000e4 // lea 0xe4(%rsp),%r9
+	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
+	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
+	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x248c8d48; LONG $0x000000e0 // lea 0xe0(%rsp),%rcx
+	LONG $0x248c894c; LONG $0x000000c8 // mov %r9,0xc8(%rsp)
+	LONG $0x24bc8948; LONG $0x000000a0 // mov %rdi,0xa0(%rsp)
+	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
+	LONG $0x2464894c; BYTE $0x78 // mov %r12,0x78(%rsp)
+	LONG $0x2454894c; BYTE $0x40 // mov %r10,0x40(%rsp)
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	WORD $0x8949; BYTE $0xd2 // mov %rdx,%r10
+	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
+	LONG $0x07e0c148 // shl $0x7,%rax
+	WORD $0x2949; BYTE $0xc2 // sub %rax,%r10
+	LONG $0x1e048d48 // lea (%rsi,%rbx,1),%rax
+	WORD $0x394d; BYTE $0xca // cmp %r9,%r10
+	LONG $0x24848948; LONG $0x000000d0 // mov %rax,0xd0(%rsp)
+	LONG $0x24bc8b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rdi
+	LONG $0xca4e0f4d // cmovle %r10,%r9
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	WORD $0x5c7e // jle 594e <dotF32BF16AVX2+0x8ee>
+	LONG $0x337de2c4; WORD $0x471c // vpmovzxwd (%rdi,%rax,2),%ymm3
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x0fc48349 // add $0xf,%r12
+	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
+	LONG $0x1c7ffec5; BYTE $0x81 // vmovdqu %ymm3,(%rcx,%rax,4)
+	LONG $0x08c08348 // add $0x8,%rax
+	WORD $0x394d; BYTE $0xe1 // cmp %r12,%r9
+	WORD $0xe07f // jg 58f2 <dotF32BF16AVX2+0x892>
+	LONG $0xf8618d4d // lea -0x8(%r9),%r12
+	LONG $0x24bc8948; LONG $0x000000d0 // mov %rdi,0xd0(%rsp)
+	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x03e8c148 // shr $0x3,%rax
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
+	LONG $0xc74e0f48 // cmovle %rdi,%rax
+	LONG $0x24bc8b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rdi
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0x0246840f; WORD $0x0000 // je 5b94 <dotF32BF16AVX2+0xb34>
+	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
+	LONG $0x01c18f0f; WORD $0x0000 // jg 5b18 <dotF32BF16AVX2+0xab8>
+	LONG $0x008104c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rcx,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0xe575 // jne 594e <dotF32BF16AVX2+0x8ee>
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x063c8d48 // lea (%rsi,%rax,1),%rdi
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0x01d68e0f; WORD $0x0000 // jle 5b58 <dotF32BF16AVX2+0xaf8>
+	LONG $0xf8618d4d // lea -0x8(%r9),%r12
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x24b48948; LONG $0x000000d0 // mov %rsi,0xd0(%rsp)
+	LONG $0x337de2c4; WORD $0x471c // vpmovzxwd (%rdi,%rax,2),%ymm3
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0x0fc68348 // add $0xf,%rsi
+	LONG $0xf372e5c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm3
+	LONG $0x9c7ffec5; LONG $0x00020081; BYTE $0x00 // vmovdqu %ymm3,0x200(%rcx,%rax,4)
+	LONG $0x08c08348 // add $0x8,%rax
+	WORD $0x3949; BYTE $0xf1 // cmp %rsi,%r9
+	WORD $0xdc7f // jg 5990 <dotF32BF16AVX2+0x930>
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x24b48b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rsi
+	LONG $0x03e8c148 // shr $0x3,%rax
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0x0008ba41; WORD $0x0000 // mov $0x8,%r10d
+	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
+	LONG $0xc24e0f49 // cmovle %r10,%rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0x2574 // je 5a06 <dotF32BF16AVX2+0x9a6>
+	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
+	LONG $0x014f8e0f; WORD $0x0000 // jle 5b39 <dotF32BF16AVX2+0xad9>
+	LONG $0x14b70f44; BYTE $0x47 // movzwl (%rdi,%rax,2),%r10d
+	LONG $0x10e2c141 // shl $0x10,%r10d
+	LONG $0x81948944; LONG $0x00000200 // mov %r10d,0x200(%rcx,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	WORD $0xdb75 // jne 59e1 <dotF32BF16AVX2+0x981>
+	LONG $0x00968d4d; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r14),%r10
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x24848b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rax
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	LONG $0x008a8d4d; WORD $0xfff8; BYTE $0xff // lea -0x800(%r10),%r9
+	LONG $0x263c8d4b // lea (%r14,%r12,1),%rdi
+	LONG $0xfc28fcc5 // vmovaps %ymm4,%ymm7
+	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
+	LONG $0xcc287cc5 // vmovaps %ymm4,%ymm9
+	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
+	LONG $0x1f0f2e66; LONG $0x00000084; WORD $0x0000 // cs nopw 0x0(%rax,%rax,1)
+	LONG $0x187d62c4; BYTE $0x00 // vbroadcastss (%rax),%ymm8
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
+	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
+	LONG $0xb83d62c4; WORD $0x404f // vfmadd231ps 0x40(%rdi),%ymm8,%ymm9
+	LONG $0xb83de2c4; WORD $0x605f // vfmadd231ps 0x60(%rdi),%ymm8,%ymm3
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
+	LONG $0x187d62c4; LONG $0x0001f880; BYTE $0x00 // vbroadcastss 0x1f8(%rax),%ymm8
+	LONG $0xb83de2c4; LONG $0xfffe40bf; BYTE $0xff // vfmadd231ps -0x1c0(%rdi),%ymm8,%ymm7
+	LONG $0x985d62c4; LONG $0xfffe6087; BYTE $0xff // vfmadd132ps -0x1a0(%rdi),%ymm4,%ymm8
+	LONG $0x187de2c4; WORD $0xf460 // vbroadcastss -0xc(%rax),%ymm4
+	LONG $0xb85d62c4; LONG $0xfffe008f; BYTE $0xff // vfmadd231ps -0x200(%rdi),%ymm4,%ymm9
+	LONG $0xb85de2c4; LONG $0xfffe209f; BYTE $0xff // vfmadd231ps -0x1e0(%rdi),%ymm4,%ymm3
+	LONG $0x187de2c4; LONG $0x0001f4a0; BYTE $0x00 // vbroadcastss 0x1f4(%rax),%ymm4
+	LONG $0xb85de2c4; LONG $0xfffe00bf; BYTE $0xff // vfmadd231ps -0x200(%rdi),%ymm4,%ymm7
+	LONG $0x983de2c4; LONG $0xfffe20a7; BYTE $0xff // vfmadd132ps -0x1e0(%rdi),%ymm8,%ymm4
+	WORD $0x394d; BYTE $0xd1 // cmp %r10,%r9
+	WORD $0x8475 // jne 5a40 <dotF32BF16AVX2+0x9e0>
+	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
+	LONG $0x581441c4; BYTE $0xe9 // vaddps %ymm9,%ymm13,%ymm13
+	LONG $0xe3581cc5 // vaddps %ymm3,%ymm12,%ymm12
+	LONG $0x00918d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r9),%r10
+	LONG $0xdf5824c5 // vaddps %ymm7,%ymm11,%ymm11
+	LONG $0xd4582cc5 // vaddps %ymm4,%ymm10,%ymm10
+	LONG $0x00fc8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r12
+	LONG $0xff2b850f; WORD $0xffff // jne 5a10 <dotF32BF16AVX2+0x9b0>
+	LONG $0x00c68149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r14
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
+	LONG $0x24bc394c; LONG $0x00000098 // cmp %r15,0x98(%rsp)
+	LONG $0xfdb88f0f; WORD $0xffff // jg 58bc <dotF32BF16AVX2+0x85c>
+	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
+	LONG $0x24648b4c; BYTE $0x78 // mov 0x78(%rsp),%r12
+	LONG $0x24548b4c; BYTE $0x40 // mov 0x40(%rsp),%r10
+	WORD $0x5beb // jmp 5b73 <dotF32BF16AVX2+0xb13>
+	LONG $0x24b70f44; BYTE $0x47 // movzwl (%rdi,%rax,2),%r12d
+	LONG $0x10e4c141 // shl $0x10,%r12d
+	LONG $0x81248944 // mov %r12d,(%rcx,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0xfe1a850f; WORD $0xffff // jne 594e <dotF32BF16AVX2+0x8ee>
+	LONG $0xfffe30e9; BYTE $0xff // jmp 5969 <dotF32BF16AVX2+0x909>
+	LONG $0x008184c7; LONG $0x00000002; WORD $0x0000; BYTE $0x00 // movl $0x0,0x200(%rcx,%rax,4)
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
+	LONG $0xfe8e850f; WORD $0xffff // jne 59e1 <dotF32BF16AVX2+0x981>
+	LONG $0xfffeaee9; BYTE $0xff // jmp 5a06 <dotF32BF16AVX2+0x9a6>
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xfffe82e9; BYTE $0xff // jmp 59e1 <dotF32BF16AVX2+0x981>
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
+	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
+	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
+	LONG $0xdd66fdc5 // vpcmpgtd %ymm5,%ymm0,%ymm3
+	LONG $0x2e4d62c4; BYTE $0x28 // vmaskmovps %ymm13,%ymm6,(%rax)
+	LONG $0x2e6562c4; WORD $0x2060 // vmaskmovps %ymm12,%ymm3,0x20(%rax)
+	LONG $0x2e4d22c4; WORD $0x801c // vmaskmovps %ymm11,%ymm6,(%rax,%r8,4)
+	LONG $0x2e6522c4; WORD $0x8054; BYTE $0x20 // vmaskmovps %ymm10,%ymm3,0x20(%rax,%r8,4)
+	LONG $0xfff5ade9; BYTE $0xff // jmp 5141 <dotF32BF16AVX2+0xe1>
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x063c8d48 // lea (%rsi,%rax,1),%rdi
+	LONG $0xfffddee9; BYTE $0xff // jmp 5986 <dotF32BF16AVX2+0x926>
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	LONG $0xd3297cc5 // vmovaps %ymm10,%ymm3
+	LONG $0xfffb9de9; BYTE $0xff // jmp 5753 <dotF32BF16AVX2+0x6f3>

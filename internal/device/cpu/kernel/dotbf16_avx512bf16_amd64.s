@@ -3,11 +3,11 @@
 #include "textflag.h"
 
 // func dotFP4BF16(a *Dot)
-TEXT ·dotFP4BF16(SB), 0, $3648-8
+TEXT ·dotFP4BF16(SB), 0, $3456-8
 	MOVQ a+0(FP), DI
-	ADDQ $3648, SP
+	ADDQ $3456, SP
 	CALL dotFP4BF16Body<>(SB)
-	SUBQ $3648, SP
+	SUBQ $3456, SP
 	RET
 
 TEXT dotFP4BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -19,2702 +19,2766 @@ TEXT dotFP4BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
 	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
-	LONG $0x80ec8148; WORD $0x000d; BYTE $0x00 // sub $0xd80,%rsp
+	LONG $0xc0ec8148; WORD $0x000c; BYTE $0x00 // sub $0xcc0,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
 	LONG $0x385f8b48 // mov 0x38(%rdi),%rbx
-	LONG $0x24bc8948; LONG $0x00000140 // mov %rdi,0x140(%rsp)
-	LONG $0x2484c748; LONG $0x00000158; LONG $0x00000000 // movq $0x0,0x158(%rsp)
+	LONG $0x2484c748; LONG $0x000000a8; LONG $0x00000000 // movq $0x0,0xa8(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x40f06948; WORD $0x0004; BYTE $0x00 // imul $0x440,%rax,%rsi
 	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
-	LONG $0x00908d48; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rax),%rdx
-	LONG $0x12000548; WORD $0x0000 // add $0x1200,%rax
-	LONG $0x24948948; LONG $0x00000170 // mov %rdx,0x170(%rsp)
-	LONG $0x24848948; LONG $0x00000150 // mov %rax,0x150(%rsp)
+	LONG $0x40908d48; WORD $0x0004; BYTE $0x00 // lea 0x440(%rax),%rdx
+	LONG $0x14000548; WORD $0x0000 // add $0x1400,%rax
+	LONG $0x24948948; LONG $0x000000a0 // mov %rdx,0xa0(%rsp)
+	LONG $0x24848948; LONG $0x000000b0 // mov %rax,0xb0(%rsp)
 	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x3aa18e0f; WORD $0x0000 // jle 3b18 <dotFP4BF16+0x3b18>
-	LONG $0x24848b48; LONG $0x00000170 // mov 0x170(%rsp),%rax
-	LONG $0x24848b4c; LONG $0x00000140 // mov 0x140(%rsp),%r8
+	LONG $0x3b998e0f; WORD $0x0000 // jle 3c08 <dotFP4BF16+0x3c08>
+	LONG $0x247c8948; BYTE $0x50 // mov %rdi,0x50(%rsp)
+	LONG $0x24848b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rax
+	LONG $0x24548b4c; BYTE $0x50 // mov 0x50(%rsp),%r10
 	LONG $0x14002d48; WORD $0x0000 // sub $0x1400,%rax
-	LONG $0x30488b49 // mov 0x30(%r8),%rcx
-	LONG $0x24848948; LONG $0x00000148 // mov %rax,0x148(%rsp)
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
+	LONG $0x304a8b49 // mov 0x30(%r10),%rcx
+	LONG $0x24848948; LONG $0x00000088 // mov %rax,0x88(%rsp)
+	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
 	LONG $0x0b798d48 // lea 0xb(%rcx),%rdi
 	WORD $0x2948; BYTE $0xc3 // sub %rax,%rbx
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
 	WORD $0xf748; BYTE $0xef // imul %rdi
 	LONG $0x3fffc148 // sar $0x3f,%rdi
-	LONG $0x249c8948; LONG $0x00000178 // mov %rbx,0x178(%rsp)
+	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
 	WORD $0xd148; BYTE $0xfa // sar %rdx
 	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
 	LONG $0x24548948; BYTE $0x70 // mov %rdx,0x70(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x3a408e0f; WORD $0x0000 // jle 3b15 <dotFP4BF16+0x3b15>
-	LONG $0x000d0162; WORD $0xf6ef // vpxord %xmm30,%xmm30,%xmm30
+	LONG $0x3b368e0f; WORD $0x0000 // jle 3c05 <dotFP4BF16+0x3c05>
+	LONG $0x2444c748; LONG $0x00000068; BYTE $0x00 // movq $0x0,0x68(%rsp)
 	LONG $0x08fd6162; WORD $0xfe6e // vmovq %rsi,%xmm31
-	LONG $0x08fd0162; WORD $0xe66f // vmovdqa64 %xmm30,%xmm28
-	LONG $0x245c8b48; BYTE $0x70 // mov 0x70(%rsp),%rbx
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	LONG $0x20708b49 // mov 0x20(%r8),%rsi
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x28588b4d // mov 0x28(%r8),%r11
-	LONG $0x0b448d48; BYTE $0xff // lea -0x1(%rbx,%rcx,1),%rax
+	LONG $0x245c8b48; BYTE $0x68 // mov 0x68(%rsp),%rbx
+	LONG $0x24548b48; BYTE $0x70 // mov 0x70(%rsp),%rdx
+	LONG $0x20728b49 // mov 0x20(%r10),%rsi
+	LONG $0x285a8b4d // mov 0x28(%r10),%r11
+	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
+	LONG $0x0a448d48; BYTE $0xff // lea -0x1(%rdx,%rcx,1),%rax
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfb // idiv %rbx
-	LONG $0x08fd6162; WORD $0xe27e // vmovq %xmm28,%rdx
-	LONG $0x249c8b48; LONG $0x00000158 // mov 0x158(%rsp),%rbx
-	LONG $0xd6af0f48 // imul %rsi,%rdx
-	LONG $0x24848948; LONG $0x00000168 // mov %rax,0x168(%rsp)
-	LONG $0x08408b49 // mov 0x8(%r8),%rax
-	LONG $0x50148d4c // lea (%rax,%rdx,2),%r10
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	LONG $0x10508b49 // mov 0x10(%r8),%rdx
+	WORD $0xf748; BYTE $0xff // idiv %rdi
+	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
+	LONG $0xdeaf0f48 // imul %rsi,%rbx
+	LONG $0x24948b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rdx
+	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
+	LONG $0x08428b49 // mov 0x8(%r10),%rax
+	LONG $0x581c8d48 // lea (%rax,%rbx,2),%rbx
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
 	LONG $0xc3af0f49 // imul %r11,%rax
-	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
-	LONG $0x821c8d48 // lea (%rdx,%rax,4),%rbx
-	LONG $0x24848b48; LONG $0x00000168 // mov 0x168(%rsp),%rax
-	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	LONG $0x06f88348 // cmp $0x6,%rax
-	LONG $0x1a078f0f; WORD $0x0000 // jg 1b5c <dotFP4BF16+0x1b5c>
-	LONG $0x05f88348 // cmp $0x5,%rax
-	LONG $0x39c8840f; WORD $0x0000 // je 3b27 <dotFP4BF16+0x3b27>
-	LONG $0x06f88348 // cmp $0x6,%rax
-	LONG $0x0946850f; WORD $0x0000 // jne aaf <dotFP4BF16+0xaaf>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x48fef162; WORD $0x386f // vmovdqu64 (%rax),%zmm7
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x38cb8e0f; WORD $0x0000 // jle 3a4b <dotFP4BF16+0x3a4b>
-	LONG $0x08fd6162; LONG $0x2e246c6e // vmovq 0x170(%rsp),%xmm29
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x361c8d48 // lea (%rsi,%rsi,1),%rbx
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
+	LONG $0x10528b49 // mov 0x10(%r10),%rdx
+	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
+	LONG $0x06fd8349 // cmp $0x6,%r13
+	LONG $0x17cb8f0f; WORD $0x0000 // jg 1901 <dotFP4BF16+0x1901>
+	LONG $0x05fd8349 // cmp $0x5,%r13
+	LONG $0x3ad7840f; WORD $0x0000 // je 3c17 <dotFP4BF16+0x3c17>
+	LONG $0x06fd8349 // cmp $0x6,%r13
+	LONG $0x09ea850f; WORD $0x0000 // jne b34 <dotFP4BF16+0xb34>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fef162; WORD $0x026f // vmovdqu64 (%rdx),%zmm0
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x39eb8e0f; WORD $0x0000 // jle 3b4c <dotFP4BF16+0x3b4c>
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x24b48b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r14
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
 	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
-	LONG $0x24bc8b4c; LONG $0x00000150 // mov 0x150(%rsp),%r15
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x246c894c; BYTE $0x58 // mov %r13,0x58(%rsp)
+	LONG $0x08fd6162; WORD $0xf06e // vmovq %rax,%xmm30
+	LONG $0x245c894c; BYTE $0x48 // mov %r11,0x48(%rsp)
 	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
-	LONG $0x002d0162; WORD $0xd2ef // vpxord %xmm26,%xmm26,%xmm26
-	LONG $0x00250162; WORD $0xdbef // vpxord %xmm27,%xmm27,%xmm27
-	LONG $0x721c8d49 // lea (%r10,%rsi,2),%rbx
+	LONG $0x363c8d48 // lea (%rsi,%rsi,1),%rdi
+	LONG $0x249c8948; LONG $0x00000090 // mov %rbx,0x90(%rsp)
+	LONG $0x487cf162; WORD $0xeb28 // vmovaps %zmm3,%zmm5
+	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fd6162; LONG $0x10247c7e // vmovq %xmm31,0x80(%rsp)
-	LONG $0x24448948; BYTE $0x78 // mov %rax,0x78(%rsp)
-	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x248c8948; LONG $0x000000c0 // mov %rcx,0xc0(%rsp)
-	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0x249c8948; LONG $0x00000100 // mov %rbx,0x100(%rsp)
-	LONG $0x487c7162; WORD $0xd828 // vmovaps %zmm0,%zmm11
-	LONG $0x487c7162; WORD $0xe028 // vmovaps %zmm0,%zmm12
-	LONG $0x08fd6162; WORD $0xfb6f // vmovdqa64 %xmm3,%xmm31
-	LONG $0x08fd4162; WORD $0xd67e // vmovq %xmm26,%r14
-	LONG $0x08fd6162; LONG $0x2c24447e // vmovq %xmm24,0x160(%rsp)
-	LONG $0x08fd6162; WORD $0xd87e // vmovq %xmm27,%rax
-	LONG $0x245c894c; BYTE $0x68 // mov %r11,0x68(%rsp)
-	LONG $0x00bf8d49; WORD $0xffee; BYTE $0xff // lea -0x1200(%r15),%rdi
-	LONG $0x00a78d4d; WORD $0xfffe; BYTE $0xff // lea -0x200(%r15),%r12
-	LONG $0x24b48b48; LONG $0x00000160 // mov 0x160(%rsp),%rsi
-	LONG $0x360c8d48 // lea (%rsi,%rsi,1),%rcx
-	LONG $0x24843948; LONG $0x00000100 // cmp %rax,0x100(%rsp)
-	LONG $0x36e3840f; WORD $0x0000 // je 393c <dotFP4BF16+0x393c>
-	LONG $0x08fd6162; WORD $0xf37e // vmovq %xmm30,%rbx
-	LONG $0x00340162; WORD $0xc957 // vxorps %xmm25,%xmm25,%xmm25
-	LONG $0x320c8d4e // lea (%rdx,%r14,1),%r9
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x333c8d4a // lea (%rbx,%r14,1),%rdi
-	LONG $0x40af8d4d; WORD $0xffee; BYTE $0xff // lea -0x11c0(%r15),%r13
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
-	LONG $0x487c1162; WORD $0xf928 // vmovaps %zmm25,%zmm15
-	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
-	LONG $0x487c8162; WORD $0xc928 // vmovaps %zmm25,%zmm17
-	LONG $0x487c8162; WORD $0xd128 // vmovaps %zmm25,%zmm18
-	LONG $0x487c8162; WORD $0xd928 // vmovaps %zmm25,%zmm19
-	LONG $0x487c8162; WORD $0xf928 // vmovaps %zmm25,%zmm23
-	LONG $0x487c1162; WORD $0xf128 // vmovaps %zmm25,%zmm14
-	LONG $0x487c9162; WORD $0xc928 // vmovaps %zmm25,%zmm1
-	LONG $0x487c9162; WORD $0xd128 // vmovaps %zmm25,%zmm2
-	LONG $0x487c9162; WORD $0xd928 // vmovaps %zmm25,%zmm3
-	LONG $0x487c9162; WORD $0xe128 // vmovaps %zmm25,%zmm4
-	LONG $0x487c9162; WORD $0xe928 // vmovaps %zmm25,%zmm5
-	LONG $0x48ffd162; WORD $0x756f; BYTE $0x00 // vmovdqu16 0x0(%r13),%zmm6
-	LONG $0x487d4262; WORD $0x1b58 // vpbroadcastd (%r11),%zmm27
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x4c180f41; WORD $0x4024 // prefetcht0 0x40(%r12)
-	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
-	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
-	LONG $0x10c38349 // add $0x10,%r11
-	LONG $0x48cde262; WORD $0xc78d // vpermw %zmm7,%zmm6,%zmm16
-	LONG $0x403df162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm6,%zmm24
-	LONG $0x4055f162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm6,%zmm21
-	LONG $0x4815f162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm6,%zmm13
-	LONG $0x407e9262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm16,%zmm5
-	LONG $0x487d4262; LONG $0xfc335c58 // vpbroadcastd -0x10(%r11,%rsi,1),%zmm27
-	LONG $0x48ffd162; WORD $0x756f; BYTE $0xfd // vmovdqu16 -0xc0(%r13),%zmm6
-	LONG $0x40bd6262; WORD $0xc78d // vpermw %zmm7,%zmm24,%zmm24
-	LONG $0x40d5e262; WORD $0xef8d // vpermw %zmm7,%zmm21,%zmm21
-	LONG $0x48957262; WORD $0xef8d // vpermw %zmm7,%zmm13,%zmm13
-	LONG $0x407e9262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm16,%zmm4
-	LONG $0x404df162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm6,%zmm22
-	LONG $0x405df162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm6,%zmm20
-	LONG $0x487d4262; LONG $0xfc0b5c58 // vpbroadcastd -0x10(%r11,%rcx,1),%zmm27
-	LONG $0x48cd6262; WORD $0xd78d // vpermw %zmm7,%zmm6,%zmm26
-	LONG $0x40cde262; WORD $0xf78d // vpermw %zmm7,%zmm22,%zmm22
-	LONG $0x40dde262; WORD $0xe78d // vpermw %zmm7,%zmm20,%zmm20
-	LONG $0x484df162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm6,%zmm6
-	LONG $0x48cdf262; WORD $0xf78d // vpermw %zmm7,%zmm6,%zmm6
-	LONG $0x407e9262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm16,%zmm3
-	LONG $0x487d6262; WORD $0x1b58 // vpbroadcastd (%rbx),%zmm27
-	LONG $0x407e9262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm16,%zmm2
-	LONG $0x487d6262; WORD $0x1c58; BYTE $0x33 // vpbroadcastd (%rbx,%rsi,1),%zmm27
-	LONG $0x407e9262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm16,%zmm1
-	LONG $0x487d6262; WORD $0x1c58; BYTE $0x0b // vpbroadcastd (%rbx,%rcx,1),%zmm27
-	LONG $0x407e1262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm16,%zmm14
-	LONG $0x487d4262; WORD $0x5b58; BYTE $0x0c // vpbroadcastd 0x30(%r11),%zmm27
-	LONG $0x402e8262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm26,%zmm23
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
-	LONG $0x487dc262; LONG $0x0c337c58 // vpbroadcastd 0x30(%r11,%rsi,1),%zmm23
-	LONG $0x402ea262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm26,%zmm19
-	LONG $0x487dc262; LONG $0x0c0b7c58 // vpbroadcastd 0x30(%r11,%rcx,1),%zmm23
-	LONG $0x402ea262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm26,%zmm18
-	LONG $0x487de262; WORD $0x7b58; BYTE $0x10 // vpbroadcastd 0x40(%rbx),%zmm23
-	LONG $0x402ea262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm26,%zmm17
-	LONG $0x487de262; LONG $0x10337c58 // vpbroadcastd 0x40(%rbx,%rsi,1),%zmm23
-	LONG $0x402e3262; WORD $0xff52 // vdpbf16ps %zmm23,%zmm26,%zmm15
-	LONG $0x487de262; LONG $0x10197c58 // vpbroadcastd 0x40(%rcx,%rbx,1),%zmm23
-	LONG $0x402e2262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm26,%zmm25
-	LONG $0x487dc262; WORD $0x7b58; BYTE $0xfd // vpbroadcastd -0xc(%r11),%zmm23
-	LONG $0x403eb262; WORD $0xef52 // vdpbf16ps %zmm23,%zmm24,%zmm5
-	LONG $0x487dc262; LONG $0xfd337c58 // vpbroadcastd -0xc(%r11,%rsi,1),%zmm23
-	LONG $0x403eb262; WORD $0xe752 // vdpbf16ps %zmm23,%zmm24,%zmm4
-	LONG $0x487dc262; LONG $0xfd0b7c58 // vpbroadcastd -0xc(%r11,%rcx,1),%zmm23
-	LONG $0x403eb262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm24,%zmm3
-	LONG $0x487de262; WORD $0x7b58; BYTE $0x01 // vpbroadcastd 0x4(%rbx),%zmm23
-	LONG $0x403eb262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm24,%zmm2
-	LONG $0x487de262; LONG $0x01337c58 // vpbroadcastd 0x4(%rbx,%rsi,1),%zmm23
-	LONG $0x403eb262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm24,%zmm1
-	LONG $0x487de262; LONG $0x01197c58 // vpbroadcastd 0x4(%rcx,%rbx,1),%zmm23
-	LONG $0x403e3262; WORD $0xf752 // vdpbf16ps %zmm23,%zmm24,%zmm14
-	LONG $0x487dc262; WORD $0x7b58; BYTE $0x0d // vpbroadcastd 0x34(%r11),%zmm23
-	LONG $0x404ea262; WORD $0xc752 // vdpbf16ps %zmm23,%zmm22,%zmm16
-	LONG $0x487dc262; LONG $0x0d337c58 // vpbroadcastd 0x34(%r11,%rsi,1),%zmm23
-	LONG $0x404ea262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm22,%zmm19
-	LONG $0x487dc262; LONG $0x0d0b7c58 // vpbroadcastd 0x34(%r11,%rcx,1),%zmm23
-	LONG $0x404ea262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm22,%zmm18
-	LONG $0x487de262; WORD $0x7b58; BYTE $0x11 // vpbroadcastd 0x44(%rbx),%zmm23
-	LONG $0x404ea262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm22,%zmm17
-	LONG $0x487de262; LONG $0x11337c58 // vpbroadcastd 0x44(%rbx,%rsi,1),%zmm23
-	LONG $0x404e3262; WORD $0xff52 // vdpbf16ps %zmm23,%zmm22,%zmm15
-	LONG $0x487de262; LONG $0x11197c58 // vpbroadcastd 0x44(%rcx,%rbx,1),%zmm23
-	LONG $0x404e2262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm22,%zmm25
-	LONG $0x487dc262; WORD $0x7358; BYTE $0xfe // vpbroadcastd -0x8(%r11),%zmm22
-	LONG $0x4056b262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm21,%zmm5
-	LONG $0x487dc262; LONG $0xfe337458 // vpbroadcastd -0x8(%r11,%rsi,1),%zmm22
-	LONG $0x4056b262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm21,%zmm4
-	LONG $0x487dc262; LONG $0xfe0b7458 // vpbroadcastd -0x8(%r11,%rcx,1),%zmm22
-	LONG $0x4056b262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm21,%zmm3
-	LONG $0x487de262; WORD $0x7358; BYTE $0x02 // vpbroadcastd 0x8(%rbx),%zmm22
-	LONG $0x4056b262; WORD $0xd652 // vdpbf16ps %zmm22,%zmm21,%zmm2
-	LONG $0x487de262; LONG $0x02337458 // vpbroadcastd 0x8(%rbx,%rsi,1),%zmm22
-	LONG $0x4056b262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm21,%zmm1
-	LONG $0x487de262; LONG $0x02197458 // vpbroadcastd 0x8(%rcx,%rbx,1),%zmm22
-	LONG $0x40563262; WORD $0xf652 // vdpbf16ps %zmm22,%zmm21,%zmm14
-	LONG $0x487dc262; WORD $0x6b58; BYTE $0x0e // vpbroadcastd 0x38(%r11),%zmm21
-	LONG $0x487de262; LONG $0x12197458 // vpbroadcastd 0x48(%rcx,%rbx,1),%zmm22
-	LONG $0x405ea262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm20,%zmm16
-	LONG $0x487dc262; LONG $0x0e336c58 // vpbroadcastd 0x38(%r11,%rsi,1),%zmm21
-	LONG $0x405e2262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm20,%zmm25
-	LONG $0x487ca162; WORD $0xf828 // vmovaps %zmm16,%zmm23
-	LONG $0x405ea262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm20,%zmm19
-	LONG $0x487dc262; LONG $0x0e0b6c58 // vpbroadcastd 0x38(%r11,%rcx,1),%zmm21
-	LONG $0x405ea262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm20,%zmm18
-	LONG $0x487de262; WORD $0x6b58; BYTE $0x12 // vpbroadcastd 0x48(%rbx),%zmm21
-	LONG $0x405ea262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm17
-	LONG $0x487de262; LONG $0x12336c58 // vpbroadcastd 0x48(%rbx,%rsi,1),%zmm21
-	LONG $0x405e3262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm20,%zmm15
-	LONG $0x487dc262; WORD $0x6358; BYTE $0xff // vpbroadcastd -0x4(%r11),%zmm20
-	LONG $0x4816b262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm13,%zmm5
-	LONG $0x487dc262; LONG $0xff336458 // vpbroadcastd -0x4(%r11,%rsi,1),%zmm20
-	LONG $0x4816b262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm13,%zmm4
-	LONG $0x487dc262; LONG $0xff0b6458 // vpbroadcastd -0x4(%r11,%rcx,1),%zmm20
-	LONG $0x4816b262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm13,%zmm3
-	LONG $0x487de262; WORD $0x6358; BYTE $0x03 // vpbroadcastd 0xc(%rbx),%zmm20
-	LONG $0x4816b262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm13,%zmm2
-	LONG $0x487de262; LONG $0x03336458 // vpbroadcastd 0xc(%rbx,%rsi,1),%zmm20
-	LONG $0x4816b262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm13,%zmm1
-	LONG $0x487de262; LONG $0x03196458 // vpbroadcastd 0xc(%rcx,%rbx,1),%zmm20
-	LONG $0x48163262; WORD $0xf452 // vdpbf16ps %zmm20,%zmm13,%zmm14
-	LONG $0x487d5262; WORD $0x6b58; BYTE $0x0f // vpbroadcastd 0x3c(%r11),%zmm13
-	LONG $0x484ec262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm6,%zmm23
-	LONG $0x487d5262; LONG $0x0f336c58 // vpbroadcastd 0x3c(%r11,%rsi,1),%zmm13
-	LONG $0x484ec262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm6,%zmm19
-	LONG $0x487d5262; LONG $0x0f0b6c58 // vpbroadcastd 0x3c(%r11,%rcx,1),%zmm13
-	LONG $0x484ec262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm6,%zmm18
-	LONG $0x487d7262; WORD $0x6b58; BYTE $0x13 // vpbroadcastd 0x4c(%rbx),%zmm13
-	LONG $0x484ec262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm6,%zmm17
-	LONG $0x487d7262; LONG $0x13336c58 // vpbroadcastd 0x4c(%rbx,%rsi,1),%zmm13
-	LONG $0x484e5262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm6,%zmm15
-	LONG $0x487d7262; LONG $0x13196c58 // vpbroadcastd 0x4c(%rcx,%rbx,1),%zmm13
-	LONG $0x10c38348 // add $0x10,%rbx
-	LONG $0x484e4262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm6,%zmm25
-	WORD $0x394d; BYTE $0xfc // cmp %r15,%r12
-	LONG $0xfcd9850f; WORD $0xffff // jne 2bf <dotFP4BF16+0x2bf>
-	LONG $0x487dd262; LONG $0xee00b731; WORD $0xffff // vpmovzxbd -0x1200(%r15),%zmm6
-	LONG $0x487c3162; WORD $0xef28 // vmovaps %zmm23,%zmm13
-	LONG $0xc09f8d49; WORD $0xffee; BYTE $0xff // lea -0x1140(%r15),%rbx
-	WORD $0x894d; BYTE $0xfb // mov %r15,%r11
-	LONG $0x08fd4162; WORD $0xed7e // vmovq %xmm29,%r13
-	LONG $0x484df162; WORD $0xf672; BYTE $0x17 // vpslld $0x17,%zmm6,%zmm6
-	LONG $0x487d7262; WORD $0xf698 // vfmadd132ps %zmm6,%zmm0,%zmm14
-	LONG $0x487dd262; LONG $0xee108731; WORD $0xffff // vpmovzxbd -0x11f0(%r15),%zmm0
-	LONG $0x481df262; WORD $0xee98 // vfmadd132ps %zmm6,%zmm12,%zmm5
-	LONG $0x4825f262; WORD $0xe698 // vfmadd132ps %zmm6,%zmm11,%zmm4
-	LONG $0x482df262; WORD $0xde98 // vfmadd132ps %zmm6,%zmm10,%zmm3
-	LONG $0x4835f262; WORD $0xd698 // vfmadd132ps %zmm6,%zmm9,%zmm2
-	LONG $0x483df262; WORD $0xce98 // vfmadd132ps %zmm6,%zmm8,%zmm1
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x48557262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm5,%zmm13
-	LONG $0x487c9162; WORD $0xe928 // vmovaps %zmm25,%zmm5
-	LONG $0x485de262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm4,%zmm19
-	LONG $0x4865e262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm3,%zmm18
-	LONG $0x480df262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm14,%zmm5
-	LONG $0x486de262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm2,%zmm17
-	LONG $0x48757262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm1,%zmm15
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
-	LONG $0x487c6162; WORD $0xdd28 // vmovaps %zmm5,%zmm27
-	LONG $0x487c6162; WORD $0xc828 // vmovaps %zmm0,%zmm25
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xe028 // vmovaps %zmm0,%zmm12
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
-	LONG $0x487ce162; WORD $0xe028 // vmovaps %zmm0,%zmm20
-	LONG $0x487ce162; WORD $0xe828 // vmovaps %zmm0,%zmm21
-	LONG $0x487ce162; WORD $0xf028 // vmovaps %zmm0,%zmm22
-	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
-	LONG $0x48fff162; WORD $0x2b6f // vmovdqu16 (%rbx),%zmm5
-	LONG $0x487d4262; WORD $0x5158; BYTE $0x20 // vpbroadcastd 0x80(%r9),%zmm26
-	LONG $0x482df162; WORD $0x1371; BYTE $0x04 // vpsrlw $0x4,(%rbx),%zmm10
-	LONG $0x48ad7262; WORD $0xd78d // vpermw %zmm7,%zmm10,%zmm10
-	LONG $0x48fff162; WORD $0x4b6f; BYTE $0x01 // vmovdqu16 0x40(%rbx),%zmm1
-	LONG $0x4045f162; WORD $0x1371; BYTE $0x08 // vpsrlw $0x8,(%rbx),%zmm23
-	LONG $0x40c5e262; WORD $0xff8d // vpermw %zmm7,%zmm23,%zmm23
-	LONG $0x486df162; WORD $0x1371; BYTE $0x0c // vpsrlw $0xc,(%rbx),%zmm2
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
-	LONG $0x48edf262; WORD $0xd78d // vpermw %zmm7,%zmm2,%zmm2
-	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x48d5f262; WORD $0xef8d // vpermw %zmm7,%zmm5,%zmm5
-	LONG $0x48569262; WORD $0xe252 // vdpbf16ps %zmm26,%zmm5,%zmm4
-	LONG $0x403df162; WORD $0xd171; BYTE $0x04 // vpsrlw $0x4,%zmm1,%zmm24
-	LONG $0x480df162; WORD $0xd171; BYTE $0x08 // vpsrlw $0x8,%zmm1,%zmm14
-	LONG $0x487d2262; LONG $0x200e5458 // vpbroadcastd 0x80(%rsi,%r9,1),%zmm26
-	LONG $0x48f57262; WORD $0xdf8d // vpermw %zmm7,%zmm1,%zmm11
-	LONG $0x40bd6262; WORD $0xc78d // vpermw %zmm7,%zmm24,%zmm24
-	LONG $0x488d7262; WORD $0xf78d // vpermw %zmm7,%zmm14,%zmm14
-	LONG $0x4875f162; WORD $0xd171; BYTE $0x0c // vpsrlw $0xc,%zmm1,%zmm1
-	LONG $0x48f5f262; WORD $0xcf8d // vpermw %zmm7,%zmm1,%zmm1
-	LONG $0x48568262; WORD $0xf252 // vdpbf16ps %zmm26,%zmm5,%zmm22
-	LONG $0x487d2262; LONG $0x20095458 // vpbroadcastd 0x80(%rcx,%r9,1),%zmm26
-	LONG $0x48568262; WORD $0xea52 // vdpbf16ps %zmm26,%zmm5,%zmm21
-	LONG $0x487d6262; WORD $0x5758; BYTE $0x20 // vpbroadcastd 0x80(%rdi),%zmm26
-	LONG $0x48568262; WORD $0xe252 // vdpbf16ps %zmm26,%zmm5,%zmm20
-	LONG $0x487d6262; LONG $0x203e5458 // vpbroadcastd 0x80(%rsi,%rdi,1),%zmm26
-	LONG $0x48568262; WORD $0xda52 // vdpbf16ps %zmm26,%zmm5,%zmm19
-	LONG $0x487d6262; LONG $0x20395458 // vpbroadcastd 0x80(%rcx,%rdi,1),%zmm26
-	LONG $0x48569262; WORD $0xda52 // vdpbf16ps %zmm26,%zmm5,%zmm3
-	LONG $0x487d4262; WORD $0x5158; BYTE $0x30 // vpbroadcastd 0xc0(%r9),%zmm26
-	LONG $0x487c9162; WORD $0xe928 // vmovaps %zmm25,%zmm5
-	LONG $0x487d6262; LONG $0x30394c58 // vpbroadcastd 0xc0(%rcx,%rdi,1),%zmm25
-	LONG $0x48261262; WORD $0xe252 // vdpbf16ps %zmm26,%zmm11,%zmm12
-	LONG $0x487d2262; LONG $0x300e5458 // vpbroadcastd 0xc0(%rsi,%r9,1),%zmm26
-	LONG $0x48269262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm11,%zmm0
-	LONG $0x48261262; WORD $0xca52 // vdpbf16ps %zmm26,%zmm11,%zmm9
-	LONG $0x487d2262; LONG $0x30095458 // vpbroadcastd 0xc0(%rcx,%r9,1),%zmm26
-	LONG $0x48261262; WORD $0xc252 // vdpbf16ps %zmm26,%zmm11,%zmm8
-	LONG $0x487d6262; WORD $0x5758; BYTE $0x30 // vpbroadcastd 0xc0(%rdi),%zmm26
-	LONG $0x48269262; WORD $0xf252 // vdpbf16ps %zmm26,%zmm11,%zmm6
-	LONG $0x487d6262; LONG $0x303e5458 // vpbroadcastd 0xc0(%rsi,%rdi,1),%zmm26
-	LONG $0x48269262; WORD $0xea52 // vdpbf16ps %zmm26,%zmm11,%zmm5
-	LONG $0x487d5262; WORD $0x5958; BYTE $0x21 // vpbroadcastd 0x84(%r9),%zmm11
-	LONG $0x482ed262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm10,%zmm4
-	LONG $0x487d3262; LONG $0x210e5c58 // vpbroadcastd 0x84(%rsi,%r9,1),%zmm11
-	LONG $0x482ec262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm10,%zmm22
-	LONG $0x487d3262; LONG $0x21095c58 // vpbroadcastd 0x84(%rcx,%r9,1),%zmm11
-	LONG $0x482ec262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm10,%zmm21
-	LONG $0x487d7262; WORD $0x5f58; BYTE $0x21 // vpbroadcastd 0x84(%rdi),%zmm11
-	LONG $0x482ec262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm10,%zmm20
-	LONG $0x487d7262; LONG $0x213e5c58 // vpbroadcastd 0x84(%rsi,%rdi,1),%zmm11
-	LONG $0x482ec262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm10,%zmm19
-	LONG $0x487d7262; LONG $0x21395c58 // vpbroadcastd 0x84(%rcx,%rdi,1),%zmm11
-	LONG $0x482ed262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm10,%zmm3
-	LONG $0x487d5262; WORD $0x5958; BYTE $0x31 // vpbroadcastd 0xc4(%r9),%zmm11
-	LONG $0x403e5262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm24,%zmm12
-	LONG $0x487d3262; LONG $0x310e5c58 // vpbroadcastd 0xc4(%rsi,%r9,1),%zmm11
-	LONG $0x403e5262; WORD $0xcb52 // vdpbf16ps %zmm11,%zmm24,%zmm9
-	LONG $0x487d3262; LONG $0x31095c58 // vpbroadcastd 0xc4(%rcx,%r9,1),%zmm11
-	LONG $0x403e5262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm24,%zmm8
-	LONG $0x487d7262; WORD $0x5f58; BYTE $0x31 // vpbroadcastd 0xc4(%rdi),%zmm11
-	LONG $0x403ed262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm24,%zmm6
-	LONG $0x487d7262; LONG $0x313e5c58 // vpbroadcastd 0xc4(%rsi,%rdi,1),%zmm11
-	LONG $0x403ed262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm24,%zmm5
-	LONG $0x487d7262; LONG $0x31395c58 // vpbroadcastd 0xc4(%rcx,%rdi,1),%zmm11
-	LONG $0x403ed262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm24,%zmm0
-	LONG $0x487d5262; WORD $0x5958; BYTE $0x22 // vpbroadcastd 0x88(%r9),%zmm11
-	LONG $0x4046d262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm23,%zmm4
-	LONG $0x487d3262; LONG $0x220e5c58 // vpbroadcastd 0x88(%rsi,%r9,1),%zmm11
-	LONG $0x487d3262; LONG $0x320e5458 // vpbroadcastd 0xc8(%rsi,%r9,1),%zmm10
-	LONG $0x480e5262; WORD $0xca52 // vdpbf16ps %zmm10,%zmm14,%zmm9
-	LONG $0x487d3262; LONG $0x32095458 // vpbroadcastd 0xc8(%rcx,%r9,1),%zmm10
-	LONG $0x4046c262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm23,%zmm22
-	LONG $0x487d3262; LONG $0x22095c58 // vpbroadcastd 0x88(%rcx,%r9,1),%zmm11
-	LONG $0x480e5262; WORD $0xc252 // vdpbf16ps %zmm10,%zmm14,%zmm8
-	LONG $0x487d7262; WORD $0x5758; BYTE $0x32 // vpbroadcastd 0xc8(%rdi),%zmm10
-	LONG $0x4046c262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm23,%zmm21
-	LONG $0x487d7262; WORD $0x5f58; BYTE $0x22 // vpbroadcastd 0x88(%rdi),%zmm11
-	LONG $0x480ed262; WORD $0xf252 // vdpbf16ps %zmm10,%zmm14,%zmm6
-	LONG $0x487d7262; LONG $0x323e5458 // vpbroadcastd 0xc8(%rsi,%rdi,1),%zmm10
-	LONG $0x4046c262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm23,%zmm20
-	LONG $0x487d7262; LONG $0x223e5c58 // vpbroadcastd 0x88(%rsi,%rdi,1),%zmm11
-	LONG $0x480ed262; WORD $0xea52 // vdpbf16ps %zmm10,%zmm14,%zmm5
-	LONG $0x487d7262; LONG $0x32395458 // vpbroadcastd 0xc8(%rcx,%rdi,1),%zmm10
-	LONG $0x4046c262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm23,%zmm19
-	LONG $0x487d7262; LONG $0x22395c58 // vpbroadcastd 0x88(%rcx,%rdi,1),%zmm11
-	LONG $0x480ed262; WORD $0xc252 // vdpbf16ps %zmm10,%zmm14,%zmm0
-	LONG $0x487d5262; WORD $0x5158; BYTE $0x23 // vpbroadcastd 0x8c(%r9),%zmm10
-	LONG $0x4046d262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm23,%zmm3
-	LONG $0x487d5262; WORD $0x5958; BYTE $0x32 // vpbroadcastd 0xc8(%r9),%zmm11
-	LONG $0x486ed262; WORD $0xe252 // vdpbf16ps %zmm10,%zmm2,%zmm4
-	LONG $0x487d3262; LONG $0x230e5458 // vpbroadcastd 0x8c(%rsi,%r9,1),%zmm10
-	LONG $0x480e5262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm14,%zmm12
-	LONG $0x486ec262; WORD $0xf252 // vdpbf16ps %zmm10,%zmm2,%zmm22
-	LONG $0x487d3262; LONG $0x23095458 // vpbroadcastd 0x8c(%rcx,%r9,1),%zmm10
-	LONG $0x486ec262; WORD $0xea52 // vdpbf16ps %zmm10,%zmm2,%zmm21
-	LONG $0x487d7262; WORD $0x5758; BYTE $0x23 // vpbroadcastd 0x8c(%rdi),%zmm10
-	LONG $0x486ec262; WORD $0xe252 // vdpbf16ps %zmm10,%zmm2,%zmm20
-	LONG $0x487d7262; LONG $0x233e5458 // vpbroadcastd 0x8c(%rsi,%rdi,1),%zmm10
-	LONG $0x486ec262; WORD $0xda52 // vdpbf16ps %zmm10,%zmm2,%zmm19
-	LONG $0x487d7262; LONG $0x23395458 // vpbroadcastd 0x8c(%rcx,%rdi,1),%zmm10
-	LONG $0x486ed262; WORD $0xda52 // vdpbf16ps %zmm10,%zmm2,%zmm3
-	LONG $0x487dd262; WORD $0x5158; BYTE $0x33 // vpbroadcastd 0xcc(%r9),%zmm2
-	LONG $0x48767262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm12
-	LONG $0x487db262; LONG $0x330e5458 // vpbroadcastd 0xcc(%rsi,%r9,1),%zmm2
-	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
-	LONG $0x487db262; LONG $0x33095458 // vpbroadcastd 0xcc(%rcx,%r9,1),%zmm2
-	LONG $0x10c18349 // add $0x10,%r9
-	LONG $0x48767262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm1,%zmm8
-	LONG $0x487df262; WORD $0x5758; BYTE $0x33 // vpbroadcastd 0xcc(%rdi),%zmm2
-	LONG $0x4876f262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm1,%zmm6
-	LONG $0x487df262; LONG $0x333e5458 // vpbroadcastd 0xcc(%rsi,%rdi,1),%zmm2
-	LONG $0x4876f262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm5
-	LONG $0x487df262; LONG $0x33395458 // vpbroadcastd 0xcc(%rcx,%rdi,1),%zmm2
-	LONG $0x10c78348 // add $0x10,%rdi
-	LONG $0x487c6162; WORD $0xcd28 // vmovaps %zmm5,%zmm25
-	LONG $0x4876f262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm1,%zmm0
-	WORD $0x394d; BYTE $0xeb // cmp %r13,%r11
-	LONG $0xfcd8850f; WORD $0xffff // jne 6be <dotFP4BF16+0x6be>
-	LONG $0x487dd262; LONG $0xee208f31; WORD $0xffff // vpmovzxbd -0x11e0(%r15),%zmm1
-	WORD $0x894c; BYTE $0xeb // mov %r13,%rbx
-	LONG $0x487c5162; WORD $0xd928 // vmovaps %zmm9,%zmm11
-	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	LONG $0x487c7162; WORD $0xc528 // vmovaps %zmm5,%zmm8
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x40c78149; WORD $0x0004; BYTE $0x00 // add $0x440,%r15
-	LONG $0x08fd6162; WORD $0xeb6e // vmovq %rbx,%xmm29
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x4815f262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm13,%zmm4
-	LONG $0x407de262; WORD $0xf198 // vfmadd132ps %zmm1,%zmm16,%zmm22
-	LONG $0x406de262; WORD $0xe998 // vfmadd132ps %zmm1,%zmm18,%zmm21
-	LONG $0x4075e262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm17,%zmm20
-	LONG $0x4805e262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm15,%zmm19
-	LONG $0x4025f262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm27,%zmm3
-	LONG $0x487dd262; LONG $0xe9f08f31; WORD $0xffff // vpmovzxbd -0x1610(%r15),%zmm1
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x405df262; WORD $0xf198 // vfmadd132ps %zmm1,%zmm20,%zmm6
-	LONG $0x485d7262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm4,%zmm12
-	LONG $0x487c7162; WORD $0xce28 // vmovaps %zmm6,%zmm9
-	LONG $0x404d7262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm22,%zmm11
-	LONG $0x40557262; WORD $0xd198 // vfmadd132ps %zmm1,%zmm21,%zmm10
-	LONG $0x40657262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm19,%zmm8
-	LONG $0x4865f262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm3,%zmm0
-	LONG $0x24843948; LONG $0x000000c0 // cmp %rax,0xc0(%rsp)
-	LONG $0xf79a8f0f; WORD $0xffff // jg 231 <dotFP4BF16+0x231>
-	LONG $0x08fd9162; WORD $0xdf6f // vmovdqa64 %xmm31,%xmm3
-	LONG $0x245c8b4c; BYTE $0x68 // mov 0x68(%rsp),%r11
-	LONG $0x08fd6162; LONG $0x10247c6e // vmovq 0x80(%rsp),%xmm31
-	LONG $0x002fbee9; BYTE $0x00 // jmp 3a6d <dotFP4BF16+0x3a6d>
-	LONG $0x03f88348 // cmp $0x3,%rax
-	LONG $0x27a3840f; WORD $0x0000 // je 325c <dotFP4BF16+0x325c>
-	LONG $0x04f88348 // cmp $0x4,%rax
-	LONG $0x0706850f; WORD $0x0000 // jne 11c9 <dotFP4BF16+0x11c9>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x361c8d48 // lea (%rsi,%rsi,1),%rbx
-	LONG $0x08fde162; WORD $0xe36e // vmovq %rbx,%xmm20
-	LONG $0x48fef162; WORD $0x286f // vmovdqu64 (%rax),%zmm5
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x721c8d49 // lea (%r10,%rsi,2),%rbx
-	LONG $0x6ef961c4; BYTE $0xf9 // vmovq %rcx,%xmm15
-	LONG $0x6ef961c4; BYTE $0xcb // vmovq %rbx,%xmm9
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x259e8e0f; WORD $0x0000 // jle 30a9 <dotFP4BF16+0x30a9>
-	LONG $0x08fde162; LONG $0x2a24746e // vmovq 0x150(%rsp),%xmm22
-	LONG $0x08fd6162; LONG $0x2e24446e // vmovq 0x170(%rsp),%xmm24
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x0045a162; WORD $0xffef // vpxord %xmm23,%xmm23,%xmm23
-	LONG $0x08fdc162; WORD $0xe86e // vmovq %r8,%xmm21
-	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
-	LONG $0x249c8948; LONG $0x00000160 // mov %rbx,0x160(%rsp)
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x2494894c; LONG $0x00000100 // mov %r10,0x100(%rsp)
-	LONG $0x08fd6162; WORD $0xf36f // vmovdqa64 %xmm3,%xmm30
-	LONG $0x08fd2162; WORD $0xec6f // vmovdqa64 %xmm20,%xmm29
-	LONG $0x08fd4162; WORD $0xdf6f // vmovdqa64 %xmm15,%xmm27
-	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
-	LONG $0x249c894c; LONG $0x00000080 // mov %r11,0x80(%rsp)
-	LONG $0x08fdc162; WORD $0xf07e // vmovq %xmm22,%r8
-	LONG $0x08fd6162; WORD $0xea7e // vmovq %xmm29,%rdx
-	LONG $0x00988d49; WORD $0xffee; BYTE $0xff // lea -0x1200(%r8),%rbx
-	LONG $0x00b08d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r8),%rsi
-	LONG $0x120c8d48 // lea (%rdx,%rdx,1),%rcx
-	LONG $0x24843948; LONG $0x00000160 // cmp %rax,0x160(%rsp)
-	LONG $0x258e840f; WORD $0x0000 // je 3139 <dotFP4BF16+0x3139>
-	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
-	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
-	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
-	LONG $0x7ef961c4; BYTE $0xcb // vmovq %xmm9,%rbx
-	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
-	LONG $0x3b3c8d4a // lea (%rbx,%r15,1),%rdi
-	LONG $0x3a0c8d4f // lea (%r10,%r15,1),%r9
-	WORD $0x014c; BYTE $0xd2 // add %r10,%rdx
-	WORD $0x014c; BYTE $0xd1 // add %r10,%rcx
-	LONG $0x40b08d4d; WORD $0xffee; BYTE $0xff // lea -0x11c0(%r8),%r14
+	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
+	LONG $0x487c7162; WORD $0xcb28 // vmovaps %zmm3,%zmm9
+	LONG $0x73348d48 // lea (%rbx,%rsi,2),%rsi
+	LONG $0x244c8948; BYTE $0x60 // mov %rcx,0x60(%rsp)
+	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
+	LONG $0x487cf162; WORD $0xcb28 // vmovaps %zmm3,%zmm1
+	LONG $0x6ef9e1c4; BYTE $0xf6 // vmovq %rsi,%xmm6
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x2484c748; LONG $0x00000098; LONG $0x00000000 // movq $0x0,0x98(%rsp)
 	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
-	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
-	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
-	LONG $0x487c5162; WORD $0xe328 // vmovaps %zmm11,%zmm12
-	LONG $0x487c5162; WORD $0xeb28 // vmovaps %zmm11,%zmm13
-	LONG $0x487cc162; WORD $0xcb28 // vmovaps %zmm11,%zmm17
-	LONG $0x487cd162; WORD $0xe328 // vmovaps %zmm11,%zmm4
-	LONG $0x487cd162; WORD $0xcb28 // vmovaps %zmm11,%zmm1
-	LONG $0x487cd162; WORD $0xd328 // vmovaps %zmm11,%zmm2
-	LONG $0x487cd162; WORD $0xdb28 // vmovaps %zmm11,%zmm3
-	LONG $0x08fd4162; WORD $0xd16f // vmovdqa64 %xmm9,%xmm26
-	LONG $0x48ff5162; WORD $0x3e6f // vmovdqu16 (%r14),%zmm15
-	LONG $0x487dc262; WORD $0x3358 // vpbroadcastd (%r11),%zmm22
-	LONG $0x482dd162; WORD $0x1671; BYTE $0x0c // vpsrlw $0xc,(%r14),%zmm10
-	LONG $0x48ad7262; WORD $0xd58d // vpermw %zmm5,%zmm10,%zmm10
-	LONG $0x48ff5162; WORD $0x766f; BYTE $0x01 // vmovdqu16 0x40(%r14),%zmm14
-	LONG $0x4835d162; LONG $0x0c015671 // vpsrlw $0xc,0x40(%r14),%zmm9
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x404e180f // prefetcht0 0x40(%rsi)
-	LONG $0x48b57262; WORD $0xcd8d // vpermw %zmm5,%zmm9,%zmm9
-	LONG $0x80ee8348 // sub $0xffffffffffffff80,%rsi
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x10c38349 // add $0x10,%r11
-	LONG $0x10c38348 // add $0x10,%rbx
-	LONG $0x10c48349 // add $0x10,%r12
-	LONG $0x10c58349 // add $0x10,%r13
-	LONG $0x4885e262; WORD $0xe58d // vpermw %zmm5,%zmm15,%zmm20
-	LONG $0x406dd162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm18
-	LONG $0x40ede262; WORD $0xd58d // vpermw %zmm5,%zmm18,%zmm18
-	LONG $0x4805d162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm15
-	LONG $0x405eb262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm20,%zmm3
-	LONG $0x407dd162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm14,%zmm16
-	LONG $0x487de262; WORD $0x7358; BYTE $0xfc // vpbroadcastd -0x10(%rbx),%zmm22
-	LONG $0x488de262; WORD $0xdd8d // vpermw %zmm5,%zmm14,%zmm19
-	LONG $0x40fde262; WORD $0xc58d // vpermw %zmm5,%zmm16,%zmm16
-	LONG $0x48857262; WORD $0xfd8d // vpermw %zmm5,%zmm15,%zmm15
-	LONG $0x480dd162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm14,%zmm14
-	LONG $0x488d7262; WORD $0xf58d // vpermw %zmm5,%zmm14,%zmm14
-	LONG $0x405eb262; WORD $0xd652 // vdpbf16ps %zmm22,%zmm20,%zmm2
-	LONG $0x487dc262; LONG $0xfc247458 // vpbroadcastd -0x10(%r12),%zmm22
-	LONG $0x405eb262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm20,%zmm1
-	LONG $0x487dc262; WORD $0x7558; BYTE $0xfc // vpbroadcastd -0x10(%r13),%zmm22
-	LONG $0x405eb262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm20,%zmm4
-	LONG $0x487dc262; WORD $0x6358; BYTE $0x0c // vpbroadcastd 0x30(%r11),%zmm20
-	LONG $0x4066a262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm19,%zmm17
-	LONG $0x487de262; WORD $0x6358; BYTE $0x0c // vpbroadcastd 0x30(%rbx),%zmm20
-	LONG $0x40663262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm19,%zmm13
-	LONG $0x487dc262; LONG $0x0c246458 // vpbroadcastd 0x30(%r12),%zmm20
-	LONG $0x40663262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm19,%zmm12
-	LONG $0x487dc262; WORD $0x6558; BYTE $0x0c // vpbroadcastd 0x30(%r13),%zmm20
-	LONG $0x40663262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm19,%zmm11
-	LONG $0x487dc262; WORD $0x5b58; BYTE $0xfd // vpbroadcastd -0xc(%r11),%zmm19
-	LONG $0x406eb262; WORD $0xdb52 // vdpbf16ps %zmm19,%zmm18,%zmm3
-	LONG $0x487de262; WORD $0x5b58; BYTE $0xfd // vpbroadcastd -0xc(%rbx),%zmm19
-	LONG $0x406eb262; WORD $0xd352 // vdpbf16ps %zmm19,%zmm18,%zmm2
-	LONG $0x487dc262; LONG $0xfd245c58 // vpbroadcastd -0xc(%r12),%zmm19
-	LONG $0x406eb262; WORD $0xcb52 // vdpbf16ps %zmm19,%zmm18,%zmm1
-	LONG $0x487dc262; WORD $0x5d58; BYTE $0xfd // vpbroadcastd -0xc(%r13),%zmm19
-	LONG $0x406eb262; WORD $0xe352 // vdpbf16ps %zmm19,%zmm18,%zmm4
-	LONG $0x487dc262; WORD $0x5358; BYTE $0x0d // vpbroadcastd 0x34(%r11),%zmm18
-	LONG $0x407ea262; WORD $0xca52 // vdpbf16ps %zmm18,%zmm16,%zmm17
-	LONG $0x487de262; WORD $0x5358; BYTE $0x0d // vpbroadcastd 0x34(%rbx),%zmm18
-	LONG $0x407e3262; WORD $0xea52 // vdpbf16ps %zmm18,%zmm16,%zmm13
-	LONG $0x487dc262; LONG $0x0d245458 // vpbroadcastd 0x34(%r12),%zmm18
-	LONG $0x407e3262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm16,%zmm12
-	LONG $0x487dc262; WORD $0x5558; BYTE $0x0d // vpbroadcastd 0x34(%r13),%zmm18
-	LONG $0x407e3262; WORD $0xda52 // vdpbf16ps %zmm18,%zmm16,%zmm11
-	LONG $0x487dc262; WORD $0x4358; BYTE $0xfe // vpbroadcastd -0x8(%r11),%zmm16
-	LONG $0x4806b262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm15,%zmm3
-	LONG $0x487de262; WORD $0x4358; BYTE $0xfe // vpbroadcastd -0x8(%rbx),%zmm16
-	LONG $0x4806b262; WORD $0xd052 // vdpbf16ps %zmm16,%zmm15,%zmm2
-	LONG $0x487dc262; LONG $0xfe244458 // vpbroadcastd -0x8(%r12),%zmm16
-	LONG $0x4806b262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm15,%zmm1
-	LONG $0x487dc262; WORD $0x4558; BYTE $0xfe // vpbroadcastd -0x8(%r13),%zmm16
-	LONG $0x4806b262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm15,%zmm4
-	LONG $0x487d5262; WORD $0x7b58; BYTE $0x0e // vpbroadcastd 0x38(%r11),%zmm15
-	LONG $0x480ec262; WORD $0xcf52 // vdpbf16ps %zmm15,%zmm14,%zmm17
-	LONG $0x487d7262; WORD $0x7b58; BYTE $0x0e // vpbroadcastd 0x38(%rbx),%zmm15
-	LONG $0x480e5262; WORD $0xef52 // vdpbf16ps %zmm15,%zmm14,%zmm13
-	LONG $0x487d5262; LONG $0x0e247c58 // vpbroadcastd 0x38(%r12),%zmm15
-	LONG $0x480e5262; WORD $0xe752 // vdpbf16ps %zmm15,%zmm14,%zmm12
-	LONG $0x487d5262; WORD $0x7d58; BYTE $0x0e // vpbroadcastd 0x38(%r13),%zmm15
-	LONG $0x480e5262; WORD $0xdf52 // vdpbf16ps %zmm15,%zmm14,%zmm11
-	LONG $0x487d5262; WORD $0x7358; BYTE $0xff // vpbroadcastd -0x4(%r11),%zmm14
-	LONG $0x482ed262; WORD $0xde52 // vdpbf16ps %zmm14,%zmm10,%zmm3
-	LONG $0x487d7262; WORD $0x7358; BYTE $0xff // vpbroadcastd -0x4(%rbx),%zmm14
-	LONG $0x482ed262; WORD $0xd652 // vdpbf16ps %zmm14,%zmm10,%zmm2
-	LONG $0x487d5262; LONG $0xff247458 // vpbroadcastd -0x4(%r12),%zmm14
-	LONG $0x482ed262; WORD $0xce52 // vdpbf16ps %zmm14,%zmm10,%zmm1
-	LONG $0x487d5262; WORD $0x7558; BYTE $0xff // vpbroadcastd -0x4(%r13),%zmm14
-	LONG $0x482ed262; WORD $0xe652 // vdpbf16ps %zmm14,%zmm10,%zmm4
-	LONG $0x487d5262; WORD $0x5358; BYTE $0x0f // vpbroadcastd 0x3c(%r11),%zmm10
-	LONG $0x4836c262; WORD $0xca52 // vdpbf16ps %zmm10,%zmm9,%zmm17
-	LONG $0x487d7262; WORD $0x5358; BYTE $0x0f // vpbroadcastd 0x3c(%rbx),%zmm10
-	LONG $0x48365262; WORD $0xea52 // vdpbf16ps %zmm10,%zmm9,%zmm13
-	LONG $0x487d5262; LONG $0x0f245458 // vpbroadcastd 0x3c(%r12),%zmm10
-	LONG $0x48365262; WORD $0xe252 // vdpbf16ps %zmm10,%zmm9,%zmm12
-	LONG $0x487d5262; WORD $0x5558; BYTE $0x0f // vpbroadcastd 0x3c(%r13),%zmm10
-	LONG $0x48365262; WORD $0xda52 // vdpbf16ps %zmm10,%zmm9,%zmm11
-	WORD $0x394c; BYTE $0xc6 // cmp %r8,%rsi
-	LONG $0xfdc6850f; WORD $0xffff // jne c0f <dotFP4BF16+0xc0f>
-	LONG $0x487d7262; LONG $0xee009631; WORD $0xffff // vpmovzxbd -0x1200(%rsi),%zmm10
-	LONG $0x487c5162; WORD $0xfd28 // vmovaps %zmm13,%zmm15
-	LONG $0x487c3162; WORD $0xf128 // vmovaps %zmm17,%zmm14
-	LONG $0x487c5162; WORD $0xeb28 // vmovaps %zmm11,%zmm13
-	LONG $0x08fd1162; WORD $0xca6f // vmovdqa64 %xmm26,%xmm9
-	LONG $0xc09e8d48; WORD $0xffee; BYTE $0xff // lea -0x1140(%rsi),%rbx
-	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
-	LONG $0x482dd162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm10,%zmm10
-	LONG $0x487dd262; WORD $0xe298 // vfmadd132ps %zmm10,%zmm0,%zmm4
-	LONG $0x487df262; LONG $0xee108631; WORD $0xffff // vpmovzxbd -0x11f0(%rsi),%zmm0
-	LONG $0x483dd262; WORD $0xda98 // vfmadd132ps %zmm10,%zmm8,%zmm3
-	LONG $0x4845d262; WORD $0xd298 // vfmadd132ps %zmm10,%zmm7,%zmm2
-	LONG $0x484dd262; WORD $0xca98 // vfmadd132ps %zmm10,%zmm6,%zmm1
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x48757262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm1,%zmm12
-	LONG $0x48657262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm3,%zmm14
-	LONG $0x486d7262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm2,%zmm15
-	LONG $0x485d7262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm4,%zmm13
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cc162; WORD $0xc428 // vmovaps %zmm12,%zmm16
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
-	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
-	LONG $0x48ff7162; WORD $0x236f // vmovdqu16 (%rbx),%zmm12
-	LONG $0x487dc262; WORD $0x7958; BYTE $0x20 // vpbroadcastd 0x80(%r9),%zmm23
-	LONG $0x406df162; WORD $0x1371; BYTE $0x08 // vpsrlw $0x8,(%rbx),%zmm18
-	LONG $0x40ede262; WORD $0xd58d // vpermw %zmm5,%zmm18,%zmm18
-	LONG $0x48ff7162; WORD $0x536f; BYTE $0x01 // vmovdqu16 0x40(%rbx),%zmm10
-	LONG $0x4825f162; WORD $0x1371; BYTE $0x0c // vpsrlw $0xc,(%rbx),%zmm11
-	LONG $0x48a57262; WORD $0xdd8d // vpermw %zmm5,%zmm11,%zmm11
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
-	LONG $0x08fd4162; WORD $0xc67e // vmovq %xmm24,%r14
-	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x10c18349 // add $0x10,%r9
-	LONG $0x10c28348 // add $0x10,%rdx
-	LONG $0x10c18348 // add $0x10,%rcx
-	LONG $0x10c78348 // add $0x10,%rdi
-	LONG $0x489de262; WORD $0xf58d // vpermw %zmm5,%zmm12,%zmm22
-	LONG $0x481dd162; WORD $0xd471; BYTE $0x04 // vpsrlw $0x4,%zmm12,%zmm12
-	LONG $0x489d7262; WORD $0xe58d // vpermw %zmm5,%zmm12,%zmm12
-	LONG $0x404eb262; WORD $0xe752 // vdpbf16ps %zmm23,%zmm22,%zmm4
-	LONG $0x4065d162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm10,%zmm19
-	LONG $0x4075d162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm10,%zmm17
-	LONG $0x487de262; WORD $0x7a58; BYTE $0x1c // vpbroadcastd 0x70(%rdx),%zmm23
-	LONG $0x48ade262; WORD $0xe58d // vpermw %zmm5,%zmm10,%zmm20
-	LONG $0x40e5e262; WORD $0xdd8d // vpermw %zmm5,%zmm19,%zmm19
-	LONG $0x40f5e262; WORD $0xcd8d // vpermw %zmm5,%zmm17,%zmm17
-	LONG $0x482dd162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm10,%zmm10
-	LONG $0x48ad7262; WORD $0xd58d // vpermw %zmm5,%zmm10,%zmm10
-	LONG $0x404eb262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm22,%zmm3
-	LONG $0x487de262; WORD $0x7958; BYTE $0x1c // vpbroadcastd 0x70(%rcx),%zmm23
-	LONG $0x404eb262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm22,%zmm2
-	LONG $0x487de262; WORD $0x7f58; BYTE $0x1c // vpbroadcastd 0x70(%rdi),%zmm23
-	LONG $0x404eb262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm22,%zmm1
-	LONG $0x487dc262; WORD $0x7958; BYTE $0x2c // vpbroadcastd 0xb0(%r9),%zmm23
-	LONG $0x405e3262; WORD $0xc752 // vdpbf16ps %zmm23,%zmm20,%zmm8
-	LONG $0x487de262; WORD $0x7a58; BYTE $0x2c // vpbroadcastd 0xb0(%rdx),%zmm23
-	LONG $0x405eb262; WORD $0xff52 // vdpbf16ps %zmm23,%zmm20,%zmm7
-	LONG $0x487de262; WORD $0x7958; BYTE $0x2c // vpbroadcastd 0xb0(%rcx),%zmm23
-	LONG $0x405eb262; WORD $0xf752 // vdpbf16ps %zmm23,%zmm20,%zmm6
-	LONG $0x487de262; WORD $0x7f58; BYTE $0x2c // vpbroadcastd 0xb0(%rdi),%zmm23
-	LONG $0x405eb262; WORD $0xc752 // vdpbf16ps %zmm23,%zmm20,%zmm0
-	LONG $0x487dc262; WORD $0x6158; BYTE $0x1d // vpbroadcastd 0x74(%r9),%zmm20
-	LONG $0x481eb262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm12,%zmm4
-	LONG $0x487de262; WORD $0x6258; BYTE $0x1d // vpbroadcastd 0x74(%rdx),%zmm20
-	LONG $0x481eb262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm12,%zmm3
-	LONG $0x487de262; WORD $0x6158; BYTE $0x1d // vpbroadcastd 0x74(%rcx),%zmm20
-	LONG $0x481eb262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm12,%zmm2
-	LONG $0x487de262; WORD $0x6758; BYTE $0x1d // vpbroadcastd 0x74(%rdi),%zmm20
-	LONG $0x481eb262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm12,%zmm1
-	LONG $0x487d5262; WORD $0x6158; BYTE $0x2d // vpbroadcastd 0xb4(%r9),%zmm12
-	LONG $0x40665262; WORD $0xc452 // vdpbf16ps %zmm12,%zmm19,%zmm8
-	LONG $0x487d7262; WORD $0x6258; BYTE $0x2d // vpbroadcastd 0xb4(%rdx),%zmm12
-	LONG $0x4066d262; WORD $0xfc52 // vdpbf16ps %zmm12,%zmm19,%zmm7
-	LONG $0x487d7262; WORD $0x6158; BYTE $0x2d // vpbroadcastd 0xb4(%rcx),%zmm12
-	LONG $0x4066d262; WORD $0xf452 // vdpbf16ps %zmm12,%zmm19,%zmm6
-	LONG $0x487d7262; WORD $0x6758; BYTE $0x2d // vpbroadcastd 0xb4(%rdi),%zmm12
-	LONG $0x4066d262; WORD $0xc452 // vdpbf16ps %zmm12,%zmm19,%zmm0
-	LONG $0x487d5262; WORD $0x6158; BYTE $0x1e // vpbroadcastd 0x78(%r9),%zmm12
-	LONG $0x406ed262; WORD $0xe452 // vdpbf16ps %zmm12,%zmm18,%zmm4
-	LONG $0x487d7262; WORD $0x6258; BYTE $0x1e // vpbroadcastd 0x78(%rdx),%zmm12
-	LONG $0x406ed262; WORD $0xdc52 // vdpbf16ps %zmm12,%zmm18,%zmm3
-	LONG $0x487d7262; WORD $0x6158; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm12
-	LONG $0x406ed262; WORD $0xd452 // vdpbf16ps %zmm12,%zmm18,%zmm2
-	LONG $0x487d7262; WORD $0x6758; BYTE $0x1e // vpbroadcastd 0x78(%rdi),%zmm12
-	LONG $0x406ed262; WORD $0xcc52 // vdpbf16ps %zmm12,%zmm18,%zmm1
-	LONG $0x487d5262; WORD $0x6158; BYTE $0x2e // vpbroadcastd 0xb8(%r9),%zmm12
-	LONG $0x40765262; WORD $0xc452 // vdpbf16ps %zmm12,%zmm17,%zmm8
-	LONG $0x487d7262; WORD $0x6258; BYTE $0x2e // vpbroadcastd 0xb8(%rdx),%zmm12
-	LONG $0x4076d262; WORD $0xfc52 // vdpbf16ps %zmm12,%zmm17,%zmm7
-	LONG $0x487d7262; WORD $0x6158; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm12
-	LONG $0x4076d262; WORD $0xf452 // vdpbf16ps %zmm12,%zmm17,%zmm6
-	LONG $0x487d7262; WORD $0x6758; BYTE $0x2e // vpbroadcastd 0xb8(%rdi),%zmm12
-	LONG $0x4076d262; WORD $0xc452 // vdpbf16ps %zmm12,%zmm17,%zmm0
-	LONG $0x487d5262; WORD $0x6158; BYTE $0x1f // vpbroadcastd 0x7c(%r9),%zmm12
-	LONG $0x4826d262; WORD $0xe452 // vdpbf16ps %zmm12,%zmm11,%zmm4
-	LONG $0x487d7262; WORD $0x6258; BYTE $0x1f // vpbroadcastd 0x7c(%rdx),%zmm12
-	LONG $0x4826d262; WORD $0xdc52 // vdpbf16ps %zmm12,%zmm11,%zmm3
-	LONG $0x487d7262; WORD $0x6158; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm12
-	LONG $0x4826d262; WORD $0xd452 // vdpbf16ps %zmm12,%zmm11,%zmm2
-	LONG $0x487d7262; WORD $0x6758; BYTE $0x1f // vpbroadcastd 0x7c(%rdi),%zmm12
-	LONG $0x4826d262; WORD $0xcc52 // vdpbf16ps %zmm12,%zmm11,%zmm1
-	LONG $0x487d5262; WORD $0x5958; BYTE $0x2f // vpbroadcastd 0xbc(%r9),%zmm11
-	LONG $0x482e5262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm10,%zmm8
-	LONG $0x487d7262; WORD $0x5a58; BYTE $0x2f // vpbroadcastd 0xbc(%rdx),%zmm11
-	LONG $0x482ed262; WORD $0xfb52 // vdpbf16ps %zmm11,%zmm10,%zmm7
-	LONG $0x487d7262; WORD $0x5958; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm11
-	LONG $0x482ed262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm10,%zmm6
-	LONG $0x487d7262; WORD $0x5f58; BYTE $0x2f // vpbroadcastd 0xbc(%rdi),%zmm11
-	LONG $0x482ed262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm10,%zmm0
-	WORD $0x394d; BYTE $0xf3 // cmp %r14,%r11
-	LONG $0xfdc6850f; WORD $0xffff // jne ef1 <dotFP4BF16+0xef1>
-	LONG $0x487d7262; LONG $0xee209631; WORD $0xffff // vpmovzxbd -0x11e0(%rsi),%zmm10
-	LONG $0x08fd6162; WORD $0xc37e // vmovq %xmm24,%rbx
-	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x07fec148 // sar $0x7,%rsi
+	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
+	LONG $0x24b48948; LONG $0x00000080 // mov %rsi,0x80(%rsp)
+	LONG $0x24b48b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rsi
+	LONG $0x24748948; BYTE $0x78 // mov %rsi,0x78(%rsp)
+	WORD $0xf631 // xor %esi,%esi
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0x24bc8b4c; LONG $0x00000098 // mov 0x98(%rsp),%r15
+	LONG $0xc0a68d4d; WORD $0xfffb; BYTE $0xff // lea -0x440(%r14),%r12
+	LONG $0xc0968d49; WORD $0x000b; BYTE $0x00 // lea 0xbc0(%r14),%rdx
+	WORD $0x894c; BYTE $0xee // mov %r13,%rsi
+	LONG $0x2d4c8d4b; BYTE $0x00 // lea 0x0(%r13,%r13,1),%rcx
+	LONG $0x24bc394c; LONG $0x00000080 // cmp %r15,0x80(%rsp)
+	LONG $0x382d840f; WORD $0x0000 // je 3a5a <dotFP4BF16+0x3a5a>
+	LONG $0x24bc8b48; LONG $0x00000090 // mov 0x90(%rsp),%rdi
+	LONG $0x7ef9c1c4; BYTE $0xf0 // vmovq %xmm6,%r8
+	LONG $0x0054a162; WORD $0xed57 // vxorps %xmm21,%xmm21,%xmm21
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
+	LONG $0x00be8d4d; WORD $0xfffc; BYTE $0xff // lea -0x400(%r14),%r15
+	LONG $0x487ca162; WORD $0xf528 // vmovaps %zmm21,%zmm22
+	LONG $0x487ca162; WORD $0xfd28 // vmovaps %zmm21,%zmm23
+	WORD $0x894d; BYTE $0xc4 // mov %r8,%r12
+	LONG $0x487c2162; WORD $0xc528 // vmovaps %zmm21,%zmm24
+	LONG $0x487c2162; WORD $0xcd28 // vmovaps %zmm21,%zmm25
+	LONG $0x487c2162; WORD $0xd528 // vmovaps %zmm21,%zmm26
+	LONG $0x487cb162; WORD $0xe528 // vmovaps %zmm21,%zmm4
+	LONG $0x487c2162; WORD $0xe528 // vmovaps %zmm21,%zmm28
+	LONG $0x487c3162; WORD $0xc528 // vmovaps %zmm21,%zmm8
+	LONG $0x487c3162; WORD $0xd528 // vmovaps %zmm21,%zmm10
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	LONG $0x487c3162; WORD $0xe528 // vmovaps %zmm21,%zmm12
+	LONG $0x487cb162; WORD $0xd528 // vmovaps %zmm21,%zmm2
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x48ff5162; WORD $0x3f6f // vmovdqu16 (%r15),%zmm15
+	LONG $0x487d4262; WORD $0x1958 // vpbroadcastd (%r9),%zmm27
+	LONG $0x4815d162; LONG $0x0c015771 // vpsrlw $0xc,0x40(%r15),%zmm13
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x404a180f // prefetcht0 0x40(%rdx)
+	LONG $0x48957262; WORD $0xe88d // vpermw %zmm0,%zmm13,%zmm13
 	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	LONG $0x40c08149; WORD $0x0004; BYTE $0x00 // add $0x440,%r8
-	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
-	LONG $0x08fd6162; WORD $0xdb7e // vmovq %xmm27,%rbx
-	LONG $0x482dd162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm10,%zmm10
-	LONG $0x480dd262; WORD $0xe298 // vfmadd132ps %zmm10,%zmm14,%zmm4
-	LONG $0x4805d262; WORD $0xda98 // vfmadd132ps %zmm10,%zmm15,%zmm3
-	LONG $0x407dd262; WORD $0xd298 // vfmadd132ps %zmm10,%zmm16,%zmm2
-	LONG $0x4815d262; WORD $0xca98 // vfmadd132ps %zmm10,%zmm13,%zmm1
-	LONG $0x487d7262; LONG $0xee309631; WORD $0xffff // vpmovzxbd -0x11d0(%rsi),%zmm10
-	LONG $0x482dd162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm10,%zmm10
-	LONG $0x485d5262; WORD $0xc298 // vfmadd132ps %zmm10,%zmm4,%zmm8
-	LONG $0x4865d262; WORD $0xfa98 // vfmadd132ps %zmm10,%zmm3,%zmm7
-	LONG $0x486dd262; WORD $0xf298 // vfmadd132ps %zmm10,%zmm2,%zmm6
-	LONG $0x4875d262; WORD $0xc298 // vfmadd132ps %zmm10,%zmm1,%zmm0
-	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
-	LONG $0xf9d58f0f; WORD $0xffff // jg b85 <dotFP4BF16+0xb85>
-	LONG $0x249c8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r11
-	LONG $0x08fd9162; WORD $0xde6f // vmovdqa64 %xmm30,%xmm3
-	LONG $0x08fdc162; WORD $0xe87e // vmovq %xmm21,%r8
-	LONG $0x001ef6e9; BYTE $0x00 // jmp 30bf <dotFP4BF16+0x30bf>
-	LONG $0x01f88348 // cmp $0x1,%rax
-	LONG $0x1be4840f; WORD $0x0000 // je 2db7 <dotFP4BF16+0x2db7>
-	LONG $0x02f88348 // cmp $0x2,%rax
-	LONG $0x0954850f; WORD $0x0000 // jne 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x361c8d48 // lea (%rsi,%rsi,1),%rbx
-	LONG $0x6ef961c4; BYTE $0xe3 // vmovq %rbx,%xmm12
-	LONG $0x48fe7162; WORD $0x106f // vmovdqu64 (%rax),%zmm10
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x80ea8348 // sub $0xffffffffffffff80,%rdx
+	LONG $0x4885e262; WORD $0xe08d // vpermw %zmm0,%zmm15,%zmm20
+	LONG $0x406dd162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm18
+	LONG $0x407dd162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm16
+	LONG $0x480dd162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm14
+	LONG $0x405e9262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm20,%zmm2
+	LONG $0x48ff5162; WORD $0x7f6f; BYTE $0xfd // vmovdqu16 -0xc0(%r15),%zmm15
+	LONG $0x40ede262; WORD $0xd08d // vpermw %zmm0,%zmm18,%zmm18
+	LONG $0x40fde262; WORD $0xc08d // vpermw %zmm0,%zmm16,%zmm16
+	LONG $0x488d7262; WORD $0xf08d // vpermw %zmm0,%zmm14,%zmm14
+	LONG $0x487c6162; WORD $0xea28 // vmovaps %zmm2,%zmm29
+	LONG $0x487dd262; WORD $0x1458; BYTE $0x31 // vpbroadcastd (%r9,%rsi,1),%zmm2
+	LONG $0x4885e262; WORD $0xd88d // vpermw %zmm0,%zmm15,%zmm19
+	LONG $0x4075d162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm17
+	LONG $0x40f5e262; WORD $0xc88d // vpermw %zmm0,%zmm17,%zmm17
+	LONG $0x4805d162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm15
+	LONG $0x48857262; WORD $0xf88d // vpermw %zmm0,%zmm15,%zmm15
+	LONG $0x405e7262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm20,%zmm12
+	LONG $0x487dd262; WORD $0x1458; BYTE $0x09 // vpbroadcastd (%r9,%rcx,1),%zmm2
+	LONG $0x405e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm20,%zmm10
+	LONG $0x487dd262; WORD $0x1458; BYTE $0x24 // vpbroadcastd (%r12),%zmm2
+	LONG $0x405e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm20,%zmm8
+	LONG $0x487dd262; WORD $0x1458; BYTE $0x34 // vpbroadcastd (%r12,%rsi,1),%zmm2
+	LONG $0x405e6262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm20,%zmm28
+	LONG $0x487dd262; WORD $0x1458; BYTE $0x0c // vpbroadcastd (%r12,%rcx,1),%zmm2
+	LONG $0x405ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm20,%zmm4
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x10 // vpbroadcastd 0x40(%r9),%zmm2
+	LONG $0x40666262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm19,%zmm26
+	LONG $0x487dd262; LONG $0x10315458 // vpbroadcastd 0x40(%r9,%rsi,1),%zmm2
+	LONG $0x487c8162; WORD $0xe228 // vmovaps %zmm26,%zmm20
+	LONG $0x487c0162; WORD $0xd428 // vmovaps %zmm28,%zmm26
+	LONG $0x40666262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm19,%zmm25
+	LONG $0x487db262; LONG $0x10095458 // vpbroadcastd 0x40(%rcx,%r9,1),%zmm2
+	LONG $0x40666262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm19,%zmm24
+	LONG $0x487dd262; LONG $0x10245458 // vpbroadcastd 0x40(%r12),%zmm2
+	LONG $0x4066e262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm19,%zmm23
+	LONG $0x487dd262; LONG $0x10345458 // vpbroadcastd 0x40(%r12,%rsi,1),%zmm2
+	LONG $0x4066e262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm19,%zmm22
+	LONG $0x487db262; LONG $0x10215458 // vpbroadcastd 0x40(%rcx,%r12,1),%zmm2
+	LONG $0x4066e262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm19,%zmm21
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x01 // vpbroadcastd 0x4(%r9),%zmm2
+	LONG $0x406e6262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm18,%zmm29
+	LONG $0x487dd262; LONG $0x01315458 // vpbroadcastd 0x4(%r9,%rsi,1),%zmm2
+	LONG $0x487c8162; WORD $0xdd28 // vmovaps %zmm29,%zmm19
+	LONG $0x406e7262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm18,%zmm12
+	LONG $0x487db262; LONG $0x01095458 // vpbroadcastd 0x4(%rcx,%r9,1),%zmm2
+	LONG $0x406e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm18,%zmm10
+	LONG $0x487dd262; LONG $0x01245458 // vpbroadcastd 0x4(%r12),%zmm2
+	LONG $0x406e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm18,%zmm8
+	LONG $0x487dd262; LONG $0x01345458 // vpbroadcastd 0x4(%r12,%rsi,1),%zmm2
+	LONG $0x406e6262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm18,%zmm26
+	LONG $0x487db262; LONG $0x01215458 // vpbroadcastd 0x4(%rcx,%r12,1),%zmm2
+	LONG $0x406ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm18,%zmm4
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x11 // vpbroadcastd 0x44(%r9),%zmm2
+	LONG $0x487ca162; WORD $0xd428 // vmovaps %zmm20,%zmm18
+	LONG $0x4076e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm17,%zmm18
+	LONG $0x487dd262; LONG $0x11315458 // vpbroadcastd 0x44(%r9,%rsi,1),%zmm2
+	LONG $0x40766262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm17,%zmm25
+	LONG $0x487db262; LONG $0x11095458 // vpbroadcastd 0x44(%rcx,%r9,1),%zmm2
+	LONG $0x487c8162; WORD $0xe128 // vmovaps %zmm25,%zmm20
+	LONG $0x40766262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm17,%zmm24
+	LONG $0x487dd262; LONG $0x11245458 // vpbroadcastd 0x44(%r12),%zmm2
+	LONG $0x4076e262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm17,%zmm23
+	LONG $0x487dd262; LONG $0x11345458 // vpbroadcastd 0x44(%r12,%rsi,1),%zmm2
+	LONG $0x4076e262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm17,%zmm22
+	LONG $0x487db262; LONG $0x11215458 // vpbroadcastd 0x44(%rcx,%r12,1),%zmm2
+	LONG $0x4076e262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm17,%zmm21
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x02 // vpbroadcastd 0x8(%r9),%zmm2
+	LONG $0x407ee262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm16,%zmm19
+	LONG $0x487dd262; LONG $0x02315458 // vpbroadcastd 0x8(%r9,%rsi,1),%zmm2
+	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
+	LONG $0x487c8162; WORD $0xd828 // vmovaps %zmm24,%zmm19
+	LONG $0x407e7262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm16,%zmm12
+	LONG $0x487db262; LONG $0x02095458 // vpbroadcastd 0x8(%rcx,%r9,1),%zmm2
+	LONG $0x407e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm16,%zmm10
+	LONG $0x487dd262; LONG $0x02245458 // vpbroadcastd 0x8(%r12),%zmm2
+	LONG $0x407e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm16,%zmm8
+	LONG $0x487dd262; LONG $0x02345458 // vpbroadcastd 0x8(%r12,%rsi,1),%zmm2
+	LONG $0x407e6262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm16,%zmm26
+	LONG $0x487db262; LONG $0x02215458 // vpbroadcastd 0x8(%rcx,%r12,1),%zmm2
+	LONG $0x487c0162; WORD $0xca28 // vmovaps %zmm26,%zmm25
+	LONG $0x407ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm16,%zmm4
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x12 // vpbroadcastd 0x48(%r9),%zmm2
+	LONG $0x4806e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm15,%zmm18
+	LONG $0x487dd262; LONG $0x12315458 // vpbroadcastd 0x48(%r9,%rsi,1),%zmm2
+	LONG $0x487ca162; WORD $0xc228 // vmovaps %zmm18,%zmm16
+	LONG $0x487ca162; WORD $0xd428 // vmovaps %zmm20,%zmm18
+	LONG $0x487c2162; WORD $0xd028 // vmovaps %zmm16,%zmm26
+	LONG $0x4806e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm15,%zmm18
+	LONG $0x487db262; LONG $0x12095458 // vpbroadcastd 0x48(%rcx,%r9,1),%zmm2
+	LONG $0x4806e262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm15,%zmm19
+	LONG $0x487dd262; LONG $0x12245458 // vpbroadcastd 0x48(%r12),%zmm2
+	LONG $0x4806e262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm15,%zmm23
+	LONG $0x487dd262; LONG $0x12345458 // vpbroadcastd 0x48(%r12,%rsi,1),%zmm2
+	LONG $0x4806e262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm15,%zmm22
+	LONG $0x487db262; LONG $0x12215458 // vpbroadcastd 0x48(%rcx,%r12,1),%zmm2
+	LONG $0x4806e262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm15,%zmm21
+	LONG $0x487d5262; WORD $0x7958; BYTE $0x03 // vpbroadcastd 0xc(%r9),%zmm15
+	LONG $0x487cb162; WORD $0xd128 // vmovaps %zmm17,%zmm2
+	LONG $0x480ed262; WORD $0xd752 // vdpbf16ps %zmm15,%zmm14,%zmm2
+	LONG $0x487d5262; LONG $0x03317c58 // vpbroadcastd 0xc(%r9,%rsi,1),%zmm15
+	LONG $0x480e5262; WORD $0xe752 // vdpbf16ps %zmm15,%zmm14,%zmm12
+	LONG $0x487d3262; LONG $0x03097c58 // vpbroadcastd 0xc(%rcx,%r9,1),%zmm15
+	LONG $0x480e5262; WORD $0xd752 // vdpbf16ps %zmm15,%zmm14,%zmm10
+	LONG $0x487d5262; LONG $0x03247c58 // vpbroadcastd 0xc(%r12),%zmm15
+	LONG $0x480e5262; WORD $0xc752 // vdpbf16ps %zmm15,%zmm14,%zmm8
+	LONG $0x487d5262; LONG $0x03347c58 // vpbroadcastd 0xc(%r12,%rsi,1),%zmm15
+	LONG $0x480e4262; WORD $0xcf52 // vdpbf16ps %zmm15,%zmm14,%zmm25
+	LONG $0x487d3262; LONG $0x03217c58 // vpbroadcastd 0xc(%rcx,%r12,1),%zmm15
+	LONG $0x487c0162; WORD $0xe128 // vmovaps %zmm25,%zmm28
+	LONG $0x487c2162; WORD $0xca28 // vmovaps %zmm18,%zmm25
+	LONG $0x480ed262; WORD $0xe752 // vdpbf16ps %zmm15,%zmm14,%zmm4
+	LONG $0x487d5262; WORD $0x7958; BYTE $0x13 // vpbroadcastd 0x4c(%r9),%zmm15
+	LONG $0x48164262; WORD $0xd752 // vdpbf16ps %zmm15,%zmm13,%zmm26
+	LONG $0x487d5262; LONG $0x13317c58 // vpbroadcastd 0x4c(%r9,%rsi,1),%zmm15
+	LONG $0x48164262; WORD $0xcf52 // vdpbf16ps %zmm15,%zmm13,%zmm25
+	LONG $0x487d3262; LONG $0x13097c58 // vpbroadcastd 0x4c(%rcx,%r9,1),%zmm15
+	LONG $0x10c18349 // add $0x10,%r9
+	LONG $0x4816c262; WORD $0xdf52 // vdpbf16ps %zmm15,%zmm13,%zmm19
+	LONG $0x487d5262; LONG $0x13247c58 // vpbroadcastd 0x4c(%r12),%zmm15
+	LONG $0x487c2162; WORD $0xc328 // vmovaps %zmm19,%zmm24
+	LONG $0x4816c262; WORD $0xff52 // vdpbf16ps %zmm15,%zmm13,%zmm23
+	LONG $0x487d5262; LONG $0x13347c58 // vpbroadcastd 0x4c(%r12,%rsi,1),%zmm15
+	LONG $0x4816c262; WORD $0xf752 // vdpbf16ps %zmm15,%zmm13,%zmm22
+	LONG $0x487d3262; LONG $0x13217c58 // vpbroadcastd 0x4c(%rcx,%r12,1),%zmm15
+	LONG $0x10c48349 // add $0x10,%r12
+	LONG $0x4816c262; WORD $0xef52 // vdpbf16ps %zmm15,%zmm13,%zmm21
+	WORD $0x394d; BYTE $0xf7 // cmp %r14,%r15
+	LONG $0xfc83850f; WORD $0xffff // jne 29a <dotFP4BF16+0x29a>
+	LONG $0x487d5262; WORD $0x7e31; BYTE $0xbc // vpmovzxbd -0x440(%r14),%zmm15
+	LONG $0x487ca162; WORD $0xe528 // vmovaps %zmm21,%zmm20
+	LONG $0x487ca162; WORD $0xd628 // vmovaps %zmm22,%zmm18
+	LONG $0xc0968d49; WORD $0x000d; BYTE $0x00 // lea 0xdc0(%r14),%rdx
+	LONG $0x808e8d4d; WORD $0xfffc; BYTE $0xff // lea -0x380(%r14),%r9
+	LONG $0x4805d162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm15,%zmm15
+	LONG $0x486dd262; WORD $0xcfb8 // vfmadd231ps %zmm15,%zmm2,%zmm1
+	LONG $0x487dd262; WORD $0x5631; BYTE $0xbd // vpmovzxbd -0x430(%r14),%zmm2
+	LONG $0x485dd262; WORD $0xdfb8 // vfmadd231ps %zmm15,%zmm4,%zmm3
+	LONG $0x481d5262; WORD $0xdfb8 // vfmadd231ps %zmm15,%zmm12,%zmm11
+	LONG $0x482d5262; WORD $0xcfb8 // vfmadd231ps %zmm15,%zmm10,%zmm9
+	LONG $0x483dd262; WORD $0xffb8 // vfmadd231ps %zmm15,%zmm8,%zmm7
+	LONG $0x401dd262; WORD $0xefb8 // vfmadd231ps %zmm15,%zmm28,%zmm5
+	LONG $0x485df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm4
+	LONG $0x487cb162; WORD $0xd728 // vmovaps %zmm23,%zmm2
+	LONG $0x48756262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm1,%zmm26
+	LONG $0x4865e262; WORD $0xe498 // vfmadd132ps %zmm4,%zmm3,%zmm20
+	LONG $0x487c1162; WORD $0xf228 // vmovaps %zmm26,%zmm14
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0x487c2162; WORD $0xd328 // vmovaps %zmm19,%zmm26
+	LONG $0x48256262; WORD $0xcc98 // vfmadd132ps %zmm4,%zmm11,%zmm25
+	LONG $0x4845f262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm7,%zmm2
+	LONG $0x4855e262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm5,%zmm18
+	LONG $0x487c1162; WORD $0xe928 // vmovaps %zmm25,%zmm13
+	LONG $0x48356262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm9,%zmm26
+	LONG $0x487c6162; WORD $0xea28 // vmovaps %zmm2,%zmm29
+	LONG $0x487c2162; WORD $0xe228 // vmovaps %zmm18,%zmm28
+	LONG $0x487c2162; WORD $0xdc28 // vmovaps %zmm20,%zmm27
+	LONG $0x487cf162; WORD $0xeb28 // vmovaps %zmm3,%zmm5
+	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
+	LONG $0x487c7162; WORD $0xcb28 // vmovaps %zmm3,%zmm9
+	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
+	LONG $0x487cf162; WORD $0xcb28 // vmovaps %zmm3,%zmm1
+	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
+	LONG $0x487c7162; WORD $0xfb28 // vmovaps %zmm3,%zmm15
+	LONG $0x487ce162; WORD $0xc328 // vmovaps %zmm3,%zmm16
+	LONG $0x487c6162; WORD $0xcb28 // vmovaps %zmm3,%zmm25
+	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
+	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
+	LONG $0x48ffd162; WORD $0x216f // vmovdqu16 (%r9),%zmm4
+	LONG $0x487de262; WORD $0x7f58; BYTE $0x20 // vpbroadcastd 0x80(%rdi),%zmm23
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x404a180f // prefetcht0 0x40(%rdx)
+	LONG $0x48ffd162; WORD $0x516f; BYTE $0x01 // vmovdqu16 0x40(%r9),%zmm2
+	LONG $0x80ea8348 // sub $0xffffffffffffff80,%rdx
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x10c78348 // add $0x10,%rdi
+	LONG $0x10c08349 // add $0x10,%r8
+	LONG $0x48dde262; WORD $0xf08d // vpermw %zmm0,%zmm4,%zmm22
+	LONG $0x405df162; WORD $0xd471; BYTE $0x04 // vpsrlw $0x4,%zmm4,%zmm20
+	LONG $0x40dde262; WORD $0xe08d // vpermw %zmm0,%zmm20,%zmm20
+	LONG $0x406df162; WORD $0xd471; BYTE $0x08 // vpsrlw $0x8,%zmm4,%zmm18
+	LONG $0x404e3262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm22,%zmm10
+	LONG $0x4065f162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm19
+	LONG $0x4075f162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm2,%zmm17
+	LONG $0x485df162; WORD $0xd471; BYTE $0x0c // vpsrlw $0xc,%zmm4,%zmm4
+	LONG $0x48ede262; WORD $0xe88d // vpermw %zmm0,%zmm2,%zmm21
+	LONG $0x40e5e262; WORD $0xd88d // vpermw %zmm0,%zmm19,%zmm19
+	LONG $0x40ede262; WORD $0xd08d // vpermw %zmm0,%zmm18,%zmm18
+	LONG $0x40f5e262; WORD $0xc88d // vpermw %zmm0,%zmm17,%zmm17
+	LONG $0x48ddf262; WORD $0xe08d // vpermw %zmm0,%zmm4,%zmm4
+	LONG $0x486df162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm2,%zmm2
+	LONG $0x48edf262; WORD $0xd08d // vpermw %zmm0,%zmm2,%zmm2
+	LONG $0x487c4162; WORD $0xc228 // vmovaps %zmm10,%zmm24
+	LONG $0x487d7262; LONG $0x1c375458 // vpbroadcastd 0x70(%rdi,%rsi,1),%zmm10
+	LONG $0x404e5262; WORD $0xc252 // vdpbf16ps %zmm10,%zmm22,%zmm8
+	LONG $0x487c1162; WORD $0xd128 // vmovaps %zmm25,%zmm10
+	LONG $0x487cc162; WORD $0xf828 // vmovaps %zmm8,%zmm23
+	LONG $0x487d7262; LONG $0x1c0f4458 // vpbroadcastd 0x70(%rdi,%rcx,1),%zmm8
+	LONG $0x404e5262; WORD $0xd052 // vdpbf16ps %zmm8,%zmm22,%zmm10
+	LONG $0x487d5262; WORD $0x4058; BYTE $0x1c // vpbroadcastd 0x70(%r8),%zmm8
+	LONG $0x404ec262; WORD $0xc052 // vdpbf16ps %zmm8,%zmm22,%zmm16
+	LONG $0x487d5262; LONG $0x1c304458 // vpbroadcastd 0x70(%r8,%rsi,1),%zmm8
+	LONG $0x404e5262; WORD $0xf852 // vdpbf16ps %zmm8,%zmm22,%zmm15
+	LONG $0x487d5262; LONG $0x1c084458 // vpbroadcastd 0x70(%r8,%rcx,1),%zmm8
+	LONG $0x404e5262; WORD $0xe052 // vdpbf16ps %zmm8,%zmm22,%zmm12
+	LONG $0x487de262; WORD $0x7758; BYTE $0x2c // vpbroadcastd 0xb0(%rdi),%zmm22
+	LONG $0x4056b262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm21,%zmm1
+	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
+	LONG $0x487df262; LONG $0x2c374c58 // vpbroadcastd 0xb0(%rdi,%rsi,1),%zmm1
+	LONG $0x40567262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm21,%zmm11
+	LONG $0x487df262; LONG $0x2c0f4c58 // vpbroadcastd 0xb0(%rdi,%rcx,1),%zmm1
+	LONG $0x487cc162; WORD $0xf328 // vmovaps %zmm11,%zmm22
+	LONG $0x487c3162; WORD $0xd828 // vmovaps %zmm16,%zmm11
+	LONG $0x40567262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm21,%zmm9
+	LONG $0x487dd262; WORD $0x4858; BYTE $0x2c // vpbroadcastd 0xb0(%r8),%zmm1
+	LONG $0x4056f262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm21,%zmm7
+	LONG $0x487dd262; LONG $0x2c304c58 // vpbroadcastd 0xb0(%r8,%rsi,1),%zmm1
+	LONG $0x4056f262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm21,%zmm5
+	LONG $0x487dd262; LONG $0x2c084c58 // vpbroadcastd 0xb0(%r8,%rcx,1),%zmm1
+	LONG $0x4056f262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm21,%zmm3
+	LONG $0x487df262; WORD $0x4f58; BYTE $0x1d // vpbroadcastd 0x74(%rdi),%zmm1
+	LONG $0x405e6262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm20,%zmm24
+	LONG $0x487df262; LONG $0x1d374c58 // vpbroadcastd 0x74(%rdi,%rsi,1),%zmm1
+	LONG $0x405ee262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm20,%zmm23
+	LONG $0x487df262; LONG $0x1d0f4c58 // vpbroadcastd 0x74(%rdi,%rcx,1),%zmm1
+	LONG $0x405e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm20,%zmm10
+	LONG $0x487dd262; WORD $0x4858; BYTE $0x1d // vpbroadcastd 0x74(%r8),%zmm1
+	LONG $0x405e7262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm20,%zmm11
+	LONG $0x487dd262; LONG $0x1d304c58 // vpbroadcastd 0x74(%r8,%rsi,1),%zmm1
+	LONG $0x405e7262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm20,%zmm15
+	LONG $0x487dd262; LONG $0x1d084c58 // vpbroadcastd 0x74(%r8,%rcx,1),%zmm1
+	LONG $0x405e7262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm20,%zmm12
+	LONG $0x487df262; WORD $0x4f58; BYTE $0x2d // vpbroadcastd 0xb4(%rdi),%zmm1
+	LONG $0x40667262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm19,%zmm8
+	LONG $0x487df262; LONG $0x2d374c58 // vpbroadcastd 0xb4(%rdi,%rsi,1),%zmm1
+	LONG $0x487cc162; WORD $0xc028 // vmovaps %zmm8,%zmm16
+	LONG $0x487d5262; WORD $0x4058; BYTE $0x1e // vpbroadcastd 0x78(%r8),%zmm8
+	LONG $0x4066e262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm19,%zmm22
+	LONG $0x487df262; LONG $0x2d0f4c58 // vpbroadcastd 0xb4(%rdi,%rcx,1),%zmm1
+	LONG $0x40667262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm19,%zmm9
+	LONG $0x487dd262; WORD $0x4858; BYTE $0x2d // vpbroadcastd 0xb4(%r8),%zmm1
+	LONG $0x4066f262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm19,%zmm7
+	LONG $0x487dd262; LONG $0x2d304c58 // vpbroadcastd 0xb4(%r8,%rsi,1),%zmm1
+	LONG $0x4066f262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm19,%zmm5
+	LONG $0x487dd262; LONG $0x2d084c58 // vpbroadcastd 0xb4(%r8,%rcx,1),%zmm1
+	LONG $0x4066f262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm19,%zmm3
+	LONG $0x487df262; WORD $0x4f58; BYTE $0x1e // vpbroadcastd 0x78(%rdi),%zmm1
+	LONG $0x406e6262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm18,%zmm24
+	LONG $0x487df262; LONG $0x1e374c58 // vpbroadcastd 0x78(%rdi,%rsi,1),%zmm1
+	LONG $0x406ee262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm18,%zmm23
+	LONG $0x487df262; LONG $0x1e0f4c58 // vpbroadcastd 0x78(%rdi,%rcx,1),%zmm1
+	LONG $0x406e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm18,%zmm10
+	LONG $0x487cd162; WORD $0xcb28 // vmovaps %zmm11,%zmm1
+	LONG $0x487c3162; WORD $0xd828 // vmovaps %zmm16,%zmm11
+	LONG $0x406ed262; WORD $0xc852 // vdpbf16ps %zmm8,%zmm18,%zmm1
+	LONG $0x487d5262; LONG $0x1e304458 // vpbroadcastd 0x78(%r8,%rsi,1),%zmm8
+	LONG $0x487de262; LONG $0x1f374458 // vpbroadcastd 0x7c(%rdi,%rsi,1),%zmm16
+	LONG $0x487dc262; WORD $0x6058; BYTE $0x1f // vpbroadcastd 0x7c(%r8),%zmm20
+	LONG $0x247c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r15
+	LONG $0x487cc162; WORD $0xea28 // vmovaps %zmm10,%zmm21
+	LONG $0x487c1162; WORD $0xd028 // vmovaps %zmm24,%zmm10
+	LONG $0x487c2162; WORD $0xcd28 // vmovaps %zmm21,%zmm25
+	LONG $0x406e5262; WORD $0xf852 // vdpbf16ps %zmm8,%zmm18,%zmm15
+	LONG $0x487d5262; LONG $0x1e084458 // vpbroadcastd 0x78(%r8,%rcx,1),%zmm8
+	LONG $0x485eb262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm4,%zmm1
+	LONG $0x406e5262; WORD $0xe052 // vdpbf16ps %zmm8,%zmm18,%zmm12
+	LONG $0x487d7262; WORD $0x4758; BYTE $0x2e // vpbroadcastd 0xb8(%rdi),%zmm8
+	LONG $0x487ca162; WORD $0xd628 // vmovaps %zmm22,%zmm18
+	LONG $0x40765262; WORD $0xd852 // vdpbf16ps %zmm8,%zmm17,%zmm11
+	LONG $0x487d7262; LONG $0x2e374458 // vpbroadcastd 0xb8(%rdi,%rsi,1),%zmm8
+	LONG $0x4076c262; WORD $0xd052 // vdpbf16ps %zmm8,%zmm17,%zmm18
+	LONG $0x487d7262; LONG $0x2e0f4458 // vpbroadcastd 0xb8(%rdi,%rcx,1),%zmm8
+	LONG $0x40765262; WORD $0xc852 // vdpbf16ps %zmm8,%zmm17,%zmm9
+	LONG $0x487d5262; WORD $0x4058; BYTE $0x2e // vpbroadcastd 0xb8(%r8),%zmm8
+	LONG $0x4076d262; WORD $0xf852 // vdpbf16ps %zmm8,%zmm17,%zmm7
+	LONG $0x487d5262; LONG $0x2e304458 // vpbroadcastd 0xb8(%r8,%rsi,1),%zmm8
+	LONG $0x4076d262; WORD $0xe852 // vdpbf16ps %zmm8,%zmm17,%zmm5
+	LONG $0x487d5262; LONG $0x2e084458 // vpbroadcastd 0xb8(%r8,%rcx,1),%zmm8
+	LONG $0x4076d262; WORD $0xd852 // vdpbf16ps %zmm8,%zmm17,%zmm3
+	LONG $0x487d7262; WORD $0x4758; BYTE $0x1f // vpbroadcastd 0x7c(%rdi),%zmm8
+	LONG $0x485e5262; WORD $0xd052 // vdpbf16ps %zmm8,%zmm4,%zmm10
+	LONG $0x487c3162; WORD $0xc728 // vmovaps %zmm23,%zmm8
+	LONG $0x485e3262; WORD $0xc052 // vdpbf16ps %zmm16,%zmm4,%zmm8
+	LONG $0x487de262; LONG $0x1f0f4458 // vpbroadcastd 0x7c(%rdi,%rcx,1),%zmm16
+	LONG $0x485e2262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm4,%zmm25
+	LONG $0x487ce162; WORD $0xc128 // vmovaps %zmm1,%zmm16
+	LONG $0x487dd262; LONG $0x1f304c58 // vpbroadcastd 0x7c(%r8,%rsi,1),%zmm1
+	LONG $0x485e7262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm4,%zmm15
+	LONG $0x487dd262; LONG $0x1f084c58 // vpbroadcastd 0x7c(%r8,%rcx,1),%zmm1
+	LONG $0x485e7262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm4,%zmm12
+	LONG $0x487df262; WORD $0x6758; BYTE $0x2f // vpbroadcastd 0xbc(%rdi),%zmm4
+	LONG $0x487cd162; WORD $0xcb28 // vmovaps %zmm11,%zmm1
+	LONG $0x487c3162; WORD $0xda28 // vmovaps %zmm18,%zmm11
+	LONG $0x486ef262; WORD $0xcc52 // vdpbf16ps %zmm4,%zmm2,%zmm1
+	LONG $0x487df262; LONG $0x2f376458 // vpbroadcastd 0xbc(%rdi,%rsi,1),%zmm4
+	LONG $0x486e7262; WORD $0xdc52 // vdpbf16ps %zmm4,%zmm2,%zmm11
+	LONG $0x487df262; LONG $0x2f0f6458 // vpbroadcastd 0xbc(%rdi,%rcx,1),%zmm4
+	LONG $0x486e7262; WORD $0xcc52 // vdpbf16ps %zmm4,%zmm2,%zmm9
+	LONG $0x487dd262; WORD $0x6058; BYTE $0x2f // vpbroadcastd 0xbc(%r8),%zmm4
+	LONG $0x486ef262; WORD $0xfc52 // vdpbf16ps %zmm4,%zmm2,%zmm7
+	LONG $0x487dd262; LONG $0x2f306458 // vpbroadcastd 0xbc(%r8,%rsi,1),%zmm4
+	LONG $0x486ef262; WORD $0xec52 // vdpbf16ps %zmm4,%zmm2,%zmm5
+	LONG $0x487dd262; LONG $0x2f086458 // vpbroadcastd 0xbc(%r8,%rcx,1),%zmm4
+	LONG $0x486ef262; WORD $0xdc52 // vdpbf16ps %zmm4,%zmm2,%zmm3
+	WORD $0x394c; BYTE $0xfa // cmp %r15,%rdx
+	LONG $0xfc7b850f; WORD $0xffff // jne 705 <dotFP4BF16+0x705>
+	LONG $0x487dd262; WORD $0x6631; BYTE $0xbe // vpmovzxbd -0x420(%r14),%zmm4
+	LONG $0x487dd262; WORD $0x5631; BYTE $0xbf // vpmovzxbd -0x410(%r14),%zmm2
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x40c68149; WORD $0x0004; BYTE $0x00 // add $0x440,%r14
+	LONG $0x2484ff48; LONG $0x00000098 // incq 0x98(%rsp)
+	LONG $0x24448148; LONG $0x00044078; BYTE $0x00 // addq $0x440,0x78(%rsp)
+	LONG $0x24948b48; LONG $0x00000098 // mov 0x98(%rsp),%rdx
+	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x480d7262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm14,%zmm10
+	LONG $0x48157262; WORD $0xc498 // vfmadd132ps %zmm4,%zmm13,%zmm8
+	LONG $0x402d6262; WORD $0xcc98 // vfmadd132ps %zmm4,%zmm26,%zmm25
+	LONG $0x4015e262; WORD $0xc498 // vfmadd132ps %zmm4,%zmm29,%zmm16
+	LONG $0x401d7262; WORD $0xfc98 // vfmadd132ps %zmm4,%zmm28,%zmm15
+	LONG $0x40257262; WORD $0xe498 // vfmadd132ps %zmm4,%zmm27,%zmm12
+	LONG $0x482df262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm10,%zmm1
+	LONG $0x483d7262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm8,%zmm11
+	LONG $0x40357262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm25,%zmm9
+	LONG $0x407df262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm16,%zmm7
+	LONG $0x4805f262; WORD $0xea98 // vfmadd132ps %zmm2,%zmm15,%zmm5
+	LONG $0x481df262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm12,%zmm3
+	LONG $0x24543948; BYTE $0x60 // cmp %rdx,0x60(%rsp)
+	LONG $0xf6e28f0f; WORD $0xffff // jg 201 <dotFP4BF16+0x201>
+	LONG $0x246c8b4c; BYTE $0x58 // mov 0x58(%rsp),%r13
+	LONG $0x245c8b4c; BYTE $0x48 // mov 0x48(%rsp),%r11
+	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
+	LONG $0x00303ae9; BYTE $0x00 // jmp 3b6e <dotFP4BF16+0x3b6e>
+	LONG $0x03fd8349 // cmp $0x3,%r13
+	LONG $0x27db840f; WORD $0x0000 // je 3319 <dotFP4BF16+0x3319>
+	LONG $0x04fd8349 // cmp $0x4,%r13
+	LONG $0x078c850f; WORD $0x0000 // jne 12d4 <dotFP4BF16+0x12d4>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fef162; WORD $0x126f // vmovdqu64 (%rdx),%zmm2
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
 	LONG $0x7fc78348 // add $0x7f,%rdi
 	LONG $0xcf490f48 // cmovns %rdi,%rcx
+	LONG $0x363c8d48 // lea (%rsi,%rsi,1),%rdi
+	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef961c4; BYTE $0xf9 // vmovq %rcx,%xmm15
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x1b458e0f; WORD $0x0000 // jle 2d5d <dotFP4BF16+0x2d5d>
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x08fd6162; WORD $0xdf6e // vmovq %rdi,%xmm27
+	LONG $0x73348d48 // lea (%rbx,%rsi,2),%rsi
+	LONG $0x08fd6162; WORD $0xf16e // vmovq %rcx,%xmm30
+	LONG $0x08fd6162; WORD $0xee6e // vmovq %rsi,%xmm29
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x25e78e0f; WORD $0x0000 // jle 3179 <dotFP4BF16+0x3179>
+	LONG $0x08fd6162; LONG $0x14244c6e // vmovq 0xa0(%rsp),%xmm25
+	LONG $0x08fd6162; LONG $0x1624646e // vmovq 0xb0(%rsp),%xmm28
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0x08fde162; WORD $0xf36e // vmovq %rbx,%xmm22
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x07fbc148 // sar $0x7,%rbx
+	WORD $0x894c; BYTE $0xd6 // mov %r10,%rsi
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x249c8948; LONG $0x00000090 // mov %rbx,0x90(%rsp)
+	LONG $0xf6efc9c5 // vpxor %xmm6,%xmm6,%xmm6
+	LONG $0x002d0162; WORD $0xd2ef // vpxord %xmm26,%xmm26,%xmm26
+	LONG $0x08fdc162; WORD $0xf27e // vmovq %xmm22,%r10
+	LONG $0x24ac894c; LONG $0x00000080 // mov %r13,0x80(%rsp)
+	LONG $0x245c894c; BYTE $0x60 // mov %r11,0x60(%rsp)
+	LONG $0x24bc8948; LONG $0x00000098 // mov %rdi,0x98(%rsp)
+	LONG $0x7ef9c1c4; BYTE $0xf3 // vmovq %xmm6,%r11
 	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x08fd6162; WORD $0xeb6f // vmovdqa64 %xmm3,%xmm29
-	LONG $0x249c8948; LONG $0x00000160 // mov %rbx,0x160(%rsp)
-	LONG $0x249c8b48; LONG $0x00000170 // mov 0x170(%rsp),%rbx
-	LONG $0x08fd4162; WORD $0xf06e // vmovq %r8,%xmm30
-	LONG $0x00838d4c; WORD $0xffec; BYTE $0xff // lea -0x1400(%rbx),%r8
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x08fd4162; WORD $0xd57e // vmovq %xmm26,%r13
+	LONG $0x24548948; BYTE $0x78 // mov %rdx,0x78(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	LONG $0x08fde162; WORD $0xf66e // vmovq %rsi,%xmm22
+	LONG $0x08fd6162; WORD $0xcb7e // vmovq %xmm25,%rbx
+	LONG $0x08fd4162; WORD $0xd87e // vmovq %xmm27,%r8
+	LONG $0xc0a38d4c; WORD $0xfffb; BYTE $0xff // lea -0x440(%rbx),%r12
+	LONG $0xc0838d48; WORD $0x000b; BYTE $0x00 // lea 0xbc0(%rbx),%rax
+	LONG $0x00348d4b // lea (%r8,%r8,1),%rsi
+	LONG $0x24ac394c; LONG $0x00000098 // cmp %r13,0x98(%rsp)
+	LONG $0x25be840f; WORD $0x0000 // je 31fa <dotFP4BF16+0x31fa>
+	LONG $0x030c8d4b // lea (%r11,%r8,1),%rcx
+	LONG $0x08fd6162; WORD $0xea7e // vmovq %xmm29,%rdx
+	WORD $0x014c; BYTE $0xde // add %r11,%rsi
+	LONG $0x0074a162; WORD $0xc957 // vxorps %xmm17,%xmm17,%xmm17
+	LONG $0x1a0c8d4f // lea (%r10,%r11,1),%r9
+	WORD $0x014c; BYTE $0xd1 // add %r10,%rcx
+	WORD $0x014c; BYTE $0xd6 // add %r10,%rsi
+	LONG $0x1a048d4e // lea (%rdx,%r11,1),%r8
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
 	LONG $0x00bb8d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rbx),%rdi
-	LONG $0x7ef961c4; BYTE $0xe2 // vmovq %xmm12,%rdx
-	LONG $0x24b4394c; LONG $0x00000160 // cmp %r14,0x160(%rsp)
-	LONG $0x19d4840f; WORD $0x0000 // je 2c43 <dotFP4BF16+0x2c43>
+	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
+	WORD $0x8949; BYTE $0xf7 // mov %rsi,%r15
+	WORD $0x8949; BYTE $0xce // mov %rcx,%r14
+	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	LONG $0x487ca162; WORD $0xd128 // vmovaps %zmm17,%zmm18
+	LONG $0x487ca162; WORD $0xd928 // vmovaps %zmm17,%zmm19
+	LONG $0x487ca162; WORD $0xe128 // vmovaps %zmm17,%zmm20
+	LONG $0x487cb162; WORD $0xc928 // vmovaps %zmm17,%zmm1
+	LONG $0x487c3162; WORD $0xc128 // vmovaps %zmm17,%zmm8
+	LONG $0x487cb162; WORD $0xe128 // vmovaps %zmm17,%zmm4
+	LONG $0x487ca162; WORD $0xf928 // vmovaps %zmm17,%zmm23
+	LONG $0x48ff7162; WORD $0x3f6f // vmovdqu16 (%rdi),%zmm15
+	LONG $0x487d4262; WORD $0x0658 // vpbroadcastd (%r14),%zmm24
+	LONG $0x4815f162; LONG $0x04015771 // vpsrlw $0x4,0x40(%rdi),%zmm13
+	LONG $0x48957262; WORD $0xea8d // vpermw %zmm2,%zmm13,%zmm13
+	LONG $0x487dc262; WORD $0x2c58; BYTE $0x24 // vpbroadcastd (%r12),%zmm21
+	LONG $0x4825f162; LONG $0x08015771 // vpsrlw $0x8,0x40(%rdi),%zmm11
+	LONG $0x48a57262; WORD $0xda8d // vpermw %zmm2,%zmm11,%zmm11
+	LONG $0x4835f162; LONG $0x0c015771 // vpsrlw $0xc,0x40(%rdi),%zmm9
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x4048180f // prefetcht0 0x40(%rax)
+	LONG $0x48b57262; WORD $0xca8d // vpermw %zmm2,%zmm9,%zmm9
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
+	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
+	LONG $0x10c48349 // add $0x10,%r12
+	LONG $0x10c68349 // add $0x10,%r14
+	LONG $0x10c78349 // add $0x10,%r15
+	LONG $0x10c28348 // add $0x10,%rdx
+	LONG $0x4885e262; WORD $0xc28d // vpermw %zmm2,%zmm15,%zmm16
+	LONG $0x480dd162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm14
+	LONG $0x481dd162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm12
+	LONG $0x482dd162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm10
+	LONG $0x407e9262; WORD $0xe052 // vdpbf16ps %zmm24,%zmm16,%zmm4
+	LONG $0x407ea262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm16,%zmm23
+	LONG $0x48ff7162; WORD $0x7f6f; BYTE $0xfd // vmovdqu16 -0xc0(%rdi),%zmm15
+	LONG $0x488d7262; WORD $0xf28d // vpermw %zmm2,%zmm14,%zmm14
+	LONG $0x489d7262; WORD $0xe28d // vpermw %zmm2,%zmm12,%zmm12
+	LONG $0x48ad7262; WORD $0xd28d // vpermw %zmm2,%zmm10,%zmm10
+	LONG $0x487ce162; WORD $0xec28 // vmovaps %zmm4,%zmm21
+	LONG $0x487dd262; WORD $0x6758; BYTE $0xfc // vpbroadcastd -0x10(%r15),%zmm4
+	LONG $0x48857262; WORD $0xfa8d // vpermw %zmm2,%zmm15,%zmm15
+	LONG $0x407e7262; WORD $0xc452 // vdpbf16ps %zmm4,%zmm16,%zmm8
+	LONG $0x487df262; WORD $0x6258; BYTE $0xfc // vpbroadcastd -0x10(%rdx),%zmm4
+	LONG $0x487c4162; WORD $0xc028 // vmovaps %zmm8,%zmm24
+	LONG $0x407ef262; WORD $0xcc52 // vdpbf16ps %zmm4,%zmm16,%zmm1
+	LONG $0x487cb162; WORD $0xe428 // vmovaps %zmm20,%zmm4
+	LONG $0x487ca162; WORD $0xe528 // vmovaps %zmm21,%zmm20
+	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
+	LONG $0x487dd262; LONG $0x0c244c58 // vpbroadcastd 0x30(%r12),%zmm1
+	LONG $0x4806f262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm15,%zmm4
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0x0c // vpbroadcastd 0x30(%r14),%zmm1
+	LONG $0x4806e262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm15,%zmm19
+	LONG $0x487dd262; WORD $0x4f58; BYTE $0x0c // vpbroadcastd 0x30(%r15),%zmm1
+	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
+	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
+	LONG $0x4806e262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm15,%zmm18
+	LONG $0x487df262; WORD $0x4a58; BYTE $0x0c // vpbroadcastd 0x30(%rdx),%zmm1
+	LONG $0x4806e262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm15,%zmm17
+	LONG $0x487dd262; LONG $0xfd244c58 // vpbroadcastd -0xc(%r12),%zmm1
+	LONG $0x480ee262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm14,%zmm19
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0xfd // vpbroadcastd -0xc(%r14),%zmm1
+	LONG $0x480ee262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm14,%zmm20
+	LONG $0x487dd262; WORD $0x4f58; BYTE $0xfd // vpbroadcastd -0xc(%r15),%zmm1
+	LONG $0x480e6262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm14,%zmm24
+	LONG $0x487df262; WORD $0x4a58; BYTE $0xfd // vpbroadcastd -0xc(%rdx),%zmm1
+	LONG $0x480e7262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm14,%zmm8
+	LONG $0x487dd262; LONG $0x0d244c58 // vpbroadcastd 0x34(%r12),%zmm1
+	LONG $0x487c3162; WORD $0xf028 // vmovaps %zmm16,%zmm14
+	LONG $0x4816f262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm13,%zmm4
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0x0d // vpbroadcastd 0x34(%r14),%zmm1
+	LONG $0x48167262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm13,%zmm14
+	LONG $0x487dd262; WORD $0x4f58; BYTE $0x0d // vpbroadcastd 0x34(%r15),%zmm1
+	LONG $0x4816e262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm13,%zmm18
+	LONG $0x487df262; WORD $0x4a58; BYTE $0x0d // vpbroadcastd 0x34(%rdx),%zmm1
+	LONG $0x487ca162; WORD $0xc228 // vmovaps %zmm18,%zmm16
+	LONG $0x487ca162; WORD $0xd428 // vmovaps %zmm20,%zmm18
+	LONG $0x4816e262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm13,%zmm17
+	LONG $0x487dd262; LONG $0xfe244c58 // vpbroadcastd -0x8(%r12),%zmm1
+	LONG $0x487c3162; WORD $0xeb28 // vmovaps %zmm19,%zmm13
+	LONG $0x487c8162; WORD $0xd828 // vmovaps %zmm24,%zmm19
+	LONG $0x481e7262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm12,%zmm13
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0xfe // vpbroadcastd -0x8(%r14),%zmm1
+	LONG $0x481ee262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm12,%zmm18
+	LONG $0x487dd262; WORD $0x4f58; BYTE $0xfe // vpbroadcastd -0x8(%r15),%zmm1
+	LONG $0x481ee262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm12,%zmm19
+	LONG $0x487df262; WORD $0x4a58; BYTE $0xfe // vpbroadcastd -0x8(%rdx),%zmm1
+	LONG $0x481e7262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm12,%zmm8
+	LONG $0x487dd262; LONG $0x0e244c58 // vpbroadcastd 0x38(%r12),%zmm1
+	LONG $0x487cc162; WORD $0xe028 // vmovaps %zmm8,%zmm20
+	LONG $0x487c3162; WORD $0xc328 // vmovaps %zmm19,%zmm8
+	LONG $0x4826f262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm11,%zmm4
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0x0e // vpbroadcastd 0x38(%r14),%zmm1
+	LONG $0x487ce162; WORD $0xec28 // vmovaps %zmm4,%zmm21
+	LONG $0x487cb162; WORD $0xe228 // vmovaps %zmm18,%zmm4
+	LONG $0x48267262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm11,%zmm14
+	LONG $0x487dd262; WORD $0x4f58; BYTE $0x0e // vpbroadcastd 0x38(%r15),%zmm1
+	LONG $0x4826e262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm11,%zmm16
+	LONG $0x487df262; WORD $0x4a58; BYTE $0x0e // vpbroadcastd 0x38(%rdx),%zmm1
+	LONG $0x487ca162; WORD $0xd028 // vmovaps %zmm16,%zmm18
+	LONG $0x4826e262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm11,%zmm17
+	LONG $0x487dd262; LONG $0xff244c58 // vpbroadcastd -0x4(%r12),%zmm1
+	LONG $0x482e7262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm10,%zmm13
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0xff // vpbroadcastd -0x4(%r14),%zmm1
+	LONG $0x487cc162; WORD $0xfd28 // vmovaps %zmm13,%zmm23
+	LONG $0x487d7262; WORD $0x6a58; BYTE $0xff // vpbroadcastd -0x4(%rdx),%zmm13
+	LONG $0x482ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm10,%zmm4
+	LONG $0x487dd262; WORD $0x4f58; BYTE $0xff // vpbroadcastd -0x4(%r15),%zmm1
+	LONG $0x482e7262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm10,%zmm8
+	LONG $0x487cb162; WORD $0xcc28 // vmovaps %zmm20,%zmm1
+	LONG $0x487ca162; WORD $0xe528 // vmovaps %zmm21,%zmm20
+	LONG $0x482ed262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm10,%zmm1
+	LONG $0x487d5262; LONG $0x0f246c58 // vpbroadcastd 0x3c(%r12),%zmm13
+	LONG $0x4836c262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm9,%zmm20
+	LONG $0x487d5262; WORD $0x6e58; BYTE $0x0f // vpbroadcastd 0x3c(%r14),%zmm13
+	LONG $0x48365262; WORD $0xf552 // vdpbf16ps %zmm13,%zmm9,%zmm14
+	LONG $0x487d5262; WORD $0x6f58; BYTE $0x0f // vpbroadcastd 0x3c(%r15),%zmm13
+	LONG $0x487cc162; WORD $0xde28 // vmovaps %zmm14,%zmm19
+	LONG $0x4836c262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm9,%zmm18
+	LONG $0x487d7262; WORD $0x6a58; BYTE $0x0f // vpbroadcastd 0x3c(%rdx),%zmm13
+	LONG $0x4836c262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm9,%zmm17
+	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
+	LONG $0xfd47850f; WORD $0xffff // jne c9f <dotFP4BF16+0xc9f>
+	LONG $0x487d7262; WORD $0x6f31; BYTE $0xbc // vpmovzxbd -0x440(%rdi),%zmm13
+	LONG $0x487c2162; WORD $0xd428 // vmovaps %zmm20,%zmm26
+	LONG $0x487c5162; WORD $0xd628 // vmovaps %zmm14,%zmm10
+	LONG $0xc0878d48; WORD $0x000d; BYTE $0x00 // lea 0xdc0(%rdi),%rax
+	LONG $0x80978d48; WORD $0xfffc; BYTE $0xff // lea -0x380(%rdi),%rdx
+	LONG $0x08fd4162; WORD $0xe77e // vmovq %xmm28,%r15
+	LONG $0x4815d162; WORD $0xf572; BYTE $0x17 // vpslld $0x17,%zmm13,%zmm13
+	LONG $0x485dd262; WORD $0xddb8 // vfmadd231ps %zmm13,%zmm4,%zmm3
+	LONG $0x487df262; WORD $0x6731; BYTE $0xbd // vpmovzxbd -0x430(%rdi),%zmm4
+	LONG $0x4875d262; WORD $0xc5b8 // vfmadd231ps %zmm13,%zmm1,%zmm0
+	LONG $0x4045d262; WORD $0xedb8 // vfmadd231ps %zmm13,%zmm23,%zmm5
+	LONG $0x483dd262; WORD $0xfdb8 // vfmadd231ps %zmm13,%zmm8,%zmm7
+	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
+	LONG $0x487de262; WORD $0xcc98 // vfmadd132ps %zmm4,%zmm0,%zmm17
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x4845e262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm7,%zmm18
+	LONG $0x48556262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm5,%zmm26
+	LONG $0x48657262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm3,%zmm10
+	LONG $0x487c3162; WORD $0xe228 // vmovaps %zmm18,%zmm12
+	LONG $0x487c3162; WORD $0xd928 // vmovaps %zmm17,%zmm11
+	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0x487ce162; WORD $0xf828 // vmovaps %zmm0,%zmm23
+	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
+	LONG $0x48ff7162; WORD $0x3a6f // vmovdqu16 (%rdx),%zmm15
+	LONG $0x487dc262; WORD $0x6958; BYTE $0x20 // vpbroadcastd 0x80(%r9),%zmm21
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x4048180f // prefetcht0 0x40(%rax)
+	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x10c18349 // add $0x10,%r9
+	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x10c68348 // add $0x10,%rsi
+	LONG $0x10c08349 // add $0x10,%r8
+	LONG $0x4885e262; WORD $0xe28d // vpermw %zmm2,%zmm15,%zmm20
+	LONG $0x4075d162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm17
+	LONG $0x480dd162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm14
+	LONG $0x4815d162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm13
+	LONG $0x405e3262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm20,%zmm8
+	LONG $0x487de262; WORD $0x6958; BYTE $0x1c // vpbroadcastd 0x70(%rcx),%zmm21
+	LONG $0x48ff7162; WORD $0x7a6f; BYTE $0xfd // vmovdqu16 -0xc0(%rdx),%zmm15
+	LONG $0x40f5e262; WORD $0xca8d // vpermw %zmm2,%zmm17,%zmm17
+	LONG $0x488d7262; WORD $0xf28d // vpermw %zmm2,%zmm14,%zmm14
+	LONG $0x48957262; WORD $0xea8d // vpermw %zmm2,%zmm13,%zmm13
+	LONG $0x405ea262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm20,%zmm23
+	LONG $0x407dd162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm16
+	LONG $0x406dd162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm18
+	LONG $0x4835d162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm9
+	LONG $0x487de262; WORD $0x6e58; BYTE $0x1c // vpbroadcastd 0x70(%rsi),%zmm21
+	LONG $0x4885e262; WORD $0xda8d // vpermw %zmm2,%zmm15,%zmm19
+	LONG $0x40fde262; WORD $0xc28d // vpermw %zmm2,%zmm16,%zmm16
+	LONG $0x40ede262; WORD $0xd28d // vpermw %zmm2,%zmm18,%zmm18
+	LONG $0x48b57262; WORD $0xca8d // vpermw %zmm2,%zmm9,%zmm9
+	LONG $0x405eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm20,%zmm4
+	LONG $0x487dc262; WORD $0x6858; BYTE $0x1c // vpbroadcastd 0x70(%r8),%zmm21
+	LONG $0x405eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm1
+	LONG $0x487dc262; WORD $0x6158; BYTE $0x2c // vpbroadcastd 0xb0(%r9),%zmm20
+	LONG $0x4066b262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm19,%zmm5
+	LONG $0x487de262; WORD $0x6158; BYTE $0x2c // vpbroadcastd 0xb0(%rcx),%zmm20
+	LONG $0x4066b262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm19,%zmm3
+	LONG $0x487de262; WORD $0x6658; BYTE $0x2c // vpbroadcastd 0xb0(%rsi),%zmm20
+	LONG $0x4066b262; WORD $0xfc52 // vdpbf16ps %zmm20,%zmm19,%zmm7
+	LONG $0x487dc262; WORD $0x6058; BYTE $0x2c // vpbroadcastd 0xb0(%r8),%zmm20
+	LONG $0x4066b262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm19,%zmm0
+	LONG $0x487dc262; WORD $0x5958; BYTE $0x1d // vpbroadcastd 0x74(%r9),%zmm19
+	LONG $0x40763262; WORD $0xc352 // vdpbf16ps %zmm19,%zmm17,%zmm8
+	LONG $0x487de262; WORD $0x5958; BYTE $0x1d // vpbroadcastd 0x74(%rcx),%zmm19
+	LONG $0x4076a262; WORD $0xfb52 // vdpbf16ps %zmm19,%zmm17,%zmm23
+	LONG $0x487de262; WORD $0x5e58; BYTE $0x1d // vpbroadcastd 0x74(%rsi),%zmm19
+	LONG $0x4076b262; WORD $0xe352 // vdpbf16ps %zmm19,%zmm17,%zmm4
+	LONG $0x487dc262; WORD $0x5858; BYTE $0x1d // vpbroadcastd 0x74(%r8),%zmm19
+	LONG $0x4076b262; WORD $0xcb52 // vdpbf16ps %zmm19,%zmm17,%zmm1
+	LONG $0x487dc262; WORD $0x4958; BYTE $0x2d // vpbroadcastd 0xb4(%r9),%zmm17
+	LONG $0x407eb262; WORD $0xe952 // vdpbf16ps %zmm17,%zmm16,%zmm5
+	LONG $0x487de262; WORD $0x4958; BYTE $0x2d // vpbroadcastd 0xb4(%rcx),%zmm17
+	LONG $0x407eb262; WORD $0xd952 // vdpbf16ps %zmm17,%zmm16,%zmm3
+	LONG $0x487de262; WORD $0x4e58; BYTE $0x2d // vpbroadcastd 0xb4(%rsi),%zmm17
+	LONG $0x407eb262; WORD $0xf952 // vdpbf16ps %zmm17,%zmm16,%zmm7
+	LONG $0x487dc262; WORD $0x4858; BYTE $0x2d // vpbroadcastd 0xb4(%r8),%zmm17
+	LONG $0x407eb262; WORD $0xc152 // vdpbf16ps %zmm17,%zmm16,%zmm0
+	LONG $0x487dc262; WORD $0x4158; BYTE $0x1e // vpbroadcastd 0x78(%r9),%zmm16
+	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
+	LONG $0x480e3262; WORD $0xc052 // vdpbf16ps %zmm16,%zmm14,%zmm8
+	LONG $0x487de262; WORD $0x4158; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm16
+	LONG $0x480ea262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm14,%zmm17
+	LONG $0x487de262; WORD $0x4658; BYTE $0x1e // vpbroadcastd 0x78(%rsi),%zmm16
+	LONG $0x480eb262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm14,%zmm4
+	LONG $0x487dc262; WORD $0x4058; BYTE $0x1e // vpbroadcastd 0x78(%r8),%zmm16
+	LONG $0x480eb262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm14,%zmm1
+	LONG $0x487d5262; WORD $0x7158; BYTE $0x2e // vpbroadcastd 0xb8(%r9),%zmm14
+	LONG $0x406ed262; WORD $0xee52 // vdpbf16ps %zmm14,%zmm18,%zmm5
+	LONG $0x487d7262; WORD $0x7158; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm14
+	LONG $0x406ed262; WORD $0xde52 // vdpbf16ps %zmm14,%zmm18,%zmm3
+	LONG $0x487d7262; WORD $0x7658; BYTE $0x2e // vpbroadcastd 0xb8(%rsi),%zmm14
+	LONG $0x406ed262; WORD $0xfe52 // vdpbf16ps %zmm14,%zmm18,%zmm7
+	LONG $0x487d5262; WORD $0x7058; BYTE $0x2e // vpbroadcastd 0xb8(%r8),%zmm14
+	LONG $0x406ed262; WORD $0xc652 // vdpbf16ps %zmm14,%zmm18,%zmm0
+	LONG $0x487d5262; WORD $0x7158; BYTE $0x1f // vpbroadcastd 0x7c(%r9),%zmm14
+	LONG $0x48165262; WORD $0xc652 // vdpbf16ps %zmm14,%zmm13,%zmm8
+	LONG $0x487d7262; WORD $0x7158; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm14
+	LONG $0x4816c262; WORD $0xce52 // vdpbf16ps %zmm14,%zmm13,%zmm17
+	LONG $0x487d7262; WORD $0x7658; BYTE $0x1f // vpbroadcastd 0x7c(%rsi),%zmm14
+	LONG $0x487ca162; WORD $0xf928 // vmovaps %zmm17,%zmm23
+	LONG $0x4816d262; WORD $0xe652 // vdpbf16ps %zmm14,%zmm13,%zmm4
+	LONG $0x487d5262; WORD $0x7058; BYTE $0x1f // vpbroadcastd 0x7c(%r8),%zmm14
+	LONG $0x4816d262; WORD $0xce52 // vdpbf16ps %zmm14,%zmm13,%zmm1
+	LONG $0x487d5262; WORD $0x6958; BYTE $0x2f // vpbroadcastd 0xbc(%r9),%zmm13
+	LONG $0x4836d262; WORD $0xed52 // vdpbf16ps %zmm13,%zmm9,%zmm5
+	LONG $0x487d7262; WORD $0x6958; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm13
+	LONG $0x4836d262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm9,%zmm3
+	LONG $0x487d7262; WORD $0x6e58; BYTE $0x2f // vpbroadcastd 0xbc(%rsi),%zmm13
+	LONG $0x4836d262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm9,%zmm7
+	LONG $0x487d5262; WORD $0x6858; BYTE $0x2f // vpbroadcastd 0xbc(%r8),%zmm13
+	LONG $0x4836d262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm9,%zmm0
+	WORD $0x394c; BYTE $0xf8 // cmp %r15,%rax
+	LONG $0xfdc2850f; WORD $0xffff // jne ffe <dotFP4BF16+0xffe>
+	LONG $0x487d7262; WORD $0x6f31; BYTE $0xbe // vpmovzxbd -0x420(%rdi),%zmm13
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x04400548; WORD $0x0000 // add $0x440,%rax
+	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
+	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
+	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
+	LONG $0x4815d162; WORD $0xf572; BYTE $0x17 // vpslld $0x17,%zmm13,%zmm13
+	LONG $0x402d5262; WORD $0xc598 // vfmadd132ps %zmm13,%zmm26,%zmm8
+	LONG $0x482dc262; WORD $0xcd98 // vfmadd132ps %zmm13,%zmm10,%zmm17
+	LONG $0x481dd262; WORD $0xe598 // vfmadd132ps %zmm13,%zmm12,%zmm4
+	LONG $0x4825d262; WORD $0xcd98 // vfmadd132ps %zmm13,%zmm11,%zmm1
+	LONG $0x487d7262; WORD $0x6f31; BYTE $0xbf // vpmovzxbd -0x410(%rdi),%zmm13
+	LONG $0x4815d162; WORD $0xf572; BYTE $0x17 // vpslld $0x17,%zmm13,%zmm13
+	LONG $0x483dd262; WORD $0xed98 // vfmadd132ps %zmm13,%zmm8,%zmm5
+	LONG $0x4075d262; WORD $0xdd98 // vfmadd132ps %zmm13,%zmm17,%zmm3
+	LONG $0x485dd262; WORD $0xfd98 // vfmadd132ps %zmm13,%zmm4,%zmm7
+	LONG $0x4875d262; WORD $0xc598 // vfmadd132ps %zmm13,%zmm1,%zmm0
+	WORD $0x394c; BYTE $0xe8 // cmp %r13,%rax
+	LONG $0xf95f8f0f; WORD $0xffff // jg c16 <dotFP4BF16+0xc16>
+	LONG $0x24ac8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r13
+	LONG $0x245c8b4c; BYTE $0x60 // mov 0x60(%rsp),%r11
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	LONG $0x08fdc162; WORD $0xf27e // vmovq %xmm22,%r10
+	LONG $0x001ebbe9; BYTE $0x00 // jmp 318f <dotFP4BF16+0x318f>
+	LONG $0x01fd8349 // cmp $0x1,%r13
+	LONG $0x0390840f; WORD $0x0000 // je 166e <dotFP4BF16+0x166e>
+	LONG $0x02fd8349 // cmp $0x2,%r13
+	LONG $0x0600850f; WORD $0x0000 // jne 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fe7162; WORD $0x126f // vmovdqu64 (%rdx),%zmm10
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc78348 // add $0x7f,%rdi
+	LONG $0xcf490f48 // cmovns %rdi,%rcx
+	LONG $0x363c8d48 // lea (%rsi,%rsi,1),%rdi
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x08fd6162; WORD $0xf76e // vmovq %rdi,%xmm30
+	LONG $0x6ef9e1c4; BYTE $0xf1 // vmovq %rcx,%xmm6
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x1d788e0f; WORD $0x0000 // jle 309c <dotFP4BF16+0x309c>
+	LONG $0x24848b4c; LONG $0x000000b0 // mov 0xb0(%rsp),%r8
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x24bc8948; LONG $0x00000098 // mov %rdi,0x98(%rsp)
+	LONG $0x08fd4162; WORD $0xea6e // vmovq %r10,%xmm29
+	LONG $0x249c894c; LONG $0x00000080 // mov %r11,0x80(%rsp)
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x00988d4d; WORD $0xffec; BYTE $0xff // lea -0x1400(%r8),%r11
+	LONG $0x00b88d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r8),%rdi
+	LONG $0x08fd4162; WORD $0xf27e // vmovq %xmm30,%r10
+	LONG $0x24b4394c; LONG $0x00000098 // cmp %r14,0x98(%rsp)
+	LONG $0x1c0b840f; WORD $0x0000 // je 2f8f <dotFP4BF16+0x2f8f>
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	WORD $0x014c; BYTE $0xe2 // add %r12,%rdx
-	LONG $0x08180f41 // prefetcht0 (%r8)
-	LONG $0x270c8d4b // lea (%r15,%r12,1),%rcx
-	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
+	LONG $0x140c8d4b // lea (%r12,%r10,1),%rcx
+	LONG $0x200c8d4e // lea (%rax,%r12,1),%r9
+	LONG $0x0b180f41 // prefetcht0 (%r11)
+	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
 	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
-	LONG $0x487cd162; WORD $0xc828 // vmovaps %zmm8,%zmm1
-	LONG $0x487cd162; WORD $0xd028 // vmovaps %zmm8,%zmm2
-	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
 	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
 	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
-	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
-	LONG $0x7ef941c4; BYTE $0xf8 // vmovq %xmm15,%r8
+	LONG $0x487c4162; WORD $0xd828 // vmovaps %zmm8,%zmm27
+	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
+	LONG $0x487cd162; WORD $0xc828 // vmovaps %zmm8,%zmm1
+	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
 	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
 	LONG $0x404f180f // prefetcht0 0x40(%rdi)
 	LONG $0x808f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdi)
 	LONG $0xc08f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdi)
 	LONG $0x48ff7162; WORD $0x7f6f; BYTE $0xc1 // vmovdqu16 -0xfc0(%rdi),%zmm15
-	LONG $0x48ff7162; WORD $0x776f; BYTE $0xc2 // vmovdqu16 -0xf80(%rdi),%zmm14
 	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
-	LONG $0x48ff7162; WORD $0x6f6f; BYTE $0xbf // vmovdqu16 -0x1040(%rdi),%zmm13
-	LONG $0x48854262; WORD $0xda8d // vpermw %zmm10,%zmm15,%zmm27
-	LONG $0x4045d162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm23
-	LONG $0x4065d162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm19
-	LONG $0x4825d162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm11
-	LONG $0x48a55262; WORD $0xfa8d // vpermw %zmm10,%zmm11,%zmm15
-	LONG $0x48ff7162; WORD $0x5f6f; BYTE $0xc0 // vmovdqu16 -0x1000(%rdi),%zmm11
-	LONG $0x488d4262; WORD $0xd28d // vpermw %zmm10,%zmm14,%zmm26
-	LONG $0x48954262; WORD $0xca8d // vpermw %zmm10,%zmm13,%zmm25
-	LONG $0x5026f262; WORD $0x3152 // vdpbf16ps (%rcx){1to16},%zmm27,%zmm6
-	LONG $0x5026f262; WORD $0x2a52 // vdpbf16ps (%rdx){1to16},%zmm27,%zmm5
-	LONG $0x502ef262; WORD $0x6152; BYTE $0x10 // vdpbf16ps 0x40(%rcx){1to16},%zmm26,%zmm4
-	LONG $0x502ef262; WORD $0x5a52; BYTE $0x10 // vdpbf16ps 0x40(%rdx){1to16},%zmm26,%zmm3
-	LONG $0x5036f262; WORD $0x5152; BYTE $0x20 // vdpbf16ps 0x80(%rcx){1to16},%zmm25,%zmm2
-	LONG $0x5036f262; WORD $0x4a52; BYTE $0x20 // vdpbf16ps 0x80(%rdx){1to16},%zmm25,%zmm1
-	LONG $0x40c5c262; WORD $0xfa8d // vpermw %zmm10,%zmm23,%zmm23
-	LONG $0x40e5c262; WORD $0xda8d // vpermw %zmm10,%zmm19,%zmm19
-	LONG $0x404dd162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm14,%zmm22
-	LONG $0x406dd162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm14,%zmm18
-	LONG $0x5046f262; WORD $0x7152; BYTE $0x01 // vdpbf16ps 0x4(%rcx){1to16},%zmm23,%zmm6
-	LONG $0x5046f262; WORD $0x6a52; BYTE $0x01 // vdpbf16ps 0x4(%rdx){1to16},%zmm23,%zmm5
-	LONG $0x48a54262; WORD $0xc28d // vpermw %zmm10,%zmm11,%zmm24
+	LONG $0x4825f162; LONG $0x0cc05771 // vpsrlw $0xc,-0x1000(%rdi),%zmm11
+	LONG $0x48a55262; WORD $0xda8d // vpermw %zmm10,%zmm11,%zmm11
+	LONG $0x48854262; WORD $0xd28d // vpermw %zmm10,%zmm15,%zmm26
+	LONG $0x404dd162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm22
+	LONG $0x406dd162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm18
+	LONG $0x480dd162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm14
+	LONG $0x48ff7162; WORD $0x7f6f; BYTE $0xbe // vmovdqu16 -0x1080(%rdi),%zmm15
 	LONG $0x40cdc262; WORD $0xf28d // vpermw %zmm10,%zmm22,%zmm22
 	LONG $0x40edc262; WORD $0xd28d // vpermw %zmm10,%zmm18,%zmm18
-	LONG $0x4055d162; WORD $0xd571; BYTE $0x04 // vpsrlw $0x4,%zmm13,%zmm21
-	LONG $0x503e7262; WORD $0x4952; BYTE $0x30 // vdpbf16ps 0xc0(%rcx){1to16},%zmm24,%zmm9
-	LONG $0x503e7262; WORD $0x4252; BYTE $0x30 // vdpbf16ps 0xc0(%rdx){1to16},%zmm24,%zmm8
-	LONG $0x504ef262; WORD $0x6152; BYTE $0x11 // vdpbf16ps 0x44(%rcx){1to16},%zmm22,%zmm4
-	LONG $0x504ef262; WORD $0x5a52; BYTE $0x11 // vdpbf16ps 0x44(%rdx){1to16},%zmm22,%zmm3
-	LONG $0x5066f262; WORD $0x6a52; BYTE $0x02 // vdpbf16ps 0x8(%rdx){1to16},%zmm19,%zmm5
-	LONG $0x506ef262; WORD $0x6152; BYTE $0x12 // vdpbf16ps 0x48(%rcx){1to16},%zmm18,%zmm4
-	LONG $0x506ef262; WORD $0x5a52; BYTE $0x12 // vdpbf16ps 0x48(%rdx){1to16},%zmm18,%zmm3
-	LONG $0x5066f262; WORD $0x7152; BYTE $0x02 // vdpbf16ps 0x8(%rcx){1to16},%zmm19,%zmm6
-	LONG $0x40d5c262; WORD $0xea8d // vpermw %zmm10,%zmm21,%zmm21
-	LONG $0x4075d162; WORD $0xd571; BYTE $0x08 // vpsrlw $0x8,%zmm13,%zmm17
-	LONG $0x405dd162; WORD $0xd371; BYTE $0x04 // vpsrlw $0x4,%zmm11,%zmm20
-	LONG $0x40f5c262; WORD $0xca8d // vpermw %zmm10,%zmm17,%zmm17
-	LONG $0x5056f262; WORD $0x5152; BYTE $0x21 // vdpbf16ps 0x84(%rcx){1to16},%zmm21,%zmm2
-	LONG $0x5056f262; WORD $0x4a52; BYTE $0x21 // vdpbf16ps 0x84(%rdx){1to16},%zmm21,%zmm1
-	LONG $0x5076f262; WORD $0x5152; BYTE $0x22 // vdpbf16ps 0x88(%rcx){1to16},%zmm17,%zmm2
-	LONG $0x5076f262; WORD $0x4a52; BYTE $0x22 // vdpbf16ps 0x88(%rdx){1to16},%zmm17,%zmm1
-	LONG $0x40ddc262; WORD $0xe28d // vpermw %zmm10,%zmm20,%zmm20
-	LONG $0x407dd162; WORD $0xd371; BYTE $0x08 // vpsrlw $0x8,%zmm11,%zmm16
-	LONG $0x480dd162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm14,%zmm14
-	LONG $0x40fdc262; WORD $0xc28d // vpermw %zmm10,%zmm16,%zmm16
-	LONG $0x505e7262; WORD $0x4952; BYTE $0x31 // vdpbf16ps 0xc4(%rcx){1to16},%zmm20,%zmm9
-	LONG $0x505e7262; WORD $0x4252; BYTE $0x31 // vdpbf16ps 0xc4(%rdx){1to16},%zmm20,%zmm8
-	LONG $0x507e7262; WORD $0x4952; BYTE $0x32 // vdpbf16ps 0xc8(%rcx){1to16},%zmm16,%zmm9
-	LONG $0x507e7262; WORD $0x4252; BYTE $0x32 // vdpbf16ps 0xc8(%rdx){1to16},%zmm16,%zmm8
 	LONG $0x488d5262; WORD $0xf28d // vpermw %zmm10,%zmm14,%zmm14
-	LONG $0x4815d162; WORD $0xd571; BYTE $0x0c // vpsrlw $0xc,%zmm13,%zmm13
-	LONG $0x4825d162; WORD $0xd371; BYTE $0x0c // vpsrlw $0xc,%zmm11,%zmm11
+	LONG $0x502ed262; WORD $0x1952 // vdpbf16ps (%r9){1to16},%zmm26,%zmm3
+	LONG $0x502ef262; WORD $0x0952 // vdpbf16ps (%rcx){1to16},%zmm26,%zmm1
+	LONG $0x504ed262; WORD $0x5952; BYTE $0x01 // vdpbf16ps 0x4(%r9){1to16},%zmm22,%zmm3
+	LONG $0x504ef262; WORD $0x4952; BYTE $0x01 // vdpbf16ps 0x4(%rcx){1to16},%zmm22,%zmm1
+	LONG $0x506ed262; WORD $0x5952; BYTE $0x02 // vdpbf16ps 0x8(%r9){1to16},%zmm18,%zmm3
+	LONG $0x506ef262; WORD $0x4952; BYTE $0x02 // vdpbf16ps 0x8(%rcx){1to16},%zmm18,%zmm1
+	LONG $0x487c0162; WORD $0xd328 // vmovaps %zmm27,%zmm26
+	LONG $0x48854262; WORD $0xca8d // vpermw %zmm10,%zmm15,%zmm25
+	LONG $0x4055d162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm21
+	LONG $0x4075d162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm17
+	LONG $0x4815d162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm13
+	LONG $0x48ff7162; WORD $0x7f6f; BYTE $0xbf // vmovdqu16 -0x1040(%rdi),%zmm15
+	LONG $0x40d5c262; WORD $0xea8d // vpermw %zmm10,%zmm21,%zmm21
+	LONG $0x40f5c262; WORD $0xca8d // vpermw %zmm10,%zmm17,%zmm17
 	LONG $0x48955262; WORD $0xea8d // vpermw %zmm10,%zmm13,%zmm13
-	LONG $0x5806f262; WORD $0x7152; BYTE $0x03 // vdpbf16ps 0xc(%rcx){1to16},%zmm15,%zmm6
-	LONG $0x48a55262; WORD $0xda8d // vpermw %zmm10,%zmm11,%zmm11
-	LONG $0x5806f262; WORD $0x6a52; BYTE $0x03 // vdpbf16ps 0xc(%rdx){1to16},%zmm15,%zmm5
-	LONG $0x580ef262; WORD $0x6152; BYTE $0x13 // vdpbf16ps 0x4c(%rcx){1to16},%zmm14,%zmm4
-	LONG $0x580ef262; WORD $0x5a52; BYTE $0x13 // vdpbf16ps 0x4c(%rdx){1to16},%zmm14,%zmm3
-	LONG $0x5816f262; WORD $0x5152; BYTE $0x23 // vdpbf16ps 0x8c(%rcx){1to16},%zmm13,%zmm2
-	LONG $0x5816f262; WORD $0x4a52; BYTE $0x23 // vdpbf16ps 0x8c(%rdx){1to16},%zmm13,%zmm1
-	LONG $0x58267262; WORD $0x4952; BYTE $0x33 // vdpbf16ps 0xcc(%rcx){1to16},%zmm11,%zmm9
-	LONG $0x58267262; WORD $0x4252; BYTE $0x33 // vdpbf16ps 0xcc(%rdx){1to16},%zmm11,%zmm8
+	LONG $0x5036d262; WORD $0x7952; BYTE $0x10 // vdpbf16ps 0x40(%r9){1to16},%zmm25,%zmm7
+	LONG $0x50366262; WORD $0x5152; BYTE $0x10 // vdpbf16ps 0x40(%rcx){1to16},%zmm25,%zmm26
+	LONG $0x5056d262; WORD $0x7952; BYTE $0x11 // vdpbf16ps 0x44(%r9){1to16},%zmm21,%zmm7
+	LONG $0x487c8162; WORD $0xf228 // vmovaps %zmm26,%zmm22
+	LONG $0x5076d262; WORD $0x7952; BYTE $0x12 // vdpbf16ps 0x48(%r9){1to16},%zmm17,%zmm7
+	LONG $0x5056e262; WORD $0x7152; BYTE $0x11 // vdpbf16ps 0x44(%rcx){1to16},%zmm21,%zmm22
+	LONG $0x487ca162; WORD $0xd628 // vmovaps %zmm22,%zmm18
+	LONG $0x48854262; WORD $0xc28d // vpermw %zmm10,%zmm15,%zmm24
+	LONG $0x405dd162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm20
+	LONG $0x407dd162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm16
+	LONG $0x481dd162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm15,%zmm12
+	LONG $0x48ff7162; WORD $0x7f6f; BYTE $0xc0 // vmovdqu16 -0x1000(%rdi),%zmm15
+	LONG $0x40ddc262; WORD $0xe28d // vpermw %zmm10,%zmm20,%zmm20
+	LONG $0x40fdc262; WORD $0xc28d // vpermw %zmm10,%zmm16,%zmm16
+	LONG $0x489d5262; WORD $0xe28d // vpermw %zmm10,%zmm12,%zmm12
+	LONG $0x503ed262; WORD $0x6952; BYTE $0x20 // vdpbf16ps 0x80(%r9){1to16},%zmm24,%zmm5
+	LONG $0x503ef262; WORD $0x6152; BYTE $0x20 // vdpbf16ps 0x80(%rcx){1to16},%zmm24,%zmm4
+	LONG $0x505ed262; WORD $0x6952; BYTE $0x21 // vdpbf16ps 0x84(%r9){1to16},%zmm20,%zmm5
+	LONG $0x505ef262; WORD $0x6152; BYTE $0x21 // vdpbf16ps 0x84(%rcx){1to16},%zmm20,%zmm4
+	LONG $0x5076e262; WORD $0x5152; BYTE $0x12 // vdpbf16ps 0x48(%rcx){1to16},%zmm17,%zmm18
+	LONG $0x507ed262; WORD $0x6952; BYTE $0x22 // vdpbf16ps 0x88(%r9){1to16},%zmm16,%zmm5
+	LONG $0x507ef262; WORD $0x6152; BYTE $0x22 // vdpbf16ps 0x88(%rcx){1to16},%zmm16,%zmm4
+	LONG $0x4885c262; WORD $0xfa8d // vpermw %zmm10,%zmm15,%zmm23
+	LONG $0x4065d162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm15,%zmm19
+	LONG $0x4805d162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm15,%zmm15
+	LONG $0x40e5c262; WORD $0xda8d // vpermw %zmm10,%zmm19,%zmm19
+	LONG $0x50465262; WORD $0x4952; BYTE $0x30 // vdpbf16ps 0xc0(%r9){1to16},%zmm23,%zmm9
+	LONG $0x50467262; WORD $0x4152; BYTE $0x30 // vdpbf16ps 0xc0(%rcx){1to16},%zmm23,%zmm8
+	LONG $0x50665262; WORD $0x4952; BYTE $0x31 // vdpbf16ps 0xc4(%r9){1to16},%zmm19,%zmm9
+	LONG $0x50667262; WORD $0x4152; BYTE $0x31 // vdpbf16ps 0xc4(%rcx){1to16},%zmm19,%zmm8
+	LONG $0x48855262; WORD $0xfa8d // vpermw %zmm10,%zmm15,%zmm15
+	LONG $0x58065262; WORD $0x4952; BYTE $0x32 // vdpbf16ps 0xc8(%r9){1to16},%zmm15,%zmm9
+	LONG $0x58067262; WORD $0x4152; BYTE $0x32 // vdpbf16ps 0xc8(%rcx){1to16},%zmm15,%zmm8
+	LONG $0x580ed262; WORD $0x5952; BYTE $0x03 // vdpbf16ps 0xc(%r9){1to16},%zmm14,%zmm3
+	LONG $0x580ef262; WORD $0x4952; BYTE $0x03 // vdpbf16ps 0xc(%rcx){1to16},%zmm14,%zmm1
+	LONG $0x5816d262; WORD $0x7952; BYTE $0x13 // vdpbf16ps 0x4c(%r9){1to16},%zmm13,%zmm7
+	LONG $0x581ed262; WORD $0x6952; BYTE $0x23 // vdpbf16ps 0x8c(%r9){1to16},%zmm12,%zmm5
+	LONG $0x581ef262; WORD $0x6152; BYTE $0x23 // vdpbf16ps 0x8c(%rcx){1to16},%zmm12,%zmm4
+	LONG $0x58265262; WORD $0x4952; BYTE $0x33 // vdpbf16ps 0xcc(%r9){1to16},%zmm11,%zmm9
+	LONG $0x487c3162; WORD $0xf228 // vmovaps %zmm18,%zmm14
+	LONG $0x58167262; WORD $0x7152; BYTE $0x13 // vdpbf16ps 0x4c(%rcx){1to16},%zmm13,%zmm14
+	LONG $0x58267262; WORD $0x4152; BYTE $0x33 // vdpbf16ps 0xcc(%rcx){1to16},%zmm11,%zmm8
+	LONG $0x487c4162; WORD $0xde28 // vmovaps %zmm14,%zmm27
+	LONG $0x10c18349 // add $0x10,%r9
 	LONG $0x10c18348 // add $0x10,%rcx
-	LONG $0x10c28348 // add $0x10,%rdx
-	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
-	LONG $0xfe25850f; WORD $0xffff // jne 12b1 <dotFP4BF16+0x12b1>
-	LONG $0x487d7262; LONG $0xec009b31; WORD $0xffff // vpmovzxbd -0x1400(%rbx),%zmm11
+	WORD $0x394c; BYTE $0xc7 // cmp %r8,%rdi
+	LONG $0xfe06850f; WORD $0xffff // jne 13c2 <dotFP4BF16+0x13c2>
+	LONG $0x487d5262; LONG $0xec009831; WORD $0xffff // vpmovzxbd -0x1400(%r8),%zmm11
 	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x6ef941c4; BYTE $0xf8 // vmovq %r8,%xmm15
+	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
 	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
+	LONG $0x40c08149; WORD $0x0004; BYTE $0x00 // add $0x440,%r8
 	LONG $0x4825d162; WORD $0xf372; BYTE $0x17 // vpslld $0x17,%zmm11,%zmm11
-	LONG $0x487dd262; WORD $0xeb98 // vfmadd132ps %zmm11,%zmm0,%zmm5
-	LONG $0x487df262; LONG $0xe7d08331; WORD $0xffff // vpmovzxbd -0x1830(%rbx),%zmm0
-	LONG $0x4845d262; WORD $0xf398 // vfmadd132ps %zmm11,%zmm7,%zmm6
-	LONG $0x487cd162; WORD $0xf928 // vmovaps %zmm9,%zmm7
+	LONG $0x4875d262; WORD $0xc3b8 // vfmadd231ps %zmm11,%zmm1,%zmm0
+	LONG $0x487dd262; LONG $0xe7d08831; WORD $0xffff // vpmovzxbd -0x1830(%r8),%zmm1
+	LONG $0x4865d262; WORD $0xd3b8 // vfmadd231ps %zmm11,%zmm3,%zmm2
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
+	LONG $0x486df262; WORD $0xf998 // vfmadd132ps %zmm1,%zmm2,%zmm7
+	LONG $0x487dd262; WORD $0xce98 // vfmadd132ps %zmm14,%zmm0,%zmm1
+	LONG $0x487dd262; LONG $0xe7e08031; WORD $0xffff // vpmovzxbd -0x1820(%r8),%zmm0
+	LONG $0x487cd162; WORD $0xd128 // vmovaps %zmm9,%zmm2
 	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x484df262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm6,%zmm4
-	LONG $0x4855f262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm5,%zmm3
-	LONG $0x487df262; LONG $0xe7e08331; WORD $0xffff // vpmovzxbd -0x1820(%rbx),%zmm0
+	LONG $0x4845f262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm7,%zmm5
+	LONG $0x4875f262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm1,%zmm4
+	LONG $0x487dd262; LONG $0xe7f08031; WORD $0xffff // vpmovzxbd -0x1810(%r8),%zmm0
 	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x485df262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm4,%zmm2
-	LONG $0x4865f262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm3,%zmm1
-	LONG $0x487df262; LONG $0xe7f08331; WORD $0xffff // vpmovzxbd -0x1810(%rbx),%zmm0
+	LONG $0x4855f262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm5,%zmm2
+	LONG $0x485dd262; WORD $0xc098 // vfmadd132ps %zmm8,%zmm4,%zmm0
+	WORD $0x394c; BYTE $0xf7 // cmp %r14,%rdi
+	LONG $0xfd0d8f0f; WORD $0xffff // jg 1362 <dotFP4BF16+0x1362>
+	LONG $0x249c8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r11
+	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
+	LONG $0x08fd4162; WORD $0xea7e // vmovq %xmm29,%r10
+	LONG $0x001a38e9; BYTE $0x00 // jmp 30a6 <dotFP4BF16+0x30a6>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fef162; WORD $0x2a6f // vmovdqu64 (%rdx),%zmm5
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0xfe9a8d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%r11
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xd9490f4c // cmovns %rcx,%r11
+	LONG $0x07fbc149 // sar $0x7,%r11
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x1ad58e0f; WORD $0x0000 // jle 3170 <dotFP4BF16+0x3170>
+	LONG $0x24848b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r8
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	LONG $0xc0808d49; WORD $0xfffb; BYTE $0xff // lea -0x440(%r8),%rax
+	WORD $0x394c; BYTE $0xf7 // cmp %r14,%rdi
+	LONG $0x1a20840f; WORD $0x0000 // je 30ec <dotFP4BF16+0x30ec>
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	LONG $0x00b08d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r8),%rsi
+	LONG $0x210c8d4b // lea (%r9,%r12,1),%rcx
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x487cf162; WORD $0xdc28 // vmovaps %zmm4,%zmm3
+	LONG $0x487cf162; WORD $0xcc28 // vmovaps %zmm4,%zmm1
+	LONG $0x487cf162; WORD $0xc428 // vmovaps %zmm4,%zmm0
+	LONG $0x48fff162; WORD $0x3e6f // vmovdqu16 (%rsi),%zmm7
+	LONG $0x48ff7162; WORD $0x766f; BYTE $0x03 // vmovdqu16 0xc0(%rsi),%zmm14
+	LONG $0x482df162; LONG $0x08035671 // vpsrlw $0x8,0xc0(%rsi),%zmm10
+	LONG $0x404df162; LONG $0x0c035671 // vpsrlw $0xc,0xc0(%rsi),%zmm22
+	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
+	LONG $0x48ad7262; WORD $0xd58d // vpermw %zmm5,%zmm10,%zmm10
+	LONG $0x40cde262; WORD $0xf58d // vpermw %zmm5,%zmm22,%zmm22
+	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x48c5e262; WORD $0xed8d // vpermw %zmm5,%zmm7,%zmm21
+	LONG $0x4075f162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm17
+	LONG $0x4815f162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm13
+	LONG $0x4835f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm9
+	LONG $0x48fff162; WORD $0x7e6f; BYTE $0xfd // vmovdqu16 -0xc0(%rsi),%zmm7
+	LONG $0x488de262; WORD $0xd58d // vpermw %zmm5,%zmm14,%zmm18
+	LONG $0x40f5e262; WORD $0xcd8d // vpermw %zmm5,%zmm17,%zmm17
+	LONG $0x48957262; WORD $0xed8d // vpermw %zmm5,%zmm13,%zmm13
+	LONG $0x5056f262; WORD $0x4152; BYTE $0xfc // vdpbf16ps -0x10(%rcx){1to16},%zmm21,%zmm0
+	LONG $0x506ef262; WORD $0x6152; BYTE $0x2c // vdpbf16ps 0xb0(%rcx){1to16},%zmm18,%zmm4
+	LONG $0x5076f262; WORD $0x4152; BYTE $0xfd // vdpbf16ps -0xc(%rcx){1to16},%zmm17,%zmm0
+	LONG $0x48b57262; WORD $0xcd8d // vpermw %zmm5,%zmm9,%zmm9
+	LONG $0x480dd162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm14,%zmm14
+	LONG $0x488d7262; WORD $0xf58d // vpermw %zmm5,%zmm14,%zmm14
+	LONG $0x5816f262; WORD $0x4152; BYTE $0xfe // vdpbf16ps -0x8(%rcx){1to16},%zmm13,%zmm0
+	LONG $0x580ef262; WORD $0x6152; BYTE $0x2d // vdpbf16ps 0xb4(%rcx){1to16},%zmm14,%zmm4
+	LONG $0x5836f262; WORD $0x4152; BYTE $0xff // vdpbf16ps -0x4(%rcx){1to16},%zmm9,%zmm0
+	LONG $0x48c5e262; WORD $0xe58d // vpermw %zmm5,%zmm7,%zmm20
+	LONG $0x407df162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm16
+	LONG $0x481df162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm12
+	LONG $0x483df162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm8
+	LONG $0x48fff162; WORD $0x7e6f; BYTE $0xfe // vmovdqu16 -0x80(%rsi),%zmm7
+	LONG $0x40fde262; WORD $0xc58d // vpermw %zmm5,%zmm16,%zmm16
+	LONG $0x489d7262; WORD $0xe58d // vpermw %zmm5,%zmm12,%zmm12
+	LONG $0x48bd7262; WORD $0xc58d // vpermw %zmm5,%zmm8,%zmm8
+	LONG $0x505ef262; WORD $0x4952; BYTE $0x0c // vdpbf16ps 0x30(%rcx){1to16},%zmm20,%zmm1
+	LONG $0x582ef262; WORD $0x6152; BYTE $0x2e // vdpbf16ps 0xb8(%rcx){1to16},%zmm10,%zmm4
+	LONG $0x507ef262; WORD $0x4952; BYTE $0x0d // vdpbf16ps 0x34(%rcx){1to16},%zmm16,%zmm1
+	LONG $0x504ef262; WORD $0x6152; BYTE $0x2f // vdpbf16ps 0xbc(%rcx){1to16},%zmm22,%zmm4
+	LONG $0x581ef262; WORD $0x4952; BYTE $0x0e // vdpbf16ps 0x38(%rcx){1to16},%zmm12,%zmm1
+	LONG $0x583ef262; WORD $0x4952; BYTE $0x0f // vdpbf16ps 0x3c(%rcx){1to16},%zmm8,%zmm1
+	LONG $0x48c5e262; WORD $0xdd8d // vpermw %zmm5,%zmm7,%zmm19
+	LONG $0x4805f162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm15
+	LONG $0x4825f162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm11
+	LONG $0x48857262; WORD $0xfd8d // vpermw %zmm5,%zmm15,%zmm15
+	LONG $0x5066f262; WORD $0x5952; BYTE $0x1c // vdpbf16ps 0x70(%rcx){1to16},%zmm19,%zmm3
+	LONG $0x48a57262; WORD $0xdd8d // vpermw %zmm5,%zmm11,%zmm11
+	LONG $0x4845f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm7
+	LONG $0x48c5f262; WORD $0xfd8d // vpermw %zmm5,%zmm7,%zmm7
+	LONG $0x5806f262; WORD $0x5952; BYTE $0x1d // vdpbf16ps 0x74(%rcx){1to16},%zmm15,%zmm3
+	LONG $0x5826f262; WORD $0x5952; BYTE $0x1e // vdpbf16ps 0x78(%rcx){1to16},%zmm11,%zmm3
+	LONG $0x5846f262; WORD $0x5952; BYTE $0x1f // vdpbf16ps 0x7c(%rcx){1to16},%zmm7,%zmm3
+	WORD $0x394c; BYTE $0xc6 // cmp %r8,%rsi
+	LONG $0xfeab850f; WORD $0xffff // jne 16f0 <dotFP4BF16+0x16f0>
+	LONG $0x487dd262; WORD $0x7831; BYTE $0xbc // vpmovzxbd -0x440(%r8),%zmm7
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x40c08149; WORD $0x0004; BYTE $0x00 // add $0x440,%r8
+	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
+	LONG $0x486df262; WORD $0xc798 // vfmadd132ps %zmm7,%zmm2,%zmm0
+	LONG $0x487dd262; LONG $0xf7909031; WORD $0xffff // vpmovzxbd -0x870(%r8),%zmm2
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x487df262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm0,%zmm1
+	LONG $0x487dd262; LONG $0xf7a08031; WORD $0xffff // vpmovzxbd -0x860(%r8),%zmm0
+	LONG $0x487dd262; LONG $0xf7b09031; WORD $0xffff // vpmovzxbd -0x850(%r8),%zmm2
 	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x486df262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm2,%zmm7
-	LONG $0x4875d262; WORD $0xc098 // vfmadd132ps %zmm8,%zmm1,%zmm0
-	WORD $0x394d; BYTE $0xf0 // cmp %r14,%r8
-	LONG $0xfd298f0f; WORD $0xffff // jg 124e <dotFP4BF16+0x124e>
-	LONG $0x08fd9162; WORD $0xdd6f // vmovdqa64 %xmm29,%xmm3
-	LONG $0x08fd4162; WORD $0xf07e // vmovq %xmm30,%r8
-	LONG $0x001831e9; BYTE $0x00 // jmp 2d67 <dotFP4BF16+0x2d67>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x361c8d48 // lea (%rsi,%rsi,1),%rbx
-	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
-	LONG $0x7ef9c1c4; BYTE $0xc4 // vmovq %xmm0,%r12
-	LONG $0x48fe7162; WORD $0x286f // vmovdqu64 (%rax),%zmm13
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x4875f262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm1,%zmm3
+	LONG $0x4865f262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm3,%zmm2
+	WORD $0x394d; BYTE $0xf3 // cmp %r14,%r11
+	LONG $0xfe048f0f; WORD $0xffff // jg 16bc <dotFP4BF16+0x16bc>
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	WORD $0x0e7f // jg 18de <dotFP4BF16+0x18de>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xd989 // mov %ebx,%ecx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7cf162; WORD $0x1011 // vmovups %zmm2,(%rax){%k3}
+	LONG $0x246c014c; BYTE $0x68 // add %r13,0x68(%rsp)
+	LONG $0x244cff48; BYTE $0x70 // decq 0x70(%rsp)
+	LONG $0x0ad6840f; WORD $0x0000 // je 23ce <dotFP4BF16+0x23ce>
+	LONG $0x304a8b49 // mov 0x30(%r10),%rcx
+	LONG $0xffe7dde9; BYTE $0xff // jmp de <dotFP4BF16+0xde>
+	LONG $0x014d8d49 // lea 0x1(%r13),%rcx
+	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	LONG $0xfee18348 // and $0xfffffffffffffffe,%rcx
+	WORD $0xd148; BYTE $0xfa // sar %rdx
+	LONG $0x05fa8348 // cmp $0x5,%rdx
+	LONG $0x0f0f840f; WORD $0x0000 // je 2828 <dotFP4BF16+0x2828>
+	LONG $0x0af98348 // cmp $0xa,%rcx
+	LONG $0x05b38e0f; WORD $0x0000 // jle 1ed6 <dotFP4BF16+0x1ed6>
+	LONG $0x06fa8348 // cmp $0x6,%rdx
+	WORD $0xbf75 // jne 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fe7162; WORD $0x326f // vmovdqu64 (%rdx),%zmm14
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
 	LONG $0x7fc78348 // add $0x7f,%rdi
 	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
-	LONG $0x330c8d48 // lea (%rbx,%rsi,1),%rcx
-	LONG $0x249c8b48; LONG $0x00000168 // mov 0x168(%rsp),%rbx
-	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x4a348d49 // lea (%r10,%rcx,2),%rsi
-	LONG $0x8a3c8d49 // lea (%r10,%rcx,4),%rdi
-	LONG $0xff4b8d4c // lea -0x1(%rbx),%r9
-	LONG $0xe1af0f4d // imul %r9,%r12
-	WORD $0x014d; BYTE $0xd4 // add %r10,%r12
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x166f8e0f; WORD $0x0000 // jle 2c02 <dotFP4BF16+0x2c02>
-	LONG $0x248c8b48; LONG $0x00000148 // mov 0x148(%rsp),%rcx
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0xc9eff1c5 // vpxor %xmm1,%xmm1,%xmm1
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x248c894c; LONG $0x000000c0 // mov %r9,0xc0(%rsp)
-	LONG $0x24448948; BYTE $0x68 // mov %rax,0x68(%rsp)
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
-	LONG $0x249c8948; LONG $0x00000080 // mov %rbx,0x80(%rsp)
-	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
-	LONG $0x487c3162; WORD $0xf728 // vmovaps %zmm23,%zmm14
-	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
-	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
-	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
-	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
-	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x84d6f9c5; LONG $0x00010024; BYTE $0x00 // vmovq %xmm0,0x100(%rsp)
-	LONG $0x08fd6162; WORD $0xf16e // vmovq %rcx,%xmm30
-	LONG $0x8cd6f9c5; LONG $0x00016024; BYTE $0x00 // vmovq %xmm1,0x160(%rsp)
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
-	LONG $0x08fd6162; WORD $0xf37e // vmovq %xmm30,%rbx
-	LONG $0x249c8b4c; LONG $0x00000160 // mov 0x160(%rsp),%r11
-	LONG $0x00938d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rbx),%r10
-	LONG $0x249c8b48; LONG $0x00000100 // mov 0x100(%rsp),%rbx
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	WORD $0x0148; BYTE $0xc9 // add %rcx,%rcx
-	LONG $0x08fd6162; WORD $0xd16e // vmovq %rcx,%xmm26
-	LONG $0x249c394c; LONG $0x00000080 // cmp %r11,0x80(%rsp)
-	LONG $0x1445840f; WORD $0x0000 // je 2a9a <dotFP4BF16+0x2a9a>
+	LONG $0x363c8d48 // lea (%rsi,%rsi,1),%rdi
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x08fd6162; WORD $0xf76e // vmovq %rdi,%xmm30
+	LONG $0xfd7d8d49 // lea -0x3(%r13),%rdi
+	LONG $0x244c8948; BYTE $0x48 // mov %rcx,0x48(%rsp)
 	LONG $0x08fd6162; WORD $0xf17e // vmovq %xmm30,%rcx
+	LONG $0x247c8948; BYTE $0x60 // mov %rdi,0x60(%rsp)
+	LONG $0xf9af0f48 // imul %rcx,%rdi
+	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
+	LONG $0x73048d4c // lea (%rbx,%rsi,2),%r8
+	LONG $0xb30c8d4c // lea (%rbx,%rsi,4),%r9
+	WORD $0x0148; BYTE $0xdf // add %rbx,%rdi
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x0d338e0f; WORD $0x0000 // jle 26b9 <dotFP4BF16+0x26b9>
+	LONG $0x248c8b48; LONG $0x00000088 // mov 0x88(%rsp),%rcx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
+	LONG $0x07fec148 // sar $0x7,%rsi
+	WORD $0x894d; BYTE $0xef // mov %r13,%r15
+	LONG $0x487c6162; WORD $0xd028 // vmovaps %zmm0,%zmm26
+	LONG $0x487c6162; WORD $0xc828 // vmovaps %zmm0,%zmm25
+	LONG $0x24748948; BYTE $0x78 // mov %rsi,0x78(%rsp)
+	LONG $0x487c6162; WORD $0xc028 // vmovaps %zmm0,%zmm24
+	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
+	LONG $0x487ce162; WORD $0xf828 // vmovaps %zmm0,%zmm23
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487c7162; WORD $0xf828 // vmovaps %zmm0,%zmm15
+	LONG $0x487ce162; WORD $0xc028 // vmovaps %zmm0,%zmm16
+	LONG $0x487ce162; WORD $0xc828 // vmovaps %zmm0,%zmm17
+	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
+	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
+	LONG $0x487ce162; WORD $0xe028 // vmovaps %zmm0,%zmm20
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x2484c748; LONG $0x00000098; LONG $0x00000000 // movq $0x0,0x98(%rsp)
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x08fd6162; LONG $0x1224747e // vmovq %xmm30,0x90(%rsp)
+	LONG $0x6ef9c1c4; BYTE $0xf2 // vmovq %r10,%xmm6
+	WORD $0x8949; BYTE $0xd4 // mov %rdx,%r12
+	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
+	LONG $0x24948b4c; LONG $0x00000090 // mov 0x90(%rsp),%r10
+	LONG $0x249c8b4c; LONG $0x00000098 // mov 0x98(%rsp),%r11
+	LONG $0x00918d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%rdx
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	WORD $0x0148; BYTE $0xdb // add %rbx,%rbx
+	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
+	LONG $0x245c394c; BYTE $0x78 // cmp %r11,0x78(%rsp)
+	LONG $0x0b6c840f; WORD $0x0000 // je 25ad <dotFP4BF16+0x25ad>
 	LONG $0x00998d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rcx),%r11
 	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x08fd6162; LONG $0x0c247c7e // vmovq %xmm31,0x60(%rsp)
-	LONG $0x2444894c; BYTE $0x38 // mov %r8,0x38(%rsp)
-	LONG $0x08fd4162; WORD $0xdb6e // vmovq %r11,%xmm27
+	LONG $0x242c894c // mov %r13,(%rsp)
+	LONG $0x244c8948; BYTE $0x58 // mov %rcx,0x58(%rsp)
+	LONG $0x245c894c; BYTE $0x38 // mov %r11,0x38(%rsp)
 	LONG $0x40598d4c // lea 0x40(%rcx),%r11
-	LONG $0x24448948; BYTE $0x58 // mov %rax,0x58(%rsp)
-	LONG $0x5cd6f9c5; WORD $0x5024 // vmovq %xmm3,0x50(%rsp)
-	LONG $0x2474894c; BYTE $0x78 // mov %r14,0x78(%rsp)
-	LONG $0x08fd6162; LONG $0x0924647e // vmovq %xmm28,0x48(%rsp)
-	LONG $0x245c8948; BYTE $0x40 // mov %rbx,0x40(%rsp)
-	LONG $0x08fd0162; WORD $0xfe6f // vmovdqa64 %xmm30,%xmm31
-	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
-	LONG $0x245c894c; BYTE $0x30 // mov %r11,0x30(%rsp)
-	LONG $0x24548948; BYTE $0x28 // mov %rdx,0x28(%rsp)
-	WORD $0x894d; BYTE $0xc5 // mov %r8,%r13
+	LONG $0x08fd6162; LONG $0x06247c7e // vmovq %xmm31,0x30(%rsp)
+	LONG $0x24448948; BYTE $0x28 // mov %rax,0x28(%rsp)
+	LONG $0x245c894c; BYTE $0x40 // mov %r11,0x40(%rsp)
+	LONG $0x244c8948; BYTE $0x20 // mov %rcx,0x20(%rsp)
+	LONG $0x08fd6162; LONG $0x0324747e // vmovq %xmm30,0x18(%rsp)
+	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
+	LONG $0x247c894c; BYTE $0x10 // mov %r15,0x10(%rsp)
+	LONG $0x2464894c; BYTE $0x08 // mov %r12,0x8(%rsp)
+	WORD $0x894d; BYTE $0xec // mov %r13,%r12
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
-	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
-	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
-	LONG $0x487c5162; WORD $0xd828 // vmovaps %zmm8,%zmm11
-	LONG $0x487c5162; WORD $0xe028 // vmovaps %zmm8,%zmm12
-	LONG $0x487c4162; WORD $0xc028 // vmovaps %zmm8,%zmm24
-	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
-	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
-	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
-	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
-	WORD $0x2949; BYTE $0xc5 // sub %rax,%r13
-	LONG $0x24448b48; BYTE $0x30 // mov 0x30(%rsp),%rax
-	WORD $0x0149; BYTE $0xc5 // add %rax,%r13
+	LONG $0x2a1c8d4f // lea (%r10,%r13,1),%r11
+	WORD $0xdb31 // xor %ebx,%ebx
 	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
-	LONG $0x001c8d4d // lea (%r8,%rax,1),%r11
-	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
-	LONG $0x000c8d49 // lea (%r8,%rax,1),%rcx
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x48ffd162; LONG $0x0095446f // vmovdqu16 0x0(%r13,%rdx,4),%zmm0
-	LONG $0x487d4262; WORD $0x0c58; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm25
-	LONG $0x0c180f41; BYTE $0x12 // prefetcht0 (%r10,%rdx,1)
-	LONG $0x40c28348 // add $0x40,%rdx
-	LONG $0x48fdd262; WORD $0xdd8d // vpermw %zmm13,%zmm0,%zmm3
-	LONG $0x486df162; WORD $0xd071; BYTE $0x04 // vpsrlw $0x4,%zmm0,%zmm2
-	LONG $0x48edd262; WORD $0xd58d // vpermw %zmm13,%zmm2,%zmm2
-	LONG $0x4875f162; WORD $0xd071; BYTE $0x08 // vpsrlw $0x8,%zmm0,%zmm1
-	LONG $0x48669262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm3,%zmm4
-	LONG $0x487df162; WORD $0xd071; BYTE $0x0c // vpsrlw $0xc,%zmm0,%zmm0
-	LONG $0x487d0262; WORD $0x0c58; BYTE $0x1f // vpbroadcastd (%r15,%r11,1),%zmm25
-	LONG $0x48f5d262; WORD $0xcd8d // vpermw %zmm13,%zmm1,%zmm1
-	LONG $0x48fdd262; WORD $0xc58d // vpermw %zmm13,%zmm0,%zmm0
-	LONG $0x48669262; WORD $0xe952 // vdpbf16ps %zmm25,%zmm3,%zmm5
-	LONG $0x487d4262; WORD $0x0c58; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm25
-	LONG $0x48669262; WORD $0xf152 // vdpbf16ps %zmm25,%zmm3,%zmm6
-	LONG $0x487d6262; WORD $0x0c58; BYTE $0x06 // vpbroadcastd (%rsi,%rax,1),%zmm25
-	LONG $0x48669262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm3,%zmm7
-	LONG $0x487d2262; WORD $0x0c58; BYTE $0x1e // vpbroadcastd (%rsi,%r11,1),%zmm25
-	LONG $0x48660262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm3,%zmm24
-	LONG $0x487d6262; WORD $0x0c58; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm25
-	LONG $0x48661262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm3,%zmm12
-	LONG $0x487d6262; WORD $0x0c58; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm25
-	LONG $0x48661262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm3,%zmm11
-	LONG $0x487d2262; WORD $0x0c58; BYTE $0x1f // vpbroadcastd (%rdi,%r11,1),%zmm25
-	LONG $0x48661262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm3,%zmm10
-	LONG $0x487d6262; WORD $0x0c58; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm25
-	LONG $0x48661262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm3,%zmm9
-	LONG $0x487d4262; WORD $0x0c58; BYTE $0x04 // vpbroadcastd (%r12,%rax,1),%zmm25
-	LONG $0x48661262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm3,%zmm8
-	LONG $0x487dd262; LONG $0x01075c58 // vpbroadcastd 0x4(%r15,%rax,1),%zmm3
-	LONG $0x487d4262; LONG $0x01044c58 // vpbroadcastd 0x4(%r12,%rax,1),%zmm25
-	LONG $0x486ef262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm4
-	LONG $0x487d9262; LONG $0x011f5c58 // vpbroadcastd 0x4(%r15,%r11,1),%zmm3
-	LONG $0x486ef262; WORD $0xeb52 // vdpbf16ps %zmm3,%zmm2,%zmm5
-	LONG $0x487dd262; LONG $0x010f5c58 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm3
-	LONG $0x486ef262; WORD $0xf352 // vdpbf16ps %zmm3,%zmm2,%zmm6
-	LONG $0x487df262; LONG $0x01065c58 // vpbroadcastd 0x4(%rsi,%rax,1),%zmm3
-	LONG $0x486ef262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm7
-	LONG $0x487db262; LONG $0x011e5c58 // vpbroadcastd 0x4(%rsi,%r11,1),%zmm3
-	LONG $0x486e6262; WORD $0xc352 // vdpbf16ps %zmm3,%zmm2,%zmm24
-	LONG $0x487df262; LONG $0x010e5c58 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm3
-	LONG $0x486e7262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm12
-	LONG $0x487df262; LONG $0x01075c58 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm3
-	LONG $0x486e7262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm2,%zmm11
-	LONG $0x487db262; LONG $0x011f5c58 // vpbroadcastd 0x4(%rdi,%r11,1),%zmm3
-	LONG $0x486e7262; WORD $0xd352 // vdpbf16ps %zmm3,%zmm2,%zmm10
-	LONG $0x487df262; LONG $0x010f5c58 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm3
-	LONG $0x486e7262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm2,%zmm9
-	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
-	LONG $0x486e9262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm2,%zmm3
-	LONG $0x487dd262; LONG $0x02075458 // vpbroadcastd 0x8(%r15,%rax,1),%zmm2
-	LONG $0x4876f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm4
-	LONG $0x487d9262; LONG $0x021f5458 // vpbroadcastd 0x8(%r15,%r11,1),%zmm2
-	LONG $0x4876f262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm5
-	LONG $0x487dd262; LONG $0x020f5458 // vpbroadcastd 0x8(%r15,%rcx,1),%zmm2
-	LONG $0x4876f262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm1,%zmm6
-	LONG $0x487df262; LONG $0x02065458 // vpbroadcastd 0x8(%rsi,%rax,1),%zmm2
-	LONG $0x4876f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm7
-	LONG $0x487db262; LONG $0x021e5458 // vpbroadcastd 0x8(%rsi,%r11,1),%zmm2
-	LONG $0x48766262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm1,%zmm24
-	LONG $0x487df262; LONG $0x020e5458 // vpbroadcastd 0x8(%rsi,%rcx,1),%zmm2
-	LONG $0x48767262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm12
-	LONG $0x487df262; LONG $0x02075458 // vpbroadcastd 0x8(%rdi,%rax,1),%zmm2
-	LONG $0x48767262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm1,%zmm11
-	LONG $0x487db262; LONG $0x021f5458 // vpbroadcastd 0x8(%rdi,%r11,1),%zmm2
-	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
-	LONG $0x487df262; LONG $0x020f5458 // vpbroadcastd 0x8(%rdi,%rcx,1),%zmm2
-	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
-	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
-	LONG $0x487d5262; LONG $0x02044c58 // vpbroadcastd 0x8(%r12,%rax,1),%zmm9
-	LONG $0x4876d262; WORD $0xd952 // vdpbf16ps %zmm9,%zmm1,%zmm3
-	LONG $0x487dd262; LONG $0x03074c58 // vpbroadcastd 0xc(%r15,%rax,1),%zmm1
-	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
-	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
-	LONG $0x487ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm0,%zmm4
-	LONG $0x487d9262; LONG $0x031f4c58 // vpbroadcastd 0xc(%r15,%r11,1),%zmm1
-	LONG $0x487ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm0,%zmm5
-	LONG $0x487dd262; LONG $0x030f4c58 // vpbroadcastd 0xc(%r15,%rcx,1),%zmm1
-	LONG $0x487ef262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm0,%zmm6
-	LONG $0x487df262; LONG $0x03064c58 // vpbroadcastd 0xc(%rsi,%rax,1),%zmm1
-	LONG $0x487ef262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm0,%zmm7
-	LONG $0x487db262; LONG $0x031e4c58 // vpbroadcastd 0xc(%rsi,%r11,1),%zmm1
-	LONG $0x487e6262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm0,%zmm24
-	LONG $0x487df262; LONG $0x030e4c58 // vpbroadcastd 0xc(%rsi,%rcx,1),%zmm1
-	LONG $0x487e7262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm0,%zmm12
-	LONG $0x487df262; LONG $0x03074c58 // vpbroadcastd 0xc(%rdi,%rax,1),%zmm1
-	LONG $0x487e7262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm0,%zmm11
-	LONG $0x487db262; LONG $0x031f4c58 // vpbroadcastd 0xc(%rdi,%r11,1),%zmm1
-	LONG $0x10c38349 // add $0x10,%r11
-	LONG $0x487e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm10
-	LONG $0x487df262; LONG $0x030f4c58 // vpbroadcastd 0xc(%rdi,%rcx,1),%zmm1
-	LONG $0x10c18348 // add $0x10,%rcx
-	LONG $0x487e7262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm0,%zmm9
-	LONG $0x487dd262; LONG $0x03044c58 // vpbroadcastd 0xc(%r12,%rax,1),%zmm1
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x487ef262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm2
-	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	LONG $0xfd65850f; WORD $0xffff // jne 1712 <dotFP4BF16+0x1712>
-	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x40c08349 // add $0x40,%r8
-	LONG $0x487df262; WORD $0x0031 // vpmovzxbd (%rax),%zmm0
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
-	LONG $0x08fd6162; WORD $0xd87e // vmovq %xmm27,%rax
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x485de262; WORD $0xf0b8 // vfmadd231ps %zmm0,%zmm4,%zmm22
-	LONG $0x4855e262; WORD $0xe8b8 // vfmadd231ps %zmm0,%zmm5,%zmm21
-	LONG $0x484de262; WORD $0xe0b8 // vfmadd231ps %zmm0,%zmm6,%zmm20
-	LONG $0x4845e262; WORD $0xd8b8 // vfmadd231ps %zmm0,%zmm7,%zmm19
-	LONG $0x403de262; WORD $0xd0b8 // vfmadd231ps %zmm0,%zmm24,%zmm18
-	LONG $0x481de262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm12,%zmm17
-	LONG $0x4825e262; WORD $0xc0b8 // vfmadd231ps %zmm0,%zmm11,%zmm16
-	LONG $0x482d7262; WORD $0xf8b8 // vfmadd231ps %zmm0,%zmm10,%zmm15
-	LONG $0x48357262; WORD $0xf0b8 // vfmadd231ps %zmm0,%zmm9,%zmm14
-	LONG $0x486de262; WORD $0xf8b8 // vfmadd231ps %zmm0,%zmm2,%zmm23
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xfc8c850f; WORD $0xffff // jne 16ac <dotFP4BF16+0x16ac>
-	LONG $0x08fd6162; WORD $0xf37e // vmovq %xmm30,%rbx
-	LONG $0x2484ff48; LONG $0x00000160 // incq 0x160(%rsp)
-	LONG $0x24748b4c; BYTE $0x78 // mov 0x78(%rsp),%r14
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	LONG $0x08fd6162; LONG $0x0c247c6e // vmovq 0x60(%rsp),%xmm31
-	LONG $0x5c7efac5; WORD $0x5024 // vmovq 0x50(%rsp),%xmm3
-	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
-	LONG $0x249c8b48; LONG $0x00000160 // mov 0x160(%rsp),%rbx
-	LONG $0x08fd6162; LONG $0x0924646e // vmovq 0x48(%rsp),%xmm28
-	LONG $0x24448b48; BYTE $0x58 // mov 0x58(%rsp),%rax
-	LONG $0x24448b4c; BYTE $0x38 // mov 0x38(%rsp),%r8
-	LONG $0x24548b48; BYTE $0x28 // mov 0x28(%rsp),%rdx
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	WORD $0x3949; BYTE $0xd9 // cmp %rbx,%r9
-	LONG $0xfba18f0f; WORD $0xffff // jg 161e <dotFP4BF16+0x161e>
-	LONG $0x248c8b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r9
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
-	LONG $0x9d348d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rsi
-	LONG $0x24948b48; LONG $0x00000178 // mov 0x178(%rsp),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x5b0c8d4b // lea (%r11,%r11,2),%rcx
-	LONG $0xceaf0f4c // imul %rsi,%r9
-	LONG $0x881c8d48 // lea (%rax,%rcx,4),%rbx
-	LONG $0xdd3c8d4a; LONG $0x00000000 // lea 0x0(,%r11,8),%rdi
-	LONG $0xc8148d4c // lea (%rax,%rcx,8),%r10
-	LONG $0x331c8d4c // lea (%rbx,%rsi,1),%r11
-	LONG $0x38348d4c // lea (%rax,%rdi,1),%r14
-	LONG $0x303c8d4c // lea (%rax,%rsi,1),%r15
-	LONG $0x32248d4d // lea (%r10,%rsi,1),%r12
-	WORD $0x014c; BYTE $0xd7 // add %r10,%rdi
-	WORD $0x014c; BYTE $0xde // add %r11,%rsi
-	WORD $0x0149; BYTE $0xc1 // add %rax,%r9
-	LONG $0x0ffa8348 // cmp $0xf,%rdx
-	LONG $0x10e98f0f; WORD $0x0000 // jg 2bc1 <dotFP4BF16+0x2bc1>
-	WORD $0xd189 // mov %edx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497ce162; WORD $0x3211 // vmovups %zmm22,(%rdx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497cc162; WORD $0x2f11 // vmovups %zmm21,(%r15){%k1}
-	LONG $0x497cc162; WORD $0x2611 // vmovups %zmm20,(%r14){%k1}
-	LONG $0x497ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx){%k1}
-	LONG $0x497cc162; WORD $0x1311 // vmovups %zmm18,(%r11){%k1}
-	LONG $0x497ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi){%k1}
-	LONG $0x497cc162; WORD $0x0211 // vmovups %zmm16,(%r10){%k1}
-	LONG $0x497c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12){%k1}
-	LONG $0x497c7162; WORD $0x3711 // vmovups %zmm14,(%rdi){%k1}
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cc162; WORD $0x3911 // vmovups %zmm23,(%r9){%k3}
-	LONG $0x249c8b48; LONG $0x00000168 // mov 0x168(%rsp),%rbx
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
-	LONG $0x244cff48; BYTE $0x70 // decq 0x70(%rsp)
-	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
-	LONG $0x29c5840f; WORD $0x0000 // je 4518 <dotFP4BF16+0x4518>
-	LONG $0x30488b49 // mov 0x30(%r8),%rcx
-	LONG $0xffe58be9; BYTE $0xff // jmp e7 <dotFP4BF16+0xe7>
-	LONG $0x01488d48 // lea 0x1(%rax),%rcx
-	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
-	LONG $0xfee18348 // and $0xfffffffffffffffe,%rcx
-	WORD $0xd148; BYTE $0xf8 // sar %rax
-	LONG $0x05f88348 // cmp $0x5,%rax
-	LONG $0xf9c2840f; WORD $0xffff // je 1536 <dotFP4BF16+0x1536>
-	LONG $0x0af98348 // cmp $0xa,%rcx
-	LONG $0x06018e0f; WORD $0x0000 // jle 217f <dotFP4BF16+0x217f>
-	LONG $0x06f88348 // cmp $0x6,%rax
-	WORD $0xad75 // jne 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x249c8b48; LONG $0x00000168 // mov 0x168(%rsp),%rbx
-	LONG $0x363c8d4c // lea (%rsi,%rsi,1),%r15
-	LONG $0x48fe7162; WORD $0x306f // vmovdqu64 (%rax),%zmm14
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x03eb8348 // sub $0x3,%rbx
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xeb // vmovq %rbx,%xmm5
-	LONG $0xf7af0f4d // imul %r15,%r14
-	LONG $0x6ef9e1c4; BYTE $0xf1 // vmovq %rcx,%xmm6
-	LONG $0x370c8d49 // lea (%r15,%rsi,1),%rcx
-	LONG $0x4a348d49 // lea (%r10,%rcx,2),%rsi
-	LONG $0x8a3c8d49 // lea (%r10,%rcx,4),%rdi
-	WORD $0x014d; BYTE $0xd6 // add %r10,%r14
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x0d418e0f; WORD $0x0000 // jle 2922 <dotFP4BF16+0x2922>
-	LONG $0x248c8b48; LONG $0x00000148 // mov 0x148(%rsp),%rcx
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x00240162; WORD $0xdb57 // vxorps %xmm27,%xmm27,%xmm27
-	LONG $0xc9eff1c5 // vpxor %xmm1,%xmm1,%xmm1
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
-	LONG $0x487c0162; WORD $0xd328 // vmovaps %zmm27,%zmm26
-	LONG $0x245c8948; BYTE $0x78 // mov %rbx,0x78(%rsp)
-	LONG $0x487c0162; WORD $0xcb28 // vmovaps %zmm27,%zmm25
-	LONG $0x487c0162; WORD $0xc328 // vmovaps %zmm27,%zmm24
-	LONG $0x487c8162; WORD $0xfb28 // vmovaps %zmm27,%zmm23
-	LONG $0x487c6162; LONG $0x04245c29 // vmovaps %zmm27,0x100(%rsp)
-	LONG $0x487c1162; WORD $0xfb28 // vmovaps %zmm27,%zmm15
-	LONG $0x487c8162; WORD $0xd328 // vmovaps %zmm27,%zmm18
-	LONG $0x487c8162; WORD $0xdb28 // vmovaps %zmm27,%zmm19
-	LONG $0x487c8162; WORD $0xe328 // vmovaps %zmm27,%zmm20
-	LONG $0x000d0162; WORD $0xf6ef // vpxord %xmm30,%xmm30,%xmm30
-	LONG $0x9cd6f9c5; LONG $0x0000c024; BYTE $0x00 // vmovq %xmm3,0xc0(%rsp)
-	LONG $0x487c8162; WORD $0xeb28 // vmovaps %zmm27,%zmm21
-	LONG $0x8cd6f9c5; LONG $0x00016024; BYTE $0x00 // vmovq %xmm1,0x160(%rsp)
-	LONG $0x487c6162; LONG $0x02245c29 // vmovaps %zmm27,0x80(%rsp)
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	LONG $0x3f0c8d4f // lea (%r15,%r15,1),%r9
-	LONG $0x00918d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%r10
-	WORD $0x894c; BYTE $0xfb // mov %r15,%rbx
-	LONG $0x24ac8b4c; LONG $0x00000160 // mov 0x160(%rsp),%r13
-	LONG $0x08fdc162; WORD $0xf16e // vmovq %r9,%xmm22
-	LONG $0x246c394c; BYTE $0x78 // cmp %r13,0x78(%rsp)
-	LONG $0x0b8c840f; WORD $0x0000 // je 2819 <dotFP4BF16+0x2819>
-	LONG $0x00898d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rcx),%r9
-	LONG $0x6ef9e1c4; BYTE $0xd9 // vmovq %rcx,%xmm3
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x08fd4162; WORD $0xf57e // vmovq %xmm30,%r13
-	LONG $0x08fd4162; WORD $0xe96e // vmovq %r9,%xmm29
-	LONG $0x40498d4c // lea 0x40(%rcx),%r9
-	LONG $0x08fd6162; LONG $0x0d247c7e // vmovq %xmm31,0x68(%rsp)
-	LONG $0x24448948; BYTE $0x60 // mov %rax,0x60(%rsp)
-	LONG $0x247c894c; BYTE $0x58 // mov %r15,0x58(%rsp)
-	LONG $0x244c8948; BYTE $0x50 // mov %rcx,0x50(%rsp)
-	LONG $0x6cd6f9c5; WORD $0x4824 // vmovq %xmm5,0x48(%rsp)
-	LONG $0x08fd6162; WORD $0xfb6f // vmovdqa64 %xmm3,%xmm31
-	LONG $0x245c8948; BYTE $0x40 // mov %rbx,0x40(%rsp)
-	LONG $0x08fde162; LONG $0x0724747e // vmovq %xmm22,0x38(%rsp)
-	LONG $0x74d6f9c5; WORD $0x3024 // vmovq %xmm6,0x30(%rsp)
-	LONG $0x244c894c; BYTE $0x28 // mov %r9,0x28(%rsp)
-	LONG $0x24548948; BYTE $0x20 // mov %rdx,0x20(%rsp)
-	LONG $0x08fd6162; LONG $0x03246c7e // vmovq %xmm29,0x18(%rsp)
-	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	WORD $0x2948; BYTE $0xc2 // sub %rax,%rdx
-	LONG $0x24448b48; BYTE $0x28 // mov 0x28(%rsp),%rax
+	WORD $0x294d; BYTE $0xf4 // sub %r14,%r12
 	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
 	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
 	LONG $0x487c5162; WORD $0xd828 // vmovaps %zmm8,%zmm11
 	LONG $0x487c5162; WORD $0xe028 // vmovaps %zmm8,%zmm12
 	LONG $0x487c5162; WORD $0xe828 // vmovaps %zmm8,%zmm13
-	LONG $0x487cc162; WORD $0xc028 // vmovaps %zmm8,%zmm16
-	LONG $0x487cc162; WORD $0xc828 // vmovaps %zmm8,%zmm17
+	LONG $0x487cc162; WORD $0xe828 // vmovaps %zmm8,%zmm21
+	LONG $0x487cc162; WORD $0xf028 // vmovaps %zmm8,%zmm22
 	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
-	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
+	LONG $0x487c4162; WORD $0xe028 // vmovaps %zmm8,%zmm28
 	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
 	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
-	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
-	LONG $0x054c8d4d; BYTE $0x00 // lea 0x0(%r13,%rax,1),%r9
-	LONG $0x24448b48; BYTE $0x38 // mov 0x38(%rsp),%rax
-	LONG $0x054c8d49; BYTE $0x00 // lea 0x0(%r13,%rax,1),%rcx
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	LONG $0x48ffb162; WORD $0x046f; BYTE $0xba // vmovdqu16 (%rdx,%r15,4),%zmm0
-	LONG $0x487dc262; WORD $0x3458; BYTE $0x04 // vpbroadcastd (%r12,%rax,1),%zmm22
-	LONG $0x4875b162; LONG $0x08ba1471 // vpsrlw $0x8,(%rdx,%r15,4),%zmm1
-	LONG $0x48f5d262; WORD $0xce8d // vpermw %zmm14,%zmm1,%zmm1
-	LONG $0x0c180f43; BYTE $0x3a // prefetcht0 (%r10,%r15,1)
-	LONG $0x48fdd262; WORD $0xde8d // vpermw %zmm14,%zmm0,%zmm3
-	LONG $0x487df162; WORD $0xd071; BYTE $0x04 // vpsrlw $0x4,%zmm0,%zmm0
-	LONG $0x48fdd262; WORD $0xd68d // vpermw %zmm14,%zmm0,%zmm2
-	LONG $0x487db162; LONG $0x0cba1471 // vpsrlw $0xc,(%rdx,%r15,4),%zmm0
-	LONG $0x4866b262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm3,%zmm4
-	LONG $0x487d8262; WORD $0x3458; BYTE $0x0c // vpbroadcastd (%r12,%r9,1),%zmm22
-	LONG $0x48fdd262; WORD $0xc68d // vpermw %zmm14,%zmm0,%zmm0
-	LONG $0x40c78349 // add $0x40,%r15
-	LONG $0x4866b262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm3,%zmm5
-	LONG $0x487dc262; WORD $0x3458; BYTE $0x0c // vpbroadcastd (%r12,%rcx,1),%zmm22
-	LONG $0x4866b262; WORD $0xf652 // vdpbf16ps %zmm22,%zmm3,%zmm6
-	LONG $0x487de262; WORD $0x3458; BYTE $0x06 // vpbroadcastd (%rsi,%rax,1),%zmm22
-	LONG $0x4866b262; WORD $0xfe52 // vdpbf16ps %zmm22,%zmm3,%zmm7
-	LONG $0x487da262; WORD $0x3458; BYTE $0x0e // vpbroadcastd (%rsi,%r9,1),%zmm22
-	LONG $0x4866a262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm3,%zmm17
-	LONG $0x487de262; WORD $0x3458; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm22
-	LONG $0x4866a262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm3,%zmm16
-	LONG $0x487de262; WORD $0x3458; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm22
-	LONG $0x48663262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm3,%zmm13
-	LONG $0x487da262; WORD $0x3458; BYTE $0x0f // vpbroadcastd (%rdi,%r9,1),%zmm22
-	LONG $0x48663262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm3,%zmm12
-	LONG $0x487de262; WORD $0x3458; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm22
-	LONG $0x48663262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm3,%zmm11
-	LONG $0x487dc262; WORD $0x3458; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm22
-	LONG $0x48663262; WORD $0xd652 // vdpbf16ps %zmm22,%zmm3,%zmm10
-	LONG $0x487d8262; WORD $0x3458; BYTE $0x0e // vpbroadcastd (%r14,%r9,1),%zmm22
-	LONG $0x48663262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm3,%zmm9
-	LONG $0x487dc262; WORD $0x3458; BYTE $0x0e // vpbroadcastd (%r14,%rcx,1),%zmm22
-	LONG $0x48663262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm3,%zmm8
-	LONG $0x487dc262; LONG $0x01047458 // vpbroadcastd 0x4(%r12,%rax,1),%zmm22
-	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
-	LONG $0x487d5262; LONG $0x02044458 // vpbroadcastd 0x8(%r12,%rax,1),%zmm8
-	LONG $0x486eb262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm2,%zmm4
-	LONG $0x487d8262; LONG $0x010c7458 // vpbroadcastd 0x4(%r12,%r9,1),%zmm22
-	LONG $0x4876d262; WORD $0xe052 // vdpbf16ps %zmm8,%zmm1,%zmm4
-	LONG $0x487d1262; LONG $0x020c4458 // vpbroadcastd 0x8(%r12,%r9,1),%zmm8
-	LONG $0x486eb262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm2,%zmm5
-	LONG $0x487dc262; LONG $0x010c7458 // vpbroadcastd 0x4(%r12,%rcx,1),%zmm22
-	LONG $0x4876d262; WORD $0xe852 // vdpbf16ps %zmm8,%zmm1,%zmm5
-	LONG $0x487d5262; LONG $0x020c4458 // vpbroadcastd 0x8(%r12,%rcx,1),%zmm8
-	LONG $0x486eb262; WORD $0xf652 // vdpbf16ps %zmm22,%zmm2,%zmm6
-	LONG $0x487de262; LONG $0x01067458 // vpbroadcastd 0x4(%rsi,%rax,1),%zmm22
-	LONG $0x4876d262; WORD $0xf052 // vdpbf16ps %zmm8,%zmm1,%zmm6
-	LONG $0x487d7262; LONG $0x02064458 // vpbroadcastd 0x8(%rsi,%rax,1),%zmm8
-	LONG $0x486eb262; WORD $0xfe52 // vdpbf16ps %zmm22,%zmm2,%zmm7
-	LONG $0x487da262; LONG $0x010e7458 // vpbroadcastd 0x4(%rsi,%r9,1),%zmm22
-	LONG $0x4876d262; WORD $0xf852 // vdpbf16ps %zmm8,%zmm1,%zmm7
-	LONG $0x486ea262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm2,%zmm17
-	LONG $0x487de262; LONG $0x010e7458 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm22
-	LONG $0x486ea262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm2,%zmm16
-	LONG $0x487de262; LONG $0x01077458 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm22
-	LONG $0x486e3262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm2,%zmm13
-	LONG $0x487da262; LONG $0x010f7458 // vpbroadcastd 0x4(%rdi,%r9,1),%zmm22
-	LONG $0x486e3262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm2,%zmm12
-	LONG $0x487de262; LONG $0x010f7458 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm22
-	LONG $0x486e3262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm2,%zmm11
-	LONG $0x487dc262; LONG $0x01067458 // vpbroadcastd 0x4(%r14,%rax,1),%zmm22
-	LONG $0x486e3262; WORD $0xd652 // vdpbf16ps %zmm22,%zmm2,%zmm10
-	LONG $0x487d8262; LONG $0x010e7458 // vpbroadcastd 0x4(%r14,%r9,1),%zmm22
-	LONG $0x486e3262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm2,%zmm9
-	LONG $0x487dc262; LONG $0x010e7458 // vpbroadcastd 0x4(%r14,%rcx,1),%zmm22
-	LONG $0x487d3262; LONG $0x020e4458 // vpbroadcastd 0x8(%rsi,%r9,1),%zmm8
-	LONG $0x4876c262; WORD $0xc852 // vdpbf16ps %zmm8,%zmm1,%zmm17
-	LONG $0x487d7262; LONG $0x020e4458 // vpbroadcastd 0x8(%rsi,%rcx,1),%zmm8
-	LONG $0x486eb262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm2,%zmm3
-	LONG $0x487d9262; LONG $0x020e5458 // vpbroadcastd 0x8(%r14,%r9,1),%zmm2
-	LONG $0x4876c262; WORD $0xc052 // vdpbf16ps %zmm8,%zmm1,%zmm16
-	LONG $0x487d7262; LONG $0x02074458 // vpbroadcastd 0x8(%rdi,%rax,1),%zmm8
-	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
-	LONG $0x48765262; WORD $0xe852 // vdpbf16ps %zmm8,%zmm1,%zmm13
-	LONG $0x487d3262; LONG $0x020f4458 // vpbroadcastd 0x8(%rdi,%r9,1),%zmm8
-	LONG $0x48765262; WORD $0xe052 // vdpbf16ps %zmm8,%zmm1,%zmm12
-	LONG $0x487d7262; LONG $0x020f4458 // vpbroadcastd 0x8(%rdi,%rcx,1),%zmm8
-	LONG $0x48765262; WORD $0xd852 // vdpbf16ps %zmm8,%zmm1,%zmm11
-	LONG $0x487d5262; LONG $0x02064458 // vpbroadcastd 0x8(%r14,%rax,1),%zmm8
-	LONG $0x48765262; WORD $0xd052 // vdpbf16ps %zmm8,%zmm1,%zmm10
-	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
-	LONG $0x487d5262; LONG $0x020e4c58 // vpbroadcastd 0x8(%r14,%rcx,1),%zmm9
-	LONG $0x4876d262; WORD $0xd952 // vdpbf16ps %zmm9,%zmm1,%zmm3
-	LONG $0x487dd262; LONG $0x03044c58 // vpbroadcastd 0xc(%r12,%rax,1),%zmm1
-	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
-	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
-	LONG $0x487ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm0,%zmm4
-	LONG $0x487d9262; LONG $0x030c4c58 // vpbroadcastd 0xc(%r12,%r9,1),%zmm1
-	LONG $0x487ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm0,%zmm5
-	LONG $0x487dd262; LONG $0x030c4c58 // vpbroadcastd 0xc(%r12,%rcx,1),%zmm1
-	LONG $0x487ef262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm0,%zmm6
-	LONG $0x487df262; LONG $0x03064c58 // vpbroadcastd 0xc(%rsi,%rax,1),%zmm1
-	LONG $0x487ef262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm0,%zmm7
-	LONG $0x487db262; LONG $0x030e4c58 // vpbroadcastd 0xc(%rsi,%r9,1),%zmm1
-	LONG $0x487ee262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm0,%zmm17
-	LONG $0x487df262; LONG $0x030e4c58 // vpbroadcastd 0xc(%rsi,%rcx,1),%zmm1
-	LONG $0x487ee262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm0,%zmm16
-	LONG $0x487df262; LONG $0x03074c58 // vpbroadcastd 0xc(%rdi,%rax,1),%zmm1
-	LONG $0x487e7262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm0,%zmm13
-	LONG $0x487db262; LONG $0x030f4c58 // vpbroadcastd 0xc(%rdi,%r9,1),%zmm1
-	LONG $0x487e7262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm0,%zmm12
-	LONG $0x487df262; LONG $0x030f4c58 // vpbroadcastd 0xc(%rdi,%rcx,1),%zmm1
-	LONG $0x487e7262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm0,%zmm11
-	LONG $0x487dd262; LONG $0x03064c58 // vpbroadcastd 0xc(%r14,%rax,1),%zmm1
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x487e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm10
-	LONG $0x487d9262; LONG $0x030e4c58 // vpbroadcastd 0xc(%r14,%r9,1),%zmm1
-	LONG $0x10c18349 // add $0x10,%r9
-	LONG $0x487e7262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm0,%zmm9
-	LONG $0x487dd262; LONG $0x030e4c58 // vpbroadcastd 0xc(%r14,%rcx,1),%zmm1
-	LONG $0x10c18348 // add $0x10,%rcx
-	LONG $0x487ef262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm2
-	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
-	LONG $0x00ff8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r15
-	LONG $0xfcf6850f; WORD $0xffff // jne 1d69 <dotFP4BF16+0x1d69>
-	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x40c58349 // add $0x40,%r13
-	LONG $0x487df262; WORD $0x0031 // vpmovzxbd (%rax),%zmm0
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	WORD $0x0149; BYTE $0xc4 // add %rax,%r12
 	LONG $0x24448b48; BYTE $0x18 // mov 0x18(%rsp),%rax
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x487df262; LONG $0x02247ca8 // vfmadd213ps 0x80(%rsp),%zmm0,%zmm7
-	LONG $0x487d7262; LONG $0x04246ca8 // vfmadd213ps 0x100(%rsp),%zmm0,%zmm13
-	LONG $0x487cf162; LONG $0x02247c29 // vmovaps %zmm7,0x80(%rsp)
-	LONG $0x487c7162; LONG $0x04246c29 // vmovaps %zmm13,0x100(%rsp)
-	LONG $0x485de262; WORD $0xe0b8 // vfmadd231ps %zmm0,%zmm4,%zmm20
-	LONG $0x4855e262; WORD $0xd8b8 // vfmadd231ps %zmm0,%zmm5,%zmm19
-	LONG $0x484de262; WORD $0xd0b8 // vfmadd231ps %zmm0,%zmm6,%zmm18
-	LONG $0x4075e262; WORD $0xe8b8 // vfmadd231ps %zmm0,%zmm17,%zmm21
-	LONG $0x407d7262; WORD $0xf8b8 // vfmadd231ps %zmm0,%zmm16,%zmm15
-	LONG $0x481de262; WORD $0xf8b8 // vfmadd231ps %zmm0,%zmm12,%zmm23
-	LONG $0x48256262; WORD $0xc0b8 // vfmadd231ps %zmm0,%zmm11,%zmm24
-	LONG $0x482d6262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm10,%zmm25
-	LONG $0x48356262; WORD $0xd0b8 // vfmadd231ps %zmm0,%zmm9,%zmm26
-	LONG $0x486d6262; WORD $0xd8b8 // vfmadd231ps %zmm0,%zmm2,%zmm27
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xfbef850f; WORD $0xffff // jne 1cf4 <dotFP4BF16+0x1cf4>
-	LONG $0x747efac5; WORD $0x3024 // vmovq 0x30(%rsp),%xmm6
-	LONG $0x08fd6162; WORD $0xf37e // vmovq %xmm30,%rbx
-	LONG $0x2484ff48; LONG $0x00000160 // incq 0x160(%rsp)
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x244c8b48; BYTE $0x50 // mov 0x50(%rsp),%rcx
-	LONG $0x08fd6162; LONG $0x0d247c6e // vmovq 0x68(%rsp),%xmm31
-	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
-	LONG $0x249c8b48; LONG $0x00000160 // mov 0x160(%rsp),%rbx
-	LONG $0x6c7efac5; WORD $0x4824 // vmovq 0x48(%rsp),%xmm5
-	LONG $0x24448b48; BYTE $0x60 // mov 0x60(%rsp),%rax
-	LONG $0x247c8b4c; BYTE $0x58 // mov 0x58(%rsp),%r15
-	LONG $0x24548b48; BYTE $0x20 // mov 0x20(%rsp),%rdx
+	LONG $0x280c8d4a // lea (%rax,%r13,1),%rcx
+	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
+	LONG $0x48ffd162; WORD $0x146f; BYTE $0x9c // vmovdqu16 (%r12,%rbx,4),%zmm2
+	LONG $0x487d6262; WORD $0x1c58; BYTE $0x06 // vpbroadcastd (%rsi,%rax,1),%zmm27
+	LONG $0x4875d162; LONG $0x089c1471 // vpsrlw $0x8,(%r12,%rbx,4),%zmm1
+	LONG $0x48f5d262; WORD $0xce8d // vpermw %zmm14,%zmm1,%zmm1
+	LONG $0x400dd162; LONG $0x0c9c1471 // vpsrlw $0xc,(%r12,%rbx,4),%zmm30
+	LONG $0x1a0c180f // prefetcht0 (%rdx,%rbx,1)
+	LONG $0x408d4262; WORD $0xf68d // vpermw %zmm14,%zmm30,%zmm30
+	LONG $0x40c38348 // add $0x40,%rbx
+	LONG $0x48ed4262; WORD $0xee8d // vpermw %zmm14,%zmm2,%zmm29
+	LONG $0x486df162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm2
+	LONG $0x48edd262; WORD $0xd68d // vpermw %zmm14,%zmm2,%zmm2
+	LONG $0x40169262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm29,%zmm4
+	LONG $0x487d2262; WORD $0x1c58; BYTE $0x1e // vpbroadcastd (%rsi,%r11,1),%zmm27
+	LONG $0x40169262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm29,%zmm5
+	LONG $0x487d6262; WORD $0x1c58; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm27
+	LONG $0x40160262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm29,%zmm28
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x00 // vpbroadcastd (%r8,%rax,1),%zmm27
+	LONG $0x40169262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm29,%zmm7
+	LONG $0x487d0262; WORD $0x1c58; BYTE $0x18 // vpbroadcastd (%r8,%r11,1),%zmm27
+	LONG $0x40168262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm29,%zmm22
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm27
+	LONG $0x40168262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm29,%zmm21
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x01 // vpbroadcastd (%r9,%rax,1),%zmm27
+	LONG $0x40161262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm29,%zmm13
+	LONG $0x487d0262; WORD $0x1c58; BYTE $0x19 // vpbroadcastd (%r9,%r11,1),%zmm27
+	LONG $0x40161262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm29,%zmm12
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x09 // vpbroadcastd (%r9,%rcx,1),%zmm27
+	LONG $0x40161262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm29,%zmm11
+	LONG $0x487d6262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm27
+	LONG $0x40161262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm29,%zmm10
+	LONG $0x487d2262; WORD $0x1c58; BYTE $0x1f // vpbroadcastd (%rdi,%r11,1),%zmm27
+	LONG $0x40161262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm29,%zmm9
+	LONG $0x487d6262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm27
+	LONG $0x40161262; WORD $0xc352 // vdpbf16ps %zmm27,%zmm29,%zmm8
+	LONG $0x487d6262; LONG $0x01065c58 // vpbroadcastd 0x4(%rsi,%rax,1),%zmm27
+	LONG $0x486e9262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm2,%zmm4
+	LONG $0x487d2262; LONG $0x011e5c58 // vpbroadcastd 0x4(%rsi,%r11,1),%zmm27
+	LONG $0x486e9262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm2,%zmm5
+	LONG $0x487d6262; LONG $0x010e5c58 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm27
+	LONG $0x486e0262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm2,%zmm28
+	LONG $0x487d4262; LONG $0x01005c58 // vpbroadcastd 0x4(%r8,%rax,1),%zmm27
+	LONG $0x486e9262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm2,%zmm7
+	LONG $0x487d0262; LONG $0x01185c58 // vpbroadcastd 0x4(%r8,%r11,1),%zmm27
+	LONG $0x486e8262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm2,%zmm22
+	LONG $0x487d4262; LONG $0x01085c58 // vpbroadcastd 0x4(%r8,%rcx,1),%zmm27
+	LONG $0x486e8262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm2,%zmm21
+	LONG $0x487d4262; LONG $0x01015c58 // vpbroadcastd 0x4(%r9,%rax,1),%zmm27
+	LONG $0x486e1262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm2,%zmm13
+	LONG $0x487d0262; LONG $0x01195c58 // vpbroadcastd 0x4(%r9,%r11,1),%zmm27
+	LONG $0x486e1262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm2,%zmm12
+	LONG $0x487d4262; LONG $0x01095c58 // vpbroadcastd 0x4(%r9,%rcx,1),%zmm27
+	LONG $0x486e1262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm2,%zmm11
+	LONG $0x487d6262; LONG $0x01075c58 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm27
+	LONG $0x486e1262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm2,%zmm10
+	LONG $0x487d2262; LONG $0x011f5c58 // vpbroadcastd 0x4(%rdi,%r11,1),%zmm27
+	LONG $0x486e1262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm2,%zmm9
+	LONG $0x487d6262; LONG $0x010f5c58 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm27
+	LONG $0x486e1262; WORD $0xc352 // vdpbf16ps %zmm27,%zmm2,%zmm8
+	LONG $0x487df262; LONG $0x02065458 // vpbroadcastd 0x8(%rsi,%rax,1),%zmm2
+	LONG $0x487c4162; WORD $0xe828 // vmovaps %zmm8,%zmm29
+	LONG $0x4876f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm4
+	LONG $0x487db262; LONG $0x021e5458 // vpbroadcastd 0x8(%rsi,%r11,1),%zmm2
+	LONG $0x4876f262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm5
+	LONG $0x487df262; LONG $0x020e5458 // vpbroadcastd 0x8(%rsi,%rcx,1),%zmm2
+	LONG $0x48766262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm28
+	LONG $0x487dd262; LONG $0x02005458 // vpbroadcastd 0x8(%r8,%rax,1),%zmm2
+	LONG $0x4876f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm7
+	LONG $0x487d9262; LONG $0x02185458 // vpbroadcastd 0x8(%r8,%r11,1),%zmm2
+	LONG $0x4876e262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm1,%zmm22
+	LONG $0x487dd262; LONG $0x02085458 // vpbroadcastd 0x8(%r8,%rcx,1),%zmm2
+	LONG $0x4876e262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm21
+	LONG $0x487dd262; LONG $0x02015458 // vpbroadcastd 0x8(%r9,%rax,1),%zmm2
+	LONG $0x48767262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm13
+	LONG $0x487d9262; LONG $0x02195458 // vpbroadcastd 0x8(%r9,%r11,1),%zmm2
+	LONG $0x48767262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm12
+	LONG $0x487dd262; LONG $0x02095458 // vpbroadcastd 0x8(%r9,%rcx,1),%zmm2
+	LONG $0x48767262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm1,%zmm11
+	LONG $0x487df262; LONG $0x02075458 // vpbroadcastd 0x8(%rdi,%rax,1),%zmm2
+	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
+	LONG $0x487db262; LONG $0x021f5458 // vpbroadcastd 0x8(%rdi,%r11,1),%zmm2
+	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
+	LONG $0x487c9162; WORD $0xd528 // vmovaps %zmm29,%zmm2
+	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
+	LONG $0x487d7262; LONG $0x020f4c58 // vpbroadcastd 0x8(%rdi,%rcx,1),%zmm9
+	LONG $0x4876d262; WORD $0xd152 // vdpbf16ps %zmm9,%zmm1,%zmm2
+	LONG $0x487df262; LONG $0x03064c58 // vpbroadcastd 0xc(%rsi,%rax,1),%zmm1
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x400ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm30,%zmm4
+	LONG $0x487db262; LONG $0x031e4c58 // vpbroadcastd 0xc(%rsi,%r11,1),%zmm1
+	LONG $0x400ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm30,%zmm5
+	LONG $0x487df262; LONG $0x030e4c58 // vpbroadcastd 0xc(%rsi,%rcx,1),%zmm1
+	LONG $0x400e6262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm30,%zmm28
+	LONG $0x487dd262; LONG $0x03004c58 // vpbroadcastd 0xc(%r8,%rax,1),%zmm1
+	LONG $0x400ef262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm30,%zmm7
+	LONG $0x487d9262; LONG $0x03184c58 // vpbroadcastd 0xc(%r8,%r11,1),%zmm1
+	LONG $0x400ee262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm30,%zmm22
+	LONG $0x487dd262; LONG $0x03084c58 // vpbroadcastd 0xc(%r8,%rcx,1),%zmm1
+	LONG $0x400ee262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm30,%zmm21
+	LONG $0x487dd262; LONG $0x03014c58 // vpbroadcastd 0xc(%r9,%rax,1),%zmm1
+	LONG $0x400e7262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm30,%zmm13
+	LONG $0x487d9262; LONG $0x03194c58 // vpbroadcastd 0xc(%r9,%r11,1),%zmm1
+	LONG $0x400e7262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm30,%zmm12
+	LONG $0x487dd262; LONG $0x03094c58 // vpbroadcastd 0xc(%r9,%rcx,1),%zmm1
+	LONG $0x400e7262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm30,%zmm11
+	LONG $0x487df262; LONG $0x03074c58 // vpbroadcastd 0xc(%rdi,%rax,1),%zmm1
+	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x400e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm30,%zmm10
+	LONG $0x487db262; LONG $0x031f4c58 // vpbroadcastd 0xc(%rdi,%r11,1),%zmm1
+	LONG $0x10c38349 // add $0x10,%r11
+	LONG $0x400e7262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm30,%zmm9
+	LONG $0x487df262; LONG $0x030f4c58 // vpbroadcastd 0xc(%rdi,%rcx,1),%zmm1
+	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x400ef262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm30,%zmm2
+	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
+	LONG $0x00fb8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rbx
+	LONG $0xfcf7850f; WORD $0xffff // jne 1af0 <dotFP4BF16+0x1af0>
+	LONG $0x24448b48; BYTE $0x58 // mov 0x58(%rsp),%rax
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x40c58349 // add $0x40,%r13
+	LONG $0x487df262; WORD $0x0831 // vpmovzxbd (%rax),%zmm1
+	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x24448948; BYTE $0x58 // mov %rax,0x58(%rsp)
+	LONG $0x24448b48; BYTE $0x38 // mov 0x38(%rsp),%rax
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
+	LONG $0x485de262; WORD $0xe1b8 // vfmadd231ps %zmm1,%zmm4,%zmm20
+	LONG $0x4855e262; WORD $0xd9b8 // vfmadd231ps %zmm1,%zmm5,%zmm19
+	LONG $0x401de262; WORD $0xd1b8 // vfmadd231ps %zmm1,%zmm28,%zmm18
+	LONG $0x4845e262; WORD $0xc9b8 // vfmadd231ps %zmm1,%zmm7,%zmm17
+	LONG $0x404de262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm22,%zmm16
+	LONG $0x40557262; WORD $0xf9b8 // vfmadd231ps %zmm1,%zmm21,%zmm15
+	LONG $0x4815f262; WORD $0xd9b8 // vfmadd231ps %zmm1,%zmm13,%zmm3
+	LONG $0x481de262; WORD $0xf9b8 // vfmadd231ps %zmm1,%zmm12,%zmm23
+	LONG $0x48256262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm11,%zmm24
+	LONG $0x482d6262; WORD $0xc9b8 // vfmadd231ps %zmm1,%zmm10,%zmm25
+	LONG $0x48356262; WORD $0xd1b8 // vfmadd231ps %zmm1,%zmm9,%zmm26
+	LONG $0x486df262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm2,%zmm0
+	WORD $0x3948; BYTE $0xc2 // cmp %rax,%rdx
+	LONG $0xfc14850f; WORD $0xffff // jne 1a89 <dotFP4BF16+0x1a89>
+	LONG $0x244c8b48; BYTE $0x20 // mov 0x20(%rsp),%rcx
+	LONG $0x2484ff48; LONG $0x00000098 // incq 0x98(%rsp)
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x08fd6162; LONG $0x06247c6e // vmovq 0x30(%rsp),%xmm31
+	LONG $0x24448b48; BYTE $0x28 // mov 0x28(%rsp),%rax
+	LONG $0x247c8b4c; BYTE $0x10 // mov 0x10(%rsp),%r15
+	LONG $0x24648b4c; BYTE $0x08 // mov 0x8(%rsp),%r12
+	LONG $0x242c8b4c // mov (%rsp),%r13
+	LONG $0x249c8b48; LONG $0x00000098 // mov 0x98(%rsp),%rbx
 	LONG $0x40c18148; WORD $0x0004; BYTE $0x00 // add $0x440,%rcx
+	LONG $0x245c3948; BYTE $0x48 // cmp %rbx,0x48(%rsp)
+	LONG $0xfb558f0f; WORD $0xffff // jg 1a13 <dotFP4BF16+0x1a13>
+	WORD $0x894d; BYTE $0xeb // mov %r13,%r11
+	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
 	LONG $0x7ef9c1c4; BYTE $0xf2 // vmovq %xmm6,%r10
-	WORD $0x3949; BYTE $0xda // cmp %rbx,%r10
-	LONG $0xfb018f0f; WORD $0xffff // jg 1c66 <dotFP4BF16+0x1c66>
-	LONG $0x9c7efac5; LONG $0x0000c024; BYTE $0x00 // vmovq 0xc0(%rsp),%xmm3
-	LONG $0x487ce162; WORD $0xcf28 // vmovaps %zmm7,%zmm17
-	LONG $0x487ca162; WORD $0xc528 // vmovaps %zmm21,%zmm16
-	LONG $0x0007ede9; BYTE $0x00 // jmp 296c <dotFP4BF16+0x296c>
-	LONG $0x04f88348 // cmp $0x4,%rax
-	LONG $0xf9a8850f; WORD $0xffff // jne 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x48fe7162; WORD $0x186f // vmovdqu64 (%rax),%zmm11
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	WORD $0x894d; BYTE $0xfd // mov %r15,%r13
+	LONG $0x000829e9; BYTE $0x00 // jmp 26ff <dotFP4BF16+0x26ff>
+	LONG $0x04fa8348 // cmp $0x4,%rdx
+	LONG $0xfa08850f; WORD $0xffff // jne 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fe7162; WORD $0x1a6f // vmovdqu64 (%rdx),%zmm11
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
 	LONG $0x7fc78348 // add $0x7f,%rdi
 	LONG $0xcf490f48 // cmovns %rdi,%rcx
+	LONG $0xfe7d8d49 // lea -0x2(%r13),%rdi
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xc9 // vmovq %rcx,%xmm1
+	LONG $0x08fd6162; WORD $0xe16e // vmovq %rcx,%xmm28
 	LONG $0x360c8d48 // lea (%rsi,%rsi,1),%rcx
 	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
-	LONG $0x721c8d49 // lea (%r10,%rsi,2),%rbx
+	LONG $0x73348d48 // lea (%rbx,%rsi,2),%rsi
+	LONG $0x08fd6162; WORD $0xce6e // vmovq %rsi,%xmm25
 	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xfb // vmovq %rbx,%xmm7
-	LONG $0x249c8b48; LONG $0x00000168 // mov 0x168(%rsp),%rbx
-	LONG $0xfe7b8d48 // lea -0x2(%rbx),%rdi
 	LONG $0xf7af0f48 // imul %rdi,%rsi
-	LONG $0x321c8d49 // lea (%r10,%rsi,1),%rbx
-	LONG $0x08fde162; WORD $0xeb6e // vmovq %rbx,%xmm21
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x05fc8e0f; WORD $0x0000 // jle 27e4 <dotFP4BF16+0x27e4>
-	LONG $0x24b48b48; LONG $0x00000148 // mov 0x148(%rsp),%rsi
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
+	LONG $0x08fd6162; WORD $0xd66e // vmovq %rsi,%xmm26
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x06408e0f; WORD $0x0000 // jle 2578 <dotFP4BF16+0x2578>
+	LONG $0x24b48b48; LONG $0x00000088 // mov 0x88(%rsp),%rsi
+	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
 	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
+	LONG $0xf6efc9c5 // vpxor %xmm6,%xmm6,%xmm6
+	LONG $0x07f8c149 // sar $0x7,%r8
+	LONG $0x08fd6162; WORD $0xdb6e // vmovq %rbx,%xmm27
+	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	LONG $0x08fde162; WORD $0xf06e // vmovq %rax,%xmm22
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
+	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
 	LONG $0x487c3162; WORD $0xe328 // vmovaps %zmm19,%zmm12
 	LONG $0x487c3162; WORD $0xeb28 // vmovaps %zmm19,%zmm13
-	LONG $0x249c8948; LONG $0x00000160 // mov %rbx,0x160(%rsp)
 	LONG $0x487c3162; WORD $0xf328 // vmovaps %zmm19,%zmm14
 	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
 	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
 	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
 	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0xbcd6f9c5; LONG $0x00010024; BYTE $0x00 // vmovq %xmm7,0x100(%rsp)
-	LONG $0x08fde162; LONG $0x18246c7e // vmovq %xmm21,0xc0(%rsp)
-	LONG $0x08fd6162; WORD $0xdf6e // vmovq %rdi,%xmm27
-	LONG $0x08fd6162; WORD $0xc16f // vmovdqa64 %xmm1,%xmm24
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	LONG $0x249c894c; LONG $0x00000080 // mov %r11,0x80(%rsp)
-	LONG $0x009e8d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rsi),%r11
-	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
-	LONG $0x090c8d4c // lea (%rcx,%rcx,1),%r9
-	LONG $0x249c3948; LONG $0x00000160 // cmp %rbx,0x160(%rsp)
-	LONG $0x03ff840f; WORD $0x0000 // je 267d <dotFP4BF16+0x267d>
-	LONG $0x08fd6162; LONG $0x20244c6e // vmovq 0x100(%rsp),%xmm25
-	LONG $0x08fd6162; LONG $0x1824546e // vmovq 0xc0(%rsp),%xmm26
-	LONG $0x00968d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rsi),%r10
-	LONG $0x6ef961c4; BYTE $0xc6 // vmovq %rsi,%xmm8
-	LONG $0x08fdc162; WORD $0xf26e // vmovq %r10,%xmm22
-	LONG $0x40568d4c // lea 0x40(%rsi),%r10
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
+	LONG $0x08fd4162; WORD $0xc26e // vmovq %r10,%xmm24
+	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
+	LONG $0x6ef9e1c4; BYTE $0xf3 // vmovq %rbx,%xmm6
+	LONG $0x009e8d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rsi),%rbx
+	WORD $0x8949; BYTE $0xcf // mov %rcx,%r15
+	LONG $0x09048d4c // lea (%rcx,%rcx,1),%r8
+	WORD $0x394d; BYTE $0xe1 // cmp %r12,%r9
+	LONG $0x0449840f; WORD $0x0000 // je 240c <dotFP4BF16+0x240c>
+	LONG $0x00868d48; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rsi),%rax
 	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
-	LONG $0x08fd6162; LONG $0x0f247c7e // vmovq %xmm31,0x78(%rsp)
-	LONG $0x08fdc162; WORD $0xfa6e // vmovq %r10,%xmm23
-	LONG $0x24448948; BYTE $0x68 // mov %rax,0x68(%rsp)
-	LONG $0x5cd6f9c5; WORD $0x6024 // vmovq %xmm3,0x60(%rsp)
-	LONG $0x244c8948; BYTE $0x58 // mov %rcx,0x58(%rsp)
-	LONG $0x08fd4162; WORD $0xf86f // vmovdqa64 %xmm8,%xmm31
-	LONG $0x24548948; BYTE $0x50 // mov %rdx,0x50(%rsp)
-	WORD $0x894c; BYTE $0xe9 // mov %r13,%rcx
-	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
-	LONG $0x005ca162; WORD $0xe457 // vxorps %xmm20,%xmm20,%xmm20
+	WORD $0x8949; BYTE $0xf2 // mov %rsi,%r10
+	LONG $0x24b4894c; LONG $0x00000098 // mov %r14,0x98(%rsp)
+	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
+	LONG $0x40468d48 // lea 0x40(%rsi),%rax
+	LONG $0x248c894c; LONG $0x00000090 // mov %r9,0x90(%rsp)
+	LONG $0x24948948; LONG $0x00000080 // mov %rdx,0x80(%rsp)
+	LONG $0x08fd6162; WORD $0xf06e // vmovq %rax,%xmm30
+	LONG $0x246c894c; BYTE $0x78 // mov %r13,0x78(%rsp)
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x245c894c; BYTE $0x60 // mov %r11,0x60(%rsp)
+	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
+	LONG $0x08fd6162; WORD $0xf27e // vmovq %xmm30,%rdx
+	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x2949; BYTE $0xfd // sub %rdi,%r13
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
+	LONG $0x487cc162; WORD $0xe028 // vmovaps %zmm8,%zmm20
+	WORD $0x0149; BYTE $0xd5 // add %rdx,%r13
+	LONG $0x08fd6162; WORD $0xda7e // vmovq %xmm27,%rdx
+	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
+	LONG $0x487cc162; WORD $0xf828 // vmovaps %zmm8,%zmm23
+	LONG $0x02348d4c // lea (%rdx,%rax,1),%r14
+	LONG $0x08fd6162; WORD $0xca7e // vmovq %xmm25,%rdx
+	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
+	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	LONG $0x020c8d4c // lea (%rdx,%rax,1),%r9
 	LONG $0x08fd6162; WORD $0xd27e // vmovq %xmm26,%rdx
-	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
-	LONG $0x2a248d4e // lea (%rdx,%r13,1),%r12
-	LONG $0x2f148d4f // lea (%r15,%r13,1),%r10
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
-	LONG $0x08fd6162; WORD $0xc87e // vmovq %xmm25,%rax
-	LONG $0x487c3162; WORD $0xd428 // vmovaps %zmm20,%zmm10
-	LONG $0x487c3162; WORD $0xcc28 // vmovaps %zmm20,%zmm9
-	WORD $0x014c; BYTE $0xe8 // add %r13,%rax
-	LONG $0x487cb162; WORD $0xfc28 // vmovaps %zmm20,%zmm7
-	LONG $0x487cb162; WORD $0xf428 // vmovaps %zmm20,%zmm6
-	LONG $0x487cb162; WORD $0xec28 // vmovaps %zmm20,%zmm5
-	LONG $0x487cb162; WORD $0xe428 // vmovaps %zmm20,%zmm4
-	LONG $0x487cb162; WORD $0xdc28 // vmovaps %zmm20,%zmm3
-	LONG $0x48fff162; WORD $0x046f; BYTE $0x91 // vmovdqu16 (%rcx,%rdx,4),%zmm0
-	LONG $0x487dc262; WORD $0x2a58 // vpbroadcastd (%r10),%zmm21
-	LONG $0x0c180f41; BYTE $0x13 // prefetcht0 (%r11,%rdx,1)
-	LONG $0x40c28348 // add $0x40,%rdx
-	LONG $0x48fdd262; WORD $0xd38d // vpermw %zmm11,%zmm0,%zmm2
-	LONG $0x4875f162; WORD $0xd071; BYTE $0x04 // vpsrlw $0x4,%zmm0,%zmm1
-	LONG $0x48f5d262; WORD $0xcb8d // vpermw %zmm11,%zmm1,%zmm1
-	LONG $0x483df162; WORD $0xd071; BYTE $0x08 // vpsrlw $0x8,%zmm0,%zmm8
-	LONG $0x486eb262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm2,%zmm3
+	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	LONG $0x48ff9162; LONG $0x009d446f // vmovdqu16 0x0(%r13,%r11,4),%zmm0
+	LONG $0x487dc262; WORD $0x2e58 // vpbroadcastd (%r14),%zmm21
+	LONG $0x0c180f42; BYTE $0x1b // prefetcht0 (%rbx,%r11,1)
+	LONG $0x40c38349 // add $0x40,%r11
+	LONG $0x48fdd262; WORD $0xdb8d // vpermw %zmm11,%zmm0,%zmm3
+	LONG $0x486df162; WORD $0xd071; BYTE $0x04 // vpsrlw $0x4,%zmm0,%zmm2
+	LONG $0x48edd262; WORD $0xd38d // vpermw %zmm11,%zmm2,%zmm2
+	LONG $0x4875f162; WORD $0xd071; BYTE $0x08 // vpsrlw $0x8,%zmm0,%zmm1
+	LONG $0x4866b262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm3,%zmm4
 	LONG $0x487df162; WORD $0xd071; BYTE $0x0c // vpsrlw $0xc,%zmm0,%zmm0
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x3a // vpbroadcastd (%r10,%rdi,1),%zmm21
-	LONG $0x48bd5262; WORD $0xc38d // vpermw %zmm11,%zmm8,%zmm8
+	LONG $0x487d8262; WORD $0x2c58; BYTE $0x3e // vpbroadcastd (%r14,%r15,1),%zmm21
+	LONG $0x48f5d262; WORD $0xcb8d // vpermw %zmm11,%zmm1,%zmm1
 	LONG $0x48fdd262; WORD $0xc38d // vpermw %zmm11,%zmm0,%zmm0
-	LONG $0x486eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm2,%zmm4
-	LONG $0x487d8262; WORD $0x2c58; BYTE $0x0a // vpbroadcastd (%r10,%r9,1),%zmm21
-	LONG $0x486eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm2,%zmm5
-	LONG $0x487de262; WORD $0x2858 // vpbroadcastd (%rax),%zmm21
-	LONG $0x486eb262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm2,%zmm6
-	LONG $0x487de262; WORD $0x2c58; BYTE $0x38 // vpbroadcastd (%rax,%rdi,1),%zmm21
-	LONG $0x486eb262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm2,%zmm7
-	LONG $0x487da262; WORD $0x2c58; BYTE $0x08 // vpbroadcastd (%rax,%r9,1),%zmm21
-	LONG $0x486e3262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm2,%zmm9
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x24 // vpbroadcastd (%r12),%zmm21
-	LONG $0x486e3262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm2,%zmm10
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x3c // vpbroadcastd (%r12,%rdi,1),%zmm21
-	LONG $0x486ea262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm2,%zmm20
-	LONG $0x487dd262; WORD $0x5258; BYTE $0x01 // vpbroadcastd 0x4(%r10),%zmm2
-	LONG $0x4876f262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm1,%zmm3
-	LONG $0x487db262; LONG $0x01175458 // vpbroadcastd 0x4(%rdi,%r10,1),%zmm2
+	LONG $0x4866b262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm3,%zmm5
+	LONG $0x487d8262; WORD $0x2c58; BYTE $0x06 // vpbroadcastd (%r14,%r8,1),%zmm21
+	LONG $0x4866a262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm3,%zmm23
+	LONG $0x487dc262; WORD $0x2958 // vpbroadcastd (%r9),%zmm21
+	LONG $0x4866b262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm3,%zmm7
+	LONG $0x487d8262; WORD $0x2c58; BYTE $0x39 // vpbroadcastd (%r9,%r15,1),%zmm21
+	LONG $0x4866a262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm3,%zmm20
+	LONG $0x487d8262; WORD $0x2c58; BYTE $0x01 // vpbroadcastd (%r9,%r8,1),%zmm21
+	LONG $0x48663262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm3,%zmm10
+	LONG $0x487de262; WORD $0x2a58 // vpbroadcastd (%rdx),%zmm21
+	LONG $0x48663262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm3,%zmm9
+	LONG $0x487da262; WORD $0x2c58; BYTE $0x3a // vpbroadcastd (%rdx,%r15,1),%zmm21
+	LONG $0x48663262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm3,%zmm8
+	LONG $0x487dd262; WORD $0x5e58; BYTE $0x01 // vpbroadcastd 0x4(%r14),%zmm3
+	LONG $0x487dc262; LONG $0x01176c58 // vpbroadcastd 0x4(%r15,%rdx,1),%zmm21
+	LONG $0x486ef262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm4
+	LONG $0x487d9262; LONG $0x01375c58 // vpbroadcastd 0x4(%r15,%r14,1),%zmm3
+	LONG $0x486ef262; WORD $0xeb52 // vdpbf16ps %zmm3,%zmm2,%zmm5
+	LONG $0x487d9262; LONG $0x01305c58 // vpbroadcastd 0x4(%r8,%r14,1),%zmm3
+	LONG $0x486ee262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm23
+	LONG $0x487dd262; WORD $0x5958; BYTE $0x01 // vpbroadcastd 0x4(%r9),%zmm3
+	LONG $0x486ef262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm7
+	LONG $0x487d9262; LONG $0x010f5c58 // vpbroadcastd 0x4(%r15,%r9,1),%zmm3
+	LONG $0x486ee262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm20
+	LONG $0x487d9262; LONG $0x01085c58 // vpbroadcastd 0x4(%r8,%r9,1),%zmm3
+	LONG $0x486e7262; WORD $0xd352 // vdpbf16ps %zmm3,%zmm2,%zmm10
+	LONG $0x487df262; WORD $0x5a58; BYTE $0x01 // vpbroadcastd 0x4(%rdx),%zmm3
+	LONG $0x486e7262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm2,%zmm9
+	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
+	LONG $0x486eb262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm2,%zmm3
+	LONG $0x487dd262; WORD $0x5658; BYTE $0x02 // vpbroadcastd 0x8(%r14),%zmm2
 	LONG $0x4876f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm4
-	LONG $0x487d9262; LONG $0x010a5458 // vpbroadcastd 0x4(%r10,%r9,1),%zmm2
+	LONG $0x487d9262; LONG $0x02375458 // vpbroadcastd 0x8(%r15,%r14,1),%zmm2
 	LONG $0x4876f262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm5
-	LONG $0x487df262; WORD $0x5058; BYTE $0x01 // vpbroadcastd 0x4(%rax),%zmm2
-	LONG $0x4876f262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm1,%zmm6
-	LONG $0x487df262; LONG $0x01075458 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm2
+	LONG $0x487d9262; LONG $0x02305458 // vpbroadcastd 0x8(%r8,%r14,1),%zmm2
+	LONG $0x4876e262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm23
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x02 // vpbroadcastd 0x8(%r9),%zmm2
 	LONG $0x4876f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm7
-	LONG $0x487db262; LONG $0x01085458 // vpbroadcastd 0x4(%rax,%r9,1),%zmm2
-	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
-	LONG $0x487dd262; LONG $0x01245458 // vpbroadcastd 0x4(%r12),%zmm2
-	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
-	LONG $0x487db262; LONG $0x01275458 // vpbroadcastd 0x4(%rdi,%r12,1),%zmm2
+	LONG $0x487d9262; LONG $0x020f5458 // vpbroadcastd 0x8(%r15,%r9,1),%zmm2
 	LONG $0x4876e262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm20
-	LONG $0x487dd262; WORD $0x4a58; BYTE $0x02 // vpbroadcastd 0x8(%r10),%zmm1
-	LONG $0x483ef262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm8,%zmm3
-	LONG $0x487db262; LONG $0x02174c58 // vpbroadcastd 0x8(%rdi,%r10,1),%zmm1
-	LONG $0x483ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm8,%zmm4
-	LONG $0x487d9262; LONG $0x020a4c58 // vpbroadcastd 0x8(%r10,%r9,1),%zmm1
-	LONG $0x483ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm8,%zmm5
-	LONG $0x487df262; WORD $0x4858; BYTE $0x02 // vpbroadcastd 0x8(%rax),%zmm1
-	LONG $0x483ef262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm8,%zmm6
-	LONG $0x487df262; LONG $0x02074c58 // vpbroadcastd 0x8(%rdi,%rax,1),%zmm1
-	LONG $0x483ef262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm8,%zmm7
-	LONG $0x487db262; LONG $0x02084c58 // vpbroadcastd 0x8(%rax,%r9,1),%zmm1
-	LONG $0x483e7262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm8,%zmm9
-	LONG $0x487dd262; LONG $0x02244c58 // vpbroadcastd 0x8(%r12),%zmm1
-	LONG $0x483e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm8,%zmm10
-	LONG $0x487db262; LONG $0x02274c58 // vpbroadcastd 0x8(%rdi,%r12,1),%zmm1
-	LONG $0x483ee262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm8,%zmm20
-	LONG $0x487dd262; WORD $0x4a58; BYTE $0x03 // vpbroadcastd 0xc(%r10),%zmm1
-	LONG $0x487ef262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm0,%zmm3
-	LONG $0x487db262; LONG $0x03174c58 // vpbroadcastd 0xc(%rdi,%r10,1),%zmm1
-	LONG $0x10c28349 // add $0x10,%r10
+	LONG $0x487d9262; LONG $0x02085458 // vpbroadcastd 0x8(%r8,%r9,1),%zmm2
+	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
+	LONG $0x487df262; WORD $0x5258; BYTE $0x02 // vpbroadcastd 0x8(%rdx),%zmm2
+	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
+	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
+	LONG $0x487d5262; LONG $0x02174c58 // vpbroadcastd 0x8(%r15,%rdx,1),%zmm9
+	LONG $0x4876d262; WORD $0xd952 // vdpbf16ps %zmm9,%zmm1,%zmm3
+	LONG $0x487dd262; WORD $0x4e58; BYTE $0x03 // vpbroadcastd 0xc(%r14),%zmm1
+	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
 	LONG $0x487ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm0,%zmm4
-	LONG $0x487d9262; LONG $0xff0a4c58 // vpbroadcastd -0x4(%r10,%r9,1),%zmm1
+	LONG $0x487d9262; LONG $0x03374c58 // vpbroadcastd 0xc(%r15,%r14,1),%zmm1
 	LONG $0x487ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm0,%zmm5
-	LONG $0x487df262; WORD $0x4858; BYTE $0x03 // vpbroadcastd 0xc(%rax),%zmm1
-	LONG $0x487ef262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm0,%zmm6
-	LONG $0x487df262; LONG $0x03074c58 // vpbroadcastd 0xc(%rdi,%rax,1),%zmm1
-	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x487d9262; LONG $0x03304c58 // vpbroadcastd 0xc(%r8,%r14,1),%zmm1
+	LONG $0x10c68349 // add $0x10,%r14
+	LONG $0x487ee262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm0,%zmm23
+	LONG $0x487dd262; WORD $0x4958; BYTE $0x03 // vpbroadcastd 0xc(%r9),%zmm1
 	LONG $0x487ef262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm0,%zmm7
-	LONG $0x487db262; LONG $0xff084c58 // vpbroadcastd -0x4(%rax,%r9,1),%zmm1
-	LONG $0x487e7262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm0,%zmm9
-	LONG $0x487dd262; LONG $0x03244c58 // vpbroadcastd 0xc(%r12),%zmm1
-	LONG $0x487e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm10
-	LONG $0x487db262; LONG $0x03274c58 // vpbroadcastd 0xc(%rdi,%r12,1),%zmm1
-	LONG $0x10c48349 // add $0x10,%r12
+	LONG $0x487d9262; LONG $0x030f4c58 // vpbroadcastd 0xc(%r15,%r9,1),%zmm1
 	LONG $0x487ee262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm0,%zmm20
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	LONG $0xfdfa850f; WORD $0xffff // jne 232b <dotFP4BF16+0x232b>
-	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x40c58349 // add $0x40,%r13
-	LONG $0x487df262; WORD $0x1031 // vpmovzxbd (%rax),%zmm2
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
-	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x4865e262; WORD $0xd2b8 // vfmadd231ps %zmm2,%zmm3,%zmm18
-	LONG $0x485de262; WORD $0xcab8 // vfmadd231ps %zmm2,%zmm4,%zmm17
-	LONG $0x4855e262; WORD $0xc2b8 // vfmadd231ps %zmm2,%zmm5,%zmm16
-	LONG $0x484d7262; WORD $0xfab8 // vfmadd231ps %zmm2,%zmm6,%zmm15
-	LONG $0x48457262; WORD $0xf2b8 // vfmadd231ps %zmm2,%zmm7,%zmm14
-	LONG $0x48357262; WORD $0xeab8 // vfmadd231ps %zmm2,%zmm9,%zmm13
-	LONG $0x482d7262; WORD $0xe2b8 // vfmadd231ps %zmm2,%zmm10,%zmm12
-	LONG $0x405de262; WORD $0xdab8 // vfmadd231ps %zmm2,%zmm20,%zmm19
-	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
-	LONG $0xfd3b850f; WORD $0xffff // jne 22d3 <dotFP4BF16+0x22d3>
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x08fd6162; WORD $0xc77e // vmovq %xmm24,%rdi
-	LONG $0x08fd6162; LONG $0x0f247c6e // vmovq 0x78(%rsp),%xmm31
-	LONG $0x5c7efac5; WORD $0x6024 // vmovq 0x60(%rsp),%xmm3
-	LONG $0x24448b48; BYTE $0x68 // mov 0x68(%rsp),%rax
-	LONG $0x244c8b48; BYTE $0x58 // mov 0x58(%rsp),%rcx
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x487d9262; LONG $0x03084c58 // vpbroadcastd 0xc(%r8,%r9,1),%zmm1
+	LONG $0x10c18349 // add $0x10,%r9
+	LONG $0x487e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm10
+	LONG $0x487df262; WORD $0x4a58; BYTE $0x03 // vpbroadcastd 0xc(%rdx),%zmm1
+	LONG $0x487e7262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm0,%zmm8
+	LONG $0x487dd262; LONG $0x03174c58 // vpbroadcastd 0xc(%r15,%rdx,1),%zmm1
+	LONG $0x10c28348 // add $0x10,%rdx
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x487ef262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm0,%zmm2
+	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
+	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
+	LONG $0xfddf850f; WORD $0xffff // jne 2063 <dotFP4BF16+0x2063>
+	LONG $0x487dd262; WORD $0x0a31 // vpmovzxbd (%r10),%zmm1
+	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
+	LONG $0x08fd6162; WORD $0xea7e // vmovq %xmm29,%rdx
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x10c28349 // add $0x10,%r10
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
+	LONG $0x485de262; WORD $0xd1b8 // vfmadd231ps %zmm1,%zmm4,%zmm18
+	LONG $0x4855e262; WORD $0xc9b8 // vfmadd231ps %zmm1,%zmm5,%zmm17
+	LONG $0x4045e262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm23,%zmm16
+	LONG $0x48457262; WORD $0xf9b8 // vfmadd231ps %zmm1,%zmm7,%zmm15
+	LONG $0x405d7262; WORD $0xf1b8 // vfmadd231ps %zmm1,%zmm20,%zmm14
+	LONG $0x482d7262; WORD $0xe9b8 // vfmadd231ps %zmm1,%zmm10,%zmm13
+	LONG $0x48357262; WORD $0xe1b8 // vfmadd231ps %zmm1,%zmm9,%zmm12
+	LONG $0x486de262; WORD $0xd9b8 // vfmadd231ps %zmm1,%zmm2,%zmm19
+	WORD $0x3948; BYTE $0xd3 // cmp %rdx,%rbx
+	LONG $0xfd26850f; WORD $0xffff // jne 2005 <dotFP4BF16+0x2005>
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
+	LONG $0x24b48b4c; LONG $0x00000098 // mov 0x98(%rsp),%r14
+	LONG $0x248c8b4c; LONG $0x00000090 // mov 0x90(%rsp),%r9
+	LONG $0x24948b48; LONG $0x00000080 // mov 0x80(%rsp),%rdx
+	LONG $0x246c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r13
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
 	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
-	LONG $0x24548b48; BYTE $0x50 // mov 0x50(%rsp),%rdx
-	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
-	LONG $0xfc8d8f0f; WORD $0xffff // jg 2262 <dotFP4BF16+0x2262>
-	LONG $0x249c8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r11
-	LONG $0x08fd6162; WORD $0xdf7e // vmovq %xmm27,%rdi
+	LONG $0x245c8b4c; BYTE $0x60 // mov 0x60(%rsp),%r11
+	WORD $0x394c; BYTE $0xe0 // cmp %r12,%rax
+	LONG $0xfc8b8f0f; WORD $0xffff // jg 1fac <dotFP4BF16+0x1fac>
+	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
+	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
+	LONG $0x08fd4162; WORD $0xc27e // vmovq %xmm24,%r10
+	WORD $0x8949; BYTE $0xd5 // mov %rdx,%r13
 	LONG $0x9d348d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rsi
-	LONG $0x24948b48; LONG $0x00000178 // mov 0x178(%rsp),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
 	LONG $0x5b0c8d4b // lea (%r11,%r11,2),%rcx
+	LONG $0xdd048d4e; LONG $0x00000000 // lea 0x0(,%r11,8),%r8
+	LONG $0x880c8d4c // lea (%rax,%rcx,4),%r9
 	LONG $0xfeaf0f48 // imul %rsi,%rdi
-	LONG $0x88148d4c // lea (%rax,%rcx,4),%r10
-	LONG $0xdd0c8d4e; LONG $0x00000000 // lea 0x0(,%r11,8),%r9
-	LONG $0x0a1c8d4f // lea (%r10,%r9,1),%r11
-	LONG $0x321c8d49 // lea (%r10,%rsi,1),%rbx
-	WORD $0x0149; BYTE $0xc1 // add %rax,%r9
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x011c8d4f // lea (%r9,%r8,1),%r11
+	LONG $0x311c8d49 // lea (%r9,%rsi,1),%rbx
+	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
 	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
 	LONG $0x37248d4c // lea (%rdi,%rsi,1),%r12
 	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	LONG $0x0ffa8348 // cmp $0xf,%rdx
-	LONG $0x01858f0f; WORD $0x0000 // jg 27b0 <dotFP4BF16+0x27b0>
-	WORD $0xd189 // mov %edx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497ce162; WORD $0x1211 // vmovups %zmm18,(%rdx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	LONG $0x01cc8f0f; WORD $0x0000 // jg 2544 <dotFP4BF16+0x2544>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xca92f8c5 // kmovw %edx,%k1
+	LONG $0x497ce162; WORD $0x1011 // vmovups %zmm18,(%rax){%k1}
+	LONG $0xd193f8c5 // kmovw %k1,%edx
 	LONG $0x497ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi){%k1}
-	LONG $0x497cc162; WORD $0x0111 // vmovups %zmm16,(%r9){%k1}
-	LONG $0x497c5162; WORD $0x3a11 // vmovups %zmm15,(%r10){%k1}
+	LONG $0x497cc162; WORD $0x0011 // vmovups %zmm16,(%r8){%k1}
+	LONG $0x497c5162; WORD $0x3911 // vmovups %zmm15,(%r9){%k1}
 	LONG $0x497c7162; WORD $0x3311 // vmovups %zmm14,(%rbx){%k1}
 	LONG $0x497c5162; WORD $0x2b11 // vmovups %zmm13,(%r11){%k1}
 	LONG $0x497c7162; WORD $0x2711 // vmovups %zmm12,(%rdi){%k1}
-	LONG $0xf892f8c5 // kmovw %eax,%k7
+	LONG $0xfa92f8c5 // kmovw %edx,%k7
 	LONG $0x4f7cc162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm19,(%r12){%k7}
-	LONG $0xfff4b4e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x24bc8b48; LONG $0x00000160 // mov 0x160(%rsp),%rdi
-	LONG $0x24bc8d4c; LONG $0x00000180 // lea 0x180(%rsp),%r15
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0xaaabbe41; WORD $0xaaaa // mov $0xaaaaaaab,%r14d
-	WORD $0x894d; BYTE $0xfa // mov %r15,%r10
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0x08e7c148 // shl $0x8,%rdi
-	LONG $0x07e1c148 // shl $0x7,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xc7 // vmovq %rdi,%xmm0
-	LONG $0x6ef9e1c4; BYTE $0xe1 // vmovq %rcx,%xmm4
-	WORD $0x8944; BYTE $0xe7 // mov %r12d,%edi
-	LONG $0x0003bd41; WORD $0x0000 // mov $0x3,%r13d
-	LONG $0xfeaf0f49 // imul %r14,%rdi
-	LONG $0x21efc148 // shr $0x21,%rdi
-	LONG $0x00bd0c8d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rdi,4),%ecx
-	WORD $0x8941; BYTE $0xf9 // mov %edi,%r9d
-	WORD $0x2941; BYTE $0xc9 // sub %ecx,%r9d
-	LONG $0x08498d41 // lea 0x8(%r9),%ecx
-	WORD $0x3944; BYTE $0xe9 // cmp %r13d,%ecx
-	LONG $0xcd4f0f41 // cmovg %r13d,%ecx
-	WORD $0xf741; BYTE $0xd9 // neg %r9d
-	WORD $0x634c; BYTE $0xe9 // movslq %ecx,%r13
-	LONG $0x248c8b48; LONG $0x00000168 // mov 0x168(%rsp),%rcx
-	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
-	WORD $0x294c; BYTE $0xe9 // sub %r13,%rcx
-	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
-	LONG $0xc94f0f49 // cmovg %r9,%rcx
-	LONG $0x7f0c8d44 // lea (%rdi,%rdi,2),%r9d
-	WORD $0x8944; BYTE $0xe7 // mov %r12d,%edi
-	WORD $0x2944; BYTE $0xcf // sub %r9d,%edi
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x0148; BYTE $0xf9 // add %rdi,%rcx
-	LONG $0x48af0f49; BYTE $0x20 // imul 0x20(%r8),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xc7 // vmovq %xmm0,%rdi
-	LONG $0x4f0c8d4c // lea (%rdi,%rcx,2),%r9
-	LONG $0x7ef9e1c4; BYTE $0xe7 // vmovq %xmm4,%rdi
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	LONG $0x082c8d4e // lea (%rax,%r9,1),%r13
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x187f // jg 2745 <dotFP4BF16+0x2745>
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x107e // jle 2745 <dotFP4BF16+0x2745>
-	LONG $0x0001b941; WORD $0x0000 // mov $0x1,%r9d
-	WORD $0xd341; BYTE $0xe1 // shl %cl,%r9d
-	WORD $0xff41; BYTE $0xc9 // dec %r9d
-	LONG $0xc9b70f45 // movzwl %r9w,%r9d
-	LONG $0x9278c1c4; BYTE $0xf1 // kmovw %r9d,%k6
-	LONG $0xaeffd162; LONG $0x003d746f // vmovdqu16 0x0(%r13,%rdi,1),%ymm6{%k6}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x3a34 // vmovdqu %ymm6,(%r10,%rdi,1)
-	LONG $0x20c78348 // add $0x20,%rdi
-	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
-	WORD $0xb875 // jne 2721 <dotFP4BF16+0x2721>
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x08fc8349 // cmp $0x8,%r12
-	LONG $0xff31850f; WORD $0xffff // jne 26ae <dotFP4BF16+0x26ae>
-	LONG $0x248c8d48; LONG $0x00000780 // lea 0x780(%rsp),%rcx
-	LONG $0x0200b941; WORD $0x0000 // mov $0x200,%r9d
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x248c8948; LONG $0x000000c0 // mov %rcx,0xc0(%rsp)
-	LONG $0x248c8d48; LONG $0x00000480 // lea 0x480(%rsp),%rcx
-	LONG $0x248c8948; LONG $0x00000100 // mov %rcx,0x100(%rsp)
-	LONG $0x000100b9; BYTE $0x00 // mov $0x100,%ecx
-	LONG $0xfffacee9; BYTE $0xff // jmp 227e <dotFP4BF16+0x227e>
-	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
-	LONG $0x487ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487cc162; WORD $0x0111 // vmovups %zmm16,(%r9)
-	LONG $0x487c5162; WORD $0x3a11 // vmovups %zmm15,(%r10)
-	LONG $0x487c7162; WORD $0x3311 // vmovups %zmm14,(%rbx)
-	LONG $0x487c5162; WORD $0x2b11 // vmovups %zmm13,(%r11)
-	LONG $0x487c7162; WORD $0x2711 // vmovups %zmm12,(%rdi)
-	LONG $0xfffe89e9; BYTE $0xff // jmp 266d <dotFP4BF16+0x266d>
-	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
-	LONG $0x487c3162; WORD $0xe328 // vmovaps %zmm19,%zmm12
-	LONG $0x487c3162; WORD $0xeb28 // vmovaps %zmm19,%zmm13
-	LONG $0x487c3162; WORD $0xf328 // vmovaps %zmm19,%zmm14
-	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
-	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
-	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
-	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
-	LONG $0xfffdcae9; BYTE $0xff // jmp 25e3 <dotFP4BF16+0x25e3>
-	LONG $0x245c8b48; BYTE $0x78 // mov 0x78(%rsp),%rbx
-	LONG $0x24a48d4c; LONG $0x00000180 // lea 0x180(%rsp),%r12
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
-	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
-	LONG $0x6ef9e1c4; BYTE $0xe1 // vmovq %rcx,%xmm4
-	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
-	LONG $0x08e3c148 // shl $0x8,%rbx
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
-	LONG $0x6ef9e1c4; BYTE $0xd6 // vmovq %rsi,%xmm2
-	WORD $0xfe89 // mov %edi,%esi
-	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0xf7af0f49 // imul %r15,%rsi
-	LONG $0x21eec148 // shr $0x21,%rsi
-	LONG $0x762c8d44 // lea (%rsi,%rsi,2),%r13d
-	WORD $0x6349; BYTE $0xf5 // movslq %r13d,%rsi
-	WORD $0x3948; BYTE $0xde // cmp %rbx,%rsi
-	LONG $0xf34f0f48 // cmovg %rbx,%rsi
-	WORD $0xfb89 // mov %edi,%ebx
-	WORD $0x2944; BYTE $0xeb // sub %r13d,%ebx
-	WORD $0x6348; BYTE $0xdb // movslq %ebx,%rbx
-	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
-	LONG $0x70af0f49; BYTE $0x20 // imul 0x20(%r8),%rsi
-	LONG $0x7ef9e1c4; BYTE $0xc3 // vmovq %xmm0,%rbx
-	LONG $0x73348d48 // lea (%rbx,%rsi,2),%rsi
-	LONG $0x7ef9e1c4; BYTE $0xd3 // vmovq %xmm2,%rbx
-	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x8949; BYTE $0xf5 // mov %rsi,%r13
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 28b2 <dotFP4BF16+0x28b2>
-	WORD $0xf631 // xor %esi,%esi
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 28b2 <dotFP4BF16+0x28b2>
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0xceff // dec %esi
-	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
-	LONG $0xe692f8c5 // kmovw %esi,%k4
-	LONG $0xacffd162; LONG $0x001d7c6f // vmovdqu16 0x0(%r13,%rbx,1),%ymm7{%k4}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1e3c // vmovdqu %ymm7,(%r14,%rbx,1)
-	LONG $0x20c38348 // add $0x20,%rbx
-	LONG $0x00fb8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rbx
-	WORD $0xbf75 // jne 2894 <dotFP4BF16+0x2894>
-	WORD $0xff48; BYTE $0xc7 // inc %rdi
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x0cff8348 // cmp $0xc,%rdi
-	LONG $0xff62850f; WORD $0xffff // jne 284b <dotFP4BF16+0x284b>
-	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
-	LONG $0x7ef9e1c4; BYTE $0xe1 // vmovq %xmm4,%rcx
-	LONG $0x24b48d4c; LONG $0x00000a80 // lea 0xa80(%rsp),%r14
-	LONG $0x24bc8d48; LONG $0x00000780 // lea 0x780(%rsp),%rdi
-	LONG $0x08fde162; WORD $0xf66e // vmovq %rsi,%xmm22
-	LONG $0x0100bf41; WORD $0x0000 // mov $0x100,%r15d
-	LONG $0x24b48d48; LONG $0x00000480 // lea 0x480(%rsp),%rsi
-	LONG $0x000d0162; WORD $0xf6ef // vpxord %xmm30,%xmm30,%xmm30
-	LONG $0xfff36be9; BYTE $0xff // jmp 1c8d <dotFP4BF16+0x1c8d>
-	LONG $0x00240162; WORD $0xdb57 // vxorps %xmm27,%xmm27,%xmm27
-	LONG $0x487c0162; WORD $0xd328 // vmovaps %zmm27,%zmm26
-	LONG $0x487c0162; WORD $0xcb28 // vmovaps %zmm27,%zmm25
-	LONG $0x487c0162; WORD $0xc328 // vmovaps %zmm27,%zmm24
-	LONG $0x487c8162; WORD $0xfb28 // vmovaps %zmm27,%zmm23
-	LONG $0x487c6162; LONG $0x04245c29 // vmovaps %zmm27,0x100(%rsp)
-	LONG $0x487c1162; WORD $0xfb28 // vmovaps %zmm27,%zmm15
-	LONG $0x487c8162; WORD $0xc328 // vmovaps %zmm27,%zmm16
-	LONG $0x487c8162; WORD $0xcb28 // vmovaps %zmm27,%zmm17
-	LONG $0x487c8162; WORD $0xd328 // vmovaps %zmm27,%zmm18
-	LONG $0x487c8162; WORD $0xdb28 // vmovaps %zmm27,%zmm19
-	LONG $0x487c8162; WORD $0xe328 // vmovaps %zmm27,%zmm20
-	LONG $0x9d048d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rax
-	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
-	LONG $0x5b0c8d4b // lea (%r11,%r11,2),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	LONG $0xf8af0f48 // imul %rax,%rdi
-	LONG $0x8b0c8d4c // lea (%rbx,%rcx,4),%r9
-	LONG $0xcb1c8d48 // lea (%rbx,%rcx,8),%rbx
-	LONG $0x248c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xde // vmovq %xmm3,%rsi
-	LONG $0xd93c8d4f // lea (%r9,%r11,8),%r15
-	LONG $0x031c8d4c // lea (%rbx,%rax,1),%r11
-	LONG $0x06248d4c // lea (%rsi,%rax,1),%r12
-	LONG $0x03348d4d // lea (%r11,%rax,1),%r14
-	WORD $0x0148; BYTE $0xf7 // add %rsi,%rdi
-	LONG $0x04348d49 // lea (%r12,%rax,1),%rsi
-	LONG $0x07148d4c // lea (%rdi,%rax,1),%r10
-	LONG $0x6ef9e1c4; BYTE $0xce // vmovq %rsi,%xmm1
-	LONG $0x01348d49 // lea (%r9,%rax,1),%rsi
-	LONG $0x02148d49 // lea (%r10,%rax,1),%rdx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x757f // jg 2a3e <dotFP4BF16+0x2a3e>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	LONG $0x7ef9e1c4; BYTE $0xd9 // vmovq %xmm3,%rcx
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497ce162; WORD $0x2111 // vmovups %zmm20,(%rcx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xc9 // vmovq %xmm1,%rcx
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497cc162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm19,(%r12){%k1}
-	LONG $0x497ce162; WORD $0x1111 // vmovups %zmm18,(%rcx){%k1}
-	LONG $0x497cc162; WORD $0x0911 // vmovups %zmm17,(%r9){%k1}
-	LONG $0x497ce162; WORD $0x0611 // vmovups %zmm16,(%rsi){%k1}
-	LONG $0x497c5162; WORD $0x3f11 // vmovups %zmm15,(%r15){%k1}
-	LONG $0x487cf162; LONG $0x04246428 // vmovaps 0x100(%rsp),%zmm4
-	LONG $0x497cf162; WORD $0x2311 // vmovups %zmm4,(%rbx){%k1}
-	LONG $0x497cc162; WORD $0x3b11 // vmovups %zmm23,(%r11){%k1}
-	LONG $0x497c4162; WORD $0x0611 // vmovups %zmm24,(%r14){%k1}
-	LONG $0x497c6162; WORD $0x0f11 // vmovups %zmm25,(%rdi){%k1}
-	LONG $0x497c4162; WORD $0x1211 // vmovups %zmm26,(%r10){%k1}
-	LONG $0xe892f8c5 // kmovw %eax,%k5
-	LONG $0x4d7c6162; WORD $0x1a11 // vmovups %zmm27,(%rdx){%k5}
-	LONG $0xfff0f3e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x487ce162; WORD $0x2011 // vmovups %zmm20,(%rax)
+	LONG $0x246c014c; BYTE $0x68 // add %r13,0x68(%rsp)
+	LONG $0x244cff48; BYTE $0x70 // decq 0x70(%rsp)
+	LONG $0xf52a850f; WORD $0xffff // jne 18f8 <dotFP4BF16+0x18f8>
+	LONG $0x24448b48; BYTE $0x50 // mov 0x50(%rsp),%rax
+	LONG $0x24848348; LONG $0x000000a8; BYTE $0x10 // addq $0x10,0xa8(%rsp)
+	LONG $0x08fd6162; WORD $0xfe7e // vmovq %xmm31,%rsi
+	LONG $0x38588b48 // mov 0x38(%rax),%rbx
+	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0x180e8d0f; WORD $0x0000 // jge 3c05 <dotFP4BF16+0x3c05>
+	LONG $0x24b40148; LONG $0x000000a0 // add %rsi,0xa0(%rsp)
+	LONG $0x24b40148; LONG $0x000000b0 // add %rsi,0xb0(%rsp)
+	LONG $0xffdc68e9; BYTE $0xff // jmp 74 <dotFP4BF16+0x74>
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x6ef9e1c4; BYTE $0xc9 // vmovq %rcx,%xmm1
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0x24848d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rax
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	LONG $0x6ef9e1c4; BYTE $0xf8 // vmovq %rax,%xmm7
 	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
-	LONG $0x487cc162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm19,(%r12)
-	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
-	LONG $0x487cc162; WORD $0x0911 // vmovups %zmm17,(%r9)
-	LONG $0x487ce162; WORD $0x0611 // vmovups %zmm16,(%rsi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c5162; WORD $0x3f11 // vmovups %zmm15,(%r15)
-	LONG $0x487cf162; LONG $0x04246428 // vmovaps 0x100(%rsp),%zmm4
-	LONG $0x487cf162; WORD $0x2311 // vmovups %zmm4,(%rbx)
-	LONG $0x487cc162; WORD $0x3b11 // vmovups %zmm23,(%r11)
-	LONG $0x487c4162; WORD $0x0611 // vmovups %zmm24,(%r14)
-	LONG $0x487c6162; WORD $0x0f11 // vmovups %zmm25,(%rdi)
-	LONG $0x487c4162; WORD $0x1211 // vmovups %zmm26,(%r10)
-	WORD $0x95eb // jmp 2a2f <dotFP4BF16+0x2a2f>
-	LONG $0x249c8b48; LONG $0x00000080 // mov 0x80(%rsp),%rbx
-	LONG $0x24bc8d4c; LONG $0x00000180 // lea 0x180(%rsp),%r15
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xaaabbd41; WORD $0xaaaa // mov $0xaaaaaaab,%r13d
-	WORD $0x894d; BYTE $0xfb // mov %r15,%r11
-	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
-	LONG $0x08e3c148 // shl $0x8,%rbx
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
-	LONG $0x6ef9e1c4; BYTE $0xd6 // vmovq %rsi,%xmm2
-	WORD $0xfb89 // mov %edi,%ebx
-	LONG $0xddaf0f49 // imul %r13,%rbx
-	LONG $0x21ebc148 // shr $0x21,%rbx
-	LONG $0x009d348d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rbx,4),%esi
-	WORD $0x8941; BYTE $0xdc // mov %ebx,%r12d
-	WORD $0x2941; BYTE $0xf4 // sub %esi,%r12d
-	LONG $0x000003be; BYTE $0x00 // mov $0x3,%esi
-	LONG $0x244c8d41; BYTE $0x0a // lea 0xa(%r12),%ecx
-	WORD $0xf139 // cmp %esi,%ecx
-	WORD $0x4f0f; BYTE $0xce // cmovg %esi,%ecx
-	LONG $0x24b48b48; LONG $0x00000168 // mov 0x168(%rsp),%rsi
-	WORD $0xf741; BYTE $0xdc // neg %r12d
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x634d; BYTE $0xe4 // movslq %r12d,%r12
-	WORD $0x2948; BYTE $0xce // sub %rcx,%rsi
-	LONG $0x244c8b48; BYTE $0x68 // mov 0x68(%rsp),%rcx
-	WORD $0x394c; BYTE $0xe6 // cmp %r12,%rsi
-	LONG $0xf44f0f49 // cmovg %r12,%rsi
-	LONG $0x5b248d44 // lea (%rbx,%rbx,2),%r12d
-	WORD $0xfb89 // mov %edi,%ebx
-	WORD $0x2944; BYTE $0xe3 // sub %r12d,%ebx
-	WORD $0x6348; BYTE $0xdb // movslq %ebx,%rbx
-	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
-	LONG $0x70af0f49; BYTE $0x20 // imul 0x20(%r8),%rsi
-	LONG $0x7ef9e1c4; BYTE $0xd3 // vmovq %xmm2,%rbx
-	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x76348d49 // lea (%r14,%rsi,2),%rsi
-	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	WORD $0x8949; BYTE $0xf4 // mov %rsi,%r12
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 2b54 <dotFP4BF16+0x2b54>
-	WORD $0xf631 // xor %esi,%esi
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 2b54 <dotFP4BF16+0x2b54>
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0xceff // dec %esi
-	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
-	LONG $0xd692f8c5 // kmovw %esi,%k2
-	LONG $0xaaffd162; WORD $0x346f; BYTE $0x1c // vmovdqu16 (%r12,%rbx,1),%ymm6{%k2}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1b34 // vmovdqu %ymm6,(%r11,%rbx,1)
-	LONG $0x20c38348 // add $0x20,%rbx
-	LONG $0x00fb8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rbx
-	WORD $0xc075 // jne 2b36 <dotFP4BF16+0x2b36>
-	WORD $0xff48; BYTE $0xc7 // inc %rdi
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x0aff8348 // cmp $0xa,%rdi
-	LONG $0xff3e850f; WORD $0xffff // jne 2ac8 <dotFP4BF16+0x2ac8>
-	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
-	LONG $0x24a48d4c; LONG $0x00000a80 // lea 0xa80(%rsp),%r12
-	LONG $0x24bc8d48; LONG $0x00000780 // lea 0x780(%rsp),%rdi
-	LONG $0x2484c748; LONG $0x00000100; LONG $0x00000100 // movq $0x100,0x100(%rsp)
-	LONG $0x08fd6162; WORD $0xd66e // vmovq %rsi,%xmm26
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x24b48d48; LONG $0x00000480 // lea 0x480(%rsp),%rsi
-	LONG $0xffea94e9; BYTE $0xff // jmp 1655 <dotFP4BF16+0x1655>
-	LONG $0x487ce162; WORD $0x3011 // vmovups %zmm22,(%rax)
-	LONG $0x487cc162; WORD $0x2f11 // vmovups %zmm21,(%r15)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487cc162; WORD $0x2611 // vmovups %zmm20,(%r14)
-	LONG $0x487ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx)
-	LONG $0x487cc162; WORD $0x1311 // vmovups %zmm18,(%r11)
-	LONG $0x487ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi)
-	LONG $0x487cc162; WORD $0x0211 // vmovups %zmm16,(%r10)
-	LONG $0x487c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12)
-	LONG $0x487c7162; WORD $0x3711 // vmovups %zmm14,(%rdi)
-	LONG $0xffef25e9; BYTE $0xff // jmp 1b27 <dotFP4BF16+0x1b27>
-	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0x487c3162; WORD $0xf728 // vmovaps %zmm23,%zmm14
-	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
-	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
-	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
-	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
-	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	LONG $0xffee45e9; BYTE $0xff // jmp 1a88 <dotFP4BF16+0x1a88>
-	LONG $0x248c8b48; LONG $0x00000160 // mov 0x160(%rsp),%rcx
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24bc8d4c; LONG $0x00000180 // lea 0x180(%rsp),%r15
-	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
-	LONG $0x08e1c148 // shl $0x8,%rcx
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
-	LONG $0x248c8948; LONG $0x00000100 // mov %rcx,0x100(%rsp)
-	LONG $0x110c8d4b // lea (%r9,%r10,1),%rcx
-	LONG $0x6ef9e1c4; BYTE $0xd9 // vmovq %rcx,%xmm3
-	LONG $0x248c8b48; LONG $0x00000100 // mov 0x100(%rsp),%rcx
-	LONG $0x249c894c; LONG $0x00000100 // mov %r11,0x100(%rsp)
-	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	WORD $0x8945; BYTE $0xd0 // mov %r10d,%r8d
+	LONG $0xc0af0f4c // imul %rax,%r8
+	LONG $0x000003b8; BYTE $0x00 // mov $0x3,%eax
+	LONG $0x21e8c149 // shr $0x21,%r8
+	LONG $0x850c8d42; LONG $0x00000000 // lea 0x0(,%r8,4),%ecx
+	WORD $0x8945; BYTE $0xc7 // mov %r8d,%r15d
+	WORD $0x2941; BYTE $0xcf // sub %ecx,%r15d
+	LONG $0x084f8d41 // lea 0x8(%r15),%ecx
+	WORD $0xc139 // cmp %eax,%ecx
+	WORD $0x4f0f; BYTE $0xc8 // cmovg %eax,%ecx
+	WORD $0xf741; BYTE $0xdf // neg %r15d
+	WORD $0x6348; BYTE $0xc1 // movslq %ecx,%rax
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	WORD $0x634d; BYTE $0xff // movslq %r15d,%r15
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x08fd6162; WORD $0xc07e // vmovq %xmm24,%rax
+	WORD $0x394c; BYTE $0xf9 // cmp %r15,%rcx
+	LONG $0xcf4f0f49 // cmovg %r15,%rcx
+	LONG $0x403c8d47 // lea (%r8,%r8,2),%r15d
+	WORD $0x8945; BYTE $0xd0 // mov %r10d,%r8d
+	WORD $0x2945; BYTE $0xf8 // sub %r15d,%r8d
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x014c; BYTE $0xc1 // add %r8,%rcx
+	LONG $0x48af0f48; BYTE $0x20 // imul 0x20(%rax),%rcx
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0x48048d4c // lea (%rax,%rcx,2),%r8
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	WORD $0x894c; BYTE $0xe9 // mov %r13,%rcx
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x06048d4b // lea (%r14,%r8,1),%rax
+	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 2cb4 <dotFP4BF16+0x2cb4>
+	WORD $0x137f // jg 24da <dotFP4BF16+0x24da>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 2cb4 <dotFP4BF16+0x2cb4>
+	WORD $0x0c7e // jle 24da <dotFP4BF16+0x24da>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	LONG $0xe092f8c5 // kmovw %eax,%k4
+	LONG $0xf092f8c5 // kmovw %eax,%k6
+	LONG $0xaeff9162; WORD $0x2c6f; BYTE $0x38 // vmovdqu16 (%r8,%r15,1),%ymm5{%k6}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xacffb162; WORD $0x246f; BYTE $0x22 // vmovdqu16 (%rdx,%r12,1),%ymm4{%k4}{z}
-	LONG $0x7f7e81c4; WORD $0x2724 // vmovdqu %ymm4,(%r15,%r12,1)
+	LONG $0x7f7ea1c4; WORD $0x3f2c // vmovdqu %ymm5,(%rdi,%r15,1)
+	LONG $0x20c78349 // add $0x20,%r15
+	LONG $0x00ff8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r15
+	WORD $0xc075 // jne 24bc <dotFP4BF16+0x24bc>
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
+	LONG $0x08fa8349 // cmp $0x8,%r10
+	LONG $0xff31850f; WORD $0xffff // jne 2441 <dotFP4BF16+0x2441>
+	LONG $0x24bc8d48; LONG $0x000006c0 // lea 0x6c0(%rsp),%rdi
+	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
+	LONG $0x08fd6162; WORD $0xdf6f // vmovdqa64 %xmm7,%xmm27
+	LONG $0x000100b9; BYTE $0x00 // mov $0x100,%ecx
+	LONG $0x08fd6162; WORD $0xd76e // vmovq %rdi,%xmm26
+	LONG $0x24bc8d48; LONG $0x000003c0 // lea 0x3c0(%rsp),%rdi
+	LONG $0x08fd6162; WORD $0xcf6e // vmovq %rdi,%xmm25
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0xfffa7fe9; BYTE $0xff // jmp 1fc3 <dotFP4BF16+0x1fc3>
+	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi)
+	LONG $0x487cc162; WORD $0x0011 // vmovups %zmm16,(%r8)
+	LONG $0x487c5162; WORD $0x3911 // vmovups %zmm15,(%r9)
+	LONG $0x487c7162; WORD $0x3311 // vmovups %zmm14,(%rbx)
+	LONG $0x487c5162; WORD $0x2b11 // vmovups %zmm13,(%r11)
+	LONG $0x487c7162; WORD $0x2711 // vmovups %zmm12,(%rdi)
+	LONG $0xfffe3be9; BYTE $0xff // jmp 23b3 <dotFP4BF16+0x23b3>
+	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
+	LONG $0x487c3162; WORD $0xe328 // vmovaps %zmm19,%zmm12
+	LONG $0x487c3162; WORD $0xeb28 // vmovaps %zmm19,%zmm13
+	LONG $0x487c3162; WORD $0xf328 // vmovaps %zmm19,%zmm14
+	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
+	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
+	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
+	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
+	LONG $0xfffd88e9; BYTE $0xff // jmp 2335 <dotFP4BF16+0x2335>
+	LONG $0x245c8b48; BYTE $0x78 // mov 0x78(%rsp),%rbx
+	LONG $0x24b48d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rsi
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x6ef9e1c4; BYTE $0xf9 // vmovq %rcx,%xmm7
+	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
+	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
+	LONG $0x08e3c148 // shl $0x8,%rbx
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	LONG $0xaaaaabbb; BYTE $0xaa // mov $0xaaaaaaab,%ebx
+	LONG $0x6ef9e1c4; BYTE $0xcf // vmovq %rdi,%xmm1
+	WORD $0x8944; BYTE $0xc7 // mov %r8d,%edi
+	LONG $0x244c8b48; BYTE $0x60 // mov 0x60(%rsp),%rcx
+	WORD $0x8945; BYTE $0xc1 // mov %r8d,%r9d
+	LONG $0xfbaf0f48 // imul %rbx,%rdi
+	LONG $0x21efc148 // shr $0x21,%rdi
+	LONG $0x7f148d44 // lea (%rdi,%rdi,2),%r10d
+	WORD $0x6349; BYTE $0xfa // movslq %r10d,%rdi
+	WORD $0x3948; BYTE $0xcf // cmp %rcx,%rdi
+	LONG $0xf94f0f48 // cmovg %rcx,%rdi
+	WORD $0x2945; BYTE $0xd1 // sub %r10d,%r9d
+	LONG $0x7ef9e1c4; BYTE $0xf1 // vmovq %xmm6,%rcx
+	LONG $0x7ef9c1c4; BYTE $0xca // vmovq %xmm1,%r10
+	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
+	WORD $0x014c; BYTE $0xcf // add %r9,%rdi
+	LONG $0x79af0f48; BYTE $0x20 // imul 0x20(%rcx),%rdi
+	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
+	WORD $0x294c; BYTE $0xd1 // sub %r10,%rcx
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x7e3c8d49 // lea (%r14,%rdi,2),%rdi
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg 2647 <dotFP4BF16+0x2647>
+	WORD $0xff31 // xor %edi,%edi
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle 2647 <dotFP4BF16+0x2647>
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	WORD $0xe7d3 // shl %cl,%edi
+	WORD $0xcfff // dec %edi
+	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
+	LONG $0xe792f8c5 // kmovw %edi,%k4
+	LONG $0xacff1162; WORD $0x046f; BYTE $0x11 // vmovdqu16 (%r9,%r10,1),%ymm8{%k4}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7e01c4; WORD $0x1304 // vmovdqu %ymm8,(%r11,%r10,1)
+	LONG $0x20c28349 // add $0x20,%r10
+	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
+	WORD $0xc075 // jne 2629 <dotFP4BF16+0x2629>
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x0cf88349 // cmp $0xc,%r8
+	LONG $0xff60850f; WORD $0xffff // jne 25dd <dotFP4BF16+0x25dd>
+	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
+	LONG $0x7ef9e1c4; BYTE $0xf9 // vmovq %xmm7,%rcx
+	LONG $0x24bc8d48; LONG $0x000009c0 // lea 0x9c0(%rsp),%rdi
+	LONG $0x248c8d4c; LONG $0x000006c0 // lea 0x6c0(%rsp),%r9
+	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
+	LONG $0x24848d4c; LONG $0x000003c0 // lea 0x3c0(%rsp),%r8
+	LONG $0x2484c748; LONG $0x00000090; LONG $0x00000100 // movq $0x100,0x90(%rsp)
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0xfff388e9; BYTE $0xff // jmp 1a41 <dotFP4BF16+0x1a41>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487c6162; WORD $0xd028 // vmovaps %zmm0,%zmm26
+	LONG $0x487c6162; WORD $0xc828 // vmovaps %zmm0,%zmm25
+	LONG $0x487c6162; WORD $0xc028 // vmovaps %zmm0,%zmm24
+	LONG $0x487ce162; WORD $0xf828 // vmovaps %zmm0,%zmm23
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487c7162; WORD $0xf828 // vmovaps %zmm0,%zmm15
+	LONG $0x487ce162; WORD $0xc028 // vmovaps %zmm0,%zmm16
+	LONG $0x487ce162; WORD $0xc828 // vmovaps %zmm0,%zmm17
+	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
+	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
+	LONG $0x487ce162; WORD $0xe028 // vmovaps %zmm0,%zmm20
+	LONG $0x24748b48; BYTE $0x60 // mov 0x60(%rsp),%rsi
+	LONG $0x9d3c8d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rdi
+	LONG $0x5b0c8d4b // lea (%r11,%r11,2),%rcx
+	LONG $0xdd048d4e; LONG $0x00000000 // lea 0x0(,%r11,8),%r8
+	LONG $0x880c8d4c // lea (%rax,%rcx,4),%r9
+	LONG $0xc8248d4c // lea (%rax,%rcx,8),%r12
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x001c8d4a // lea (%rax,%r8,1),%rbx
+	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
+	LONG $0x391c8d49 // lea (%r9,%rdi,1),%rbx
+	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
+	LONG $0x6ef9e1c4; BYTE $0xcb // vmovq %rbx,%xmm1
+	LONG $0x3c1c8d49 // lea (%r12,%rdi,1),%rbx
+	LONG $0xf7af0f48 // imul %rdi,%rsi
+	LONG $0x3b348d4c // lea (%rbx,%rdi,1),%r14
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	LONG $0x3e1c8d4c // lea (%rsi,%rdi,1),%r11
+	LONG $0x3b148d49 // lea (%r11,%rdi,1),%rdx
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	LONG $0x6ef9e1c4; BYTE $0xe2 // vmovq %rdx,%xmm4
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x727f // jg 27d4 <dotFP4BF16+0x27d4>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xca92f8c5 // kmovw %edx,%k1
+	LONG $0x497ce162; WORD $0x2011 // vmovups %zmm20,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0xd193f8c5 // kmovw %k1,%edx
+	LONG $0x497ce162; WORD $0x1f11 // vmovups %zmm19,(%rdi){%k1}
+	LONG $0x497ce162; WORD $0x1011 // vmovups %zmm18,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0x497cc162; WORD $0x0911 // vmovups %zmm17,(%r9){%k1}
+	LONG $0x497ce162; WORD $0x0011 // vmovups %zmm16,(%rax){%k1}
+	LONG $0x497c5162; WORD $0x3811 // vmovups %zmm15,(%r8){%k1}
+	LONG $0x497cd162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm3,(%r12){%k1}
+	LONG $0x497ce162; WORD $0x3b11 // vmovups %zmm23,(%rbx){%k1}
+	LONG $0x497c4162; WORD $0x0611 // vmovups %zmm24,(%r14){%k1}
+	LONG $0x497c6162; WORD $0x0e11 // vmovups %zmm25,(%rsi){%k1}
+	LONG $0x497c4162; WORD $0x1311 // vmovups %zmm26,(%r11){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
+	LONG $0xea92f8c5 // kmovw %edx,%k5
+	LONG $0x4d7cf162; WORD $0x0011 // vmovups %zmm0,(%rax){%k5}
+	LONG $0xfff114e9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x487ce162; WORD $0x2011 // vmovups %zmm20,(%rax)
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0x487ce162; WORD $0x1f11 // vmovups %zmm19,(%rdi)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0x487cc162; WORD $0x0911 // vmovups %zmm17,(%r9)
+	LONG $0x487ce162; WORD $0x0011 // vmovups %zmm16,(%rax)
+	LONG $0x487c5162; WORD $0x3811 // vmovups %zmm15,(%r8)
+	LONG $0x487cd162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm3,(%r12)
+	LONG $0x487ce162; WORD $0x3b11 // vmovups %zmm23,(%rbx)
+	LONG $0x487c4162; WORD $0x0611 // vmovups %zmm24,(%r14)
+	LONG $0x487c6162; WORD $0x0e11 // vmovups %zmm25,(%rsi)
+	LONG $0x487c4162; WORD $0x1311 // vmovups %zmm26,(%r11)
+	WORD $0x98eb // jmp 27c0 <dotFP4BF16+0x27c0>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fe7162; WORD $0x2a6f // vmovdqu64 (%rdx),%zmm13
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc78348 // add $0x7f,%rdi
+	LONG $0xcf490f48 // cmovns %rdi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x08fd6162; WORD $0xf16e // vmovq %rcx,%xmm30
+	LONG $0x360c8d48 // lea (%rsi,%rsi,1),%rcx
+	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
+	LONG $0x730c8d4c // lea (%rbx,%rsi,2),%r9
+	LONG $0xb3248d4c // lea (%rbx,%rsi,4),%r12
+	LONG $0xff758d49 // lea -0x1(%r13),%rsi
+	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
+	LONG $0x6ef9e1c4; BYTE $0xf6 // vmovq %rsi,%xmm6
+	LONG $0xf1af0f4c // imul %rcx,%r14
+	WORD $0x0149; BYTE $0xde // add %rbx,%r14
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x06d38e0f; WORD $0x0000 // jle 2f50 <dotFP4BF16+0x2f50>
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x00150162; WORD $0xedef // vpxord %xmm29,%xmm29,%xmm29
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x07fec148 // sar $0x7,%rsi
+	LONG $0x24848948; LONG $0x00000090 // mov %rax,0x90(%rsp)
+	LONG $0x08fd4162; WORD $0xca6e // vmovq %r10,%xmm25
+	LONG $0x245c894c; BYTE $0x48 // mov %r11,0x48(%rsp)
+	LONG $0x24748948; BYTE $0x78 // mov %rsi,0x78(%rsp)
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	LONG $0x487c7162; WORD $0xf028 // vmovaps %zmm0,%zmm14
+	LONG $0x487c7162; WORD $0xf828 // vmovaps %zmm0,%zmm15
+	LONG $0x24b48b48; LONG $0x00000088 // mov 0x88(%rsp),%rsi
+	LONG $0x487ce162; WORD $0xc028 // vmovaps %zmm0,%zmm16
+	LONG $0x487ce162; WORD $0xc828 // vmovaps %zmm0,%zmm17
+	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
+	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
+	LONG $0x487ce162; WORD $0xe028 // vmovaps %zmm0,%zmm20
+	LONG $0x487ce162; WORD $0xe828 // vmovaps %zmm0,%zmm21
+	LONG $0x487ce162; WORD $0xf028 // vmovaps %zmm0,%zmm22
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x08fd4162; WORD $0xea7e // vmovq %xmm29,%r10
+	WORD $0x894d; BYTE $0xef // mov %r13,%r15
+	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
+	LONG $0x24b48948; LONG $0x00000098 // mov %rsi,0x98(%rsp)
+	LONG $0x249c8b48; LONG $0x00000098 // mov 0x98(%rsp),%rbx
+	LONG $0x093c8d48 // lea (%rcx,%rcx,1),%rdi
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0x08fd6162; WORD $0xe76e // vmovq %rdi,%xmm28
+	LONG $0x00c38148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rbx
+	LONG $0x245c394c; BYTE $0x78 // cmp %r11,0x78(%rsp)
+	LONG $0x04c9840f; WORD $0x0000 // je 2df0 <dotFP4BF16+0x2df0>
+	LONG $0x24bc8b48; LONG $0x00000098 // mov 0x98(%rsp),%rdi
+	LONG $0x00af8d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rdi),%r13
+	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
+	LONG $0x247c894c; BYTE $0x20 // mov %r15,0x20(%rsp)
+	LONG $0x24bc8948; LONG $0x00000080 // mov %rdi,0x80(%rsp)
+	LONG $0x246c894c; BYTE $0x58 // mov %r13,0x58(%rsp)
+	LONG $0x406f8d4c // lea 0x40(%rdi),%r13
+	LONG $0x08fd6162; LONG $0x08247c7e // vmovq %xmm31,0x40(%rsp)
+	LONG $0x24448948; BYTE $0x38 // mov %rax,0x38(%rsp)
+	LONG $0x244c8948; BYTE $0x30 // mov %rcx,0x30(%rsp)
+	LONG $0x08fd6162; LONG $0x0524647e // vmovq %xmm28,0x28(%rsp)
+	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
+	LONG $0x246c894c; BYTE $0x60 // mov %r13,0x60(%rsp)
+	LONG $0x24548948; BYTE $0x18 // mov %rdx,0x18(%rsp)
+	LONG $0x24448b48; BYTE $0x60 // mov 0x60(%rsp),%rax
+	WORD $0x894d; BYTE $0xfd // mov %r15,%r13
+	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
+	LONG $0x373c8d49 // lea (%r15,%rsi,1),%rdi
+	WORD $0x294d; BYTE $0xd5 // sub %r10,%r13
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
+	LONG $0x487c5162; WORD $0xd828 // vmovaps %zmm8,%zmm11
+	LONG $0x487c5162; WORD $0xe028 // vmovaps %zmm8,%zmm12
+	LONG $0x487cc162; WORD $0xf828 // vmovaps %zmm8,%zmm23
+	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
+	LONG $0x487c4162; WORD $0xd828 // vmovaps %zmm8,%zmm27
+	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
+	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	WORD $0x0149; BYTE $0xc5 // add %rax,%r13
+	LONG $0x24448b48; BYTE $0x28 // mov 0x28(%rsp),%rax
+	LONG $0x070c8d49 // lea (%r15,%rax,1),%rcx
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	LONG $0x48ffd162; LONG $0x00955c6f // vmovdqu16 0x0(%r13,%rdx,4),%zmm3
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x00 // vpbroadcastd (%r8,%rax,1),%zmm24
+	LONG $0x486dd162; LONG $0x00955471; BYTE $0x04 // vpsrlw $0x4,0x0(%r13,%rdx,4),%zmm2
+	LONG $0x48edd262; WORD $0xd58d // vpermw %zmm13,%zmm2,%zmm2
+	LONG $0x4875d162; LONG $0x00955471; BYTE $0x08 // vpsrlw $0x8,0x0(%r13,%rdx,4),%zmm1
+	LONG $0x48f5d262; WORD $0xcd8d // vpermw %zmm13,%zmm1,%zmm1
+	LONG $0x4005d162; LONG $0x00955471; BYTE $0x0c // vpsrlw $0xc,0x0(%r13,%rdx,4),%zmm31
+	LONG $0x130c180f // prefetcht0 (%rbx,%rdx,1)
+	LONG $0x40854262; WORD $0xe58d // vpermw %zmm13,%zmm31,%zmm28
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x48e5d262; WORD $0xdd8d // vpermw %zmm13,%zmm3,%zmm3
+	LONG $0x48669262; WORD $0xe052 // vdpbf16ps %zmm24,%zmm3,%zmm4
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x38 // vpbroadcastd (%r8,%rdi,1),%zmm24
+	LONG $0x48669262; WORD $0xe852 // vdpbf16ps %zmm24,%zmm3,%zmm5
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm24
+	LONG $0x48660262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm3,%zmm27
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x01 // vpbroadcastd (%r9,%rax,1),%zmm24
+	LONG $0x48669262; WORD $0xf852 // vdpbf16ps %zmm24,%zmm3,%zmm7
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x39 // vpbroadcastd (%r9,%rdi,1),%zmm24
+	LONG $0x48668262; WORD $0xf852 // vdpbf16ps %zmm24,%zmm3,%zmm23
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x09 // vpbroadcastd (%r9,%rcx,1),%zmm24
+	LONG $0x48661262; WORD $0xe052 // vdpbf16ps %zmm24,%zmm3,%zmm12
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x04 // vpbroadcastd (%r12,%rax,1),%zmm24
+	LONG $0x48661262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm3,%zmm11
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x3c // vpbroadcastd (%r12,%rdi,1),%zmm24
+	LONG $0x48661262; WORD $0xd052 // vdpbf16ps %zmm24,%zmm3,%zmm10
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x0c // vpbroadcastd (%r12,%rcx,1),%zmm24
+	LONG $0x48661262; WORD $0xc852 // vdpbf16ps %zmm24,%zmm3,%zmm9
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm24
+	LONG $0x48661262; WORD $0xc052 // vdpbf16ps %zmm24,%zmm3,%zmm8
+	LONG $0x487dd262; LONG $0x01005c58 // vpbroadcastd 0x4(%r8,%rax,1),%zmm3
+	LONG $0x487d4262; LONG $0x01064458 // vpbroadcastd 0x4(%r14,%rax,1),%zmm24
+	LONG $0x486ef262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm4
+	LONG $0x487dd262; LONG $0x01385c58 // vpbroadcastd 0x4(%r8,%rdi,1),%zmm3
+	LONG $0x486ef262; WORD $0xeb52 // vdpbf16ps %zmm3,%zmm2,%zmm5
+	LONG $0x487dd262; LONG $0x01085c58 // vpbroadcastd 0x4(%r8,%rcx,1),%zmm3
+	LONG $0x486e6262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm2,%zmm27
+	LONG $0x487dd262; LONG $0x01015c58 // vpbroadcastd 0x4(%r9,%rax,1),%zmm3
+	LONG $0x486ef262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm7
+	LONG $0x487dd262; LONG $0x01395c58 // vpbroadcastd 0x4(%r9,%rdi,1),%zmm3
+	LONG $0x486ee262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm23
+	LONG $0x487dd262; LONG $0x01095c58 // vpbroadcastd 0x4(%r9,%rcx,1),%zmm3
+	LONG $0x486e7262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm12
+	LONG $0x487dd262; LONG $0x01045c58 // vpbroadcastd 0x4(%r12,%rax,1),%zmm3
+	LONG $0x486e7262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm2,%zmm11
+	LONG $0x487dd262; LONG $0x013c5c58 // vpbroadcastd 0x4(%r12,%rdi,1),%zmm3
+	LONG $0x486e7262; WORD $0xd352 // vdpbf16ps %zmm3,%zmm2,%zmm10
+	LONG $0x487dd262; LONG $0x010c5c58 // vpbroadcastd 0x4(%r12,%rcx,1),%zmm3
+	LONG $0x486e7262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm2,%zmm9
+	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
+	LONG $0x486e9262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm2,%zmm3
+	LONG $0x487dd262; LONG $0x02005458 // vpbroadcastd 0x8(%r8,%rax,1),%zmm2
+	LONG $0x4876f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm4
+	LONG $0x487dd262; LONG $0x02385458 // vpbroadcastd 0x8(%r8,%rdi,1),%zmm2
+	LONG $0x4876f262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm1,%zmm5
+	LONG $0x487dd262; LONG $0x02085458 // vpbroadcastd 0x8(%r8,%rcx,1),%zmm2
+	LONG $0x48766262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm1,%zmm27
+	LONG $0x487dd262; LONG $0x02015458 // vpbroadcastd 0x8(%r9,%rax,1),%zmm2
+	LONG $0x4876f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm7
+	LONG $0x487dd262; LONG $0x02395458 // vpbroadcastd 0x8(%r9,%rdi,1),%zmm2
+	LONG $0x4876e262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm23
+	LONG $0x487dd262; LONG $0x02095458 // vpbroadcastd 0x8(%r9,%rcx,1),%zmm2
+	LONG $0x48767262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm1,%zmm12
+	LONG $0x487dd262; LONG $0x02045458 // vpbroadcastd 0x8(%r12,%rax,1),%zmm2
+	LONG $0x48767262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm1,%zmm11
+	LONG $0x487dd262; LONG $0x023c5458 // vpbroadcastd 0x8(%r12,%rdi,1),%zmm2
+	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
+	LONG $0x487dd262; LONG $0x020c5458 // vpbroadcastd 0x8(%r12,%rcx,1),%zmm2
+	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
+	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
+	LONG $0x487d5262; LONG $0x02064c58 // vpbroadcastd 0x8(%r14,%rax,1),%zmm9
+	LONG $0x4876d262; WORD $0xd952 // vdpbf16ps %zmm9,%zmm1,%zmm3
+	LONG $0x487dd262; LONG $0x03004c58 // vpbroadcastd 0xc(%r8,%rax,1),%zmm1
+	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
+	LONG $0x401ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm28,%zmm4
+	LONG $0x487dd262; LONG $0x03384c58 // vpbroadcastd 0xc(%r8,%rdi,1),%zmm1
+	LONG $0x401ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm28,%zmm5
+	LONG $0x487dd262; LONG $0x03084c58 // vpbroadcastd 0xc(%r8,%rcx,1),%zmm1
+	LONG $0x401e6262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm28,%zmm27
+	LONG $0x487dd262; LONG $0x03014c58 // vpbroadcastd 0xc(%r9,%rax,1),%zmm1
+	LONG $0x401ef262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm28,%zmm7
+	LONG $0x487dd262; LONG $0x03394c58 // vpbroadcastd 0xc(%r9,%rdi,1),%zmm1
+	LONG $0x401ee262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm28,%zmm23
+	LONG $0x487dd262; LONG $0x03094c58 // vpbroadcastd 0xc(%r9,%rcx,1),%zmm1
+	LONG $0x401e7262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm28,%zmm12
+	LONG $0x487dd262; LONG $0x03044c58 // vpbroadcastd 0xc(%r12,%rax,1),%zmm1
+	LONG $0x401e7262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm28,%zmm11
+	LONG $0x487dd262; LONG $0x033c4c58 // vpbroadcastd 0xc(%r12,%rdi,1),%zmm1
+	LONG $0x10c78348 // add $0x10,%rdi
+	LONG $0x401e7262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm28,%zmm10
+	LONG $0x487dd262; LONG $0x030c4c58 // vpbroadcastd 0xc(%r12,%rcx,1),%zmm1
+	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x401e7262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm28,%zmm8
+	LONG $0x487dd262; LONG $0x03064c58 // vpbroadcastd 0xc(%r14,%rax,1),%zmm1
+	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x401ef262; WORD $0xd152 // vdpbf16ps %zmm1,%zmm28,%zmm2
+	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
+	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
+	LONG $0xfd60850f; WORD $0xffff // jne 29d1 <dotFP4BF16+0x29d1>
+	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
+	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
+	LONG $0x40c78349 // add $0x40,%r15
+	LONG $0x487df262; WORD $0x0831 // vpmovzxbd (%rax),%zmm1
+	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
+	LONG $0x24448b48; BYTE $0x58 // mov 0x58(%rsp),%rax
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
+	LONG $0x485de262; WORD $0xf1b8 // vfmadd231ps %zmm1,%zmm4,%zmm22
+	LONG $0x4855e262; WORD $0xe9b8 // vfmadd231ps %zmm1,%zmm5,%zmm21
+	LONG $0x4025e262; WORD $0xe1b8 // vfmadd231ps %zmm1,%zmm27,%zmm20
+	LONG $0x4845e262; WORD $0xd9b8 // vfmadd231ps %zmm1,%zmm7,%zmm19
+	LONG $0x4045e262; WORD $0xd1b8 // vfmadd231ps %zmm1,%zmm23,%zmm18
+	LONG $0x481de262; WORD $0xc9b8 // vfmadd231ps %zmm1,%zmm12,%zmm17
+	LONG $0x4825e262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm11,%zmm16
+	LONG $0x482d7262; WORD $0xf9b8 // vfmadd231ps %zmm1,%zmm10,%zmm15
+	LONG $0x48357262; WORD $0xf1b8 // vfmadd231ps %zmm1,%zmm9,%zmm14
+	LONG $0x486df262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm2,%zmm0
+	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
+	LONG $0xfc8f850f; WORD $0xffff // jne 2976 <dotFP4BF16+0x2976>
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x08fd6162; WORD $0xf37e // vmovq %xmm30,%rbx
+	LONG $0x08fd6162; LONG $0x08247c6e // vmovq 0x40(%rsp),%xmm31
+	LONG $0x24848148; LONG $0x00000098; LONG $0x00000440 // addq $0x440,0x98(%rsp)
+	LONG $0x24448b48; BYTE $0x38 // mov 0x38(%rsp),%rax
+	LONG $0x244c8b48; BYTE $0x30 // mov 0x30(%rsp),%rcx
+	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	LONG $0x247c8b4c; BYTE $0x20 // mov 0x20(%rsp),%r15
+	LONG $0x24548b48; BYTE $0x18 // mov 0x18(%rsp),%rdx
+	WORD $0x394c; BYTE $0xdb // cmp %r11,%rbx
+	LONG $0xfbd88f0f; WORD $0xffff // jg 2900 <dotFP4BF16+0x2900>
+	LONG $0x24848b48; LONG $0x00000090 // mov 0x90(%rsp),%rax
+	LONG $0x245c8b4c; BYTE $0x48 // mov 0x48(%rsp),%r11
+	LONG $0x08fd4162; WORD $0xca7e // vmovq %xmm25,%r10
+	WORD $0x894d; BYTE $0xfd // mov %r15,%r13
+	LONG $0x9d348d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rsi
+	LONG $0x5b0c8d4b // lea (%r11,%r11,2),%rcx
+	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
+	LONG $0xdd048d4e; LONG $0x00000000 // lea 0x0(,%r11,8),%r8
+	LONG $0xfeaf0f48 // imul %rsi,%rdi
+	LONG $0x881c8d48 // lea (%rax,%rcx,4),%rbx
+	LONG $0xc80c8d4c // lea (%rax,%rcx,8),%r9
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x011c8d4f // lea (%r9,%r8,1),%r11
+	LONG $0x00348d4e // lea (%rax,%r8,1),%r14
+	LONG $0x33248d4c // lea (%rbx,%rsi,1),%r12
+	WORD $0x0149; BYTE $0xd8 // add %rbx,%r8
+	LONG $0x38148d48 // lea (%rax,%rdi,1),%rdx
+	LONG $0x303c8d48 // lea (%rax,%rsi,1),%rdi
+	WORD $0x014c; BYTE $0xce // add %r9,%rsi
+	LONG $0x6ef9e1c4; BYTE $0xca // vmovq %rdx,%xmm1
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	LONG $0x017b8f0f; WORD $0x0000 // jg 2f0f <dotFP4BF16+0x2f0f>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xca92f8c5 // kmovw %edx,%k1
+	LONG $0x497ce162; WORD $0x3011 // vmovups %zmm22,(%rax){%k1}
+	LONG $0xd193f8c5 // kmovw %k1,%edx
+	LONG $0x497ce162; WORD $0x2f11 // vmovups %zmm21,(%rdi){%k1}
+	LONG $0x497cc162; WORD $0x2611 // vmovups %zmm20,(%r14){%k1}
+	LONG $0x497ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx){%k1}
+	LONG $0x497cc162; WORD $0x1411; BYTE $0x24 // vmovups %zmm18,(%r12){%k1}
+	LONG $0x497cc162; WORD $0x0811 // vmovups %zmm17,(%r8){%k1}
+	LONG $0x497cc162; WORD $0x0111 // vmovups %zmm16,(%r9){%k1}
+	LONG $0x497c7162; WORD $0x3e11 // vmovups %zmm15,(%rsi){%k1}
+	LONG $0x497c5162; WORD $0x3311 // vmovups %zmm14,(%r11){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7cf162; WORD $0x0011 // vmovups %zmm0,(%rax){%k3}
+	LONG $0xffeaf8e9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x247c8b48; BYTE $0x78 // mov 0x78(%rsp),%rdi
+	LONG $0x24848d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r8
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0xaaabbd41; WORD $0xaaaa // mov $0xaaaaaaab,%r13d
+	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
+	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
+	LONG $0x08e7c148 // shl $0x8,%rdi
+	LONG $0x07e6c148 // shl $0x7,%rsi
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x6ef9e1c4; BYTE $0xce // vmovq %rsi,%xmm1
+	WORD $0x8944; BYTE $0xe6 // mov %r12d,%esi
+	LONG $0x000003bf; BYTE $0x00 // mov $0x3,%edi
+	LONG $0xf5af0f49 // imul %r13,%rsi
+	LONG $0x21eec148 // shr $0x21,%rsi
+	LONG $0x00b50c8d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rsi,4),%ecx
+	WORD $0x8941; BYTE $0xf1 // mov %esi,%r9d
+	WORD $0x2941; BYTE $0xc9 // sub %ecx,%r9d
+	LONG $0x0a498d41 // lea 0xa(%r9),%ecx
+	WORD $0xf939 // cmp %edi,%ecx
+	WORD $0x4f0f; BYTE $0xcf // cmovg %edi,%ecx
+	WORD $0xf741; BYTE $0xd9 // neg %r9d
+	WORD $0x6348; BYTE $0xf9 // movslq %ecx,%rdi
+	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
+	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
+	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
+	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
+	LONG $0xc94f0f49 // cmovg %r9,%rcx
+	LONG $0x760c8d44 // lea (%rsi,%rsi,2),%r9d
+	WORD $0x8944; BYTE $0xe6 // mov %r12d,%esi
+	WORD $0x2944; BYTE $0xce // sub %r9d,%esi
+	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
+	WORD $0x0148; BYTE $0xf1 // add %rsi,%rcx
+	LONG $0x08fd6162; WORD $0xce7e // vmovq %xmm25,%rsi
+	LONG $0x4eaf0f48; BYTE $0x20 // imul 0x20(%rsi),%rcx
+	LONG $0x7ef9e1c4; BYTE $0xce // vmovq %xmm1,%rsi
+	LONG $0x4e0c8d4d // lea (%r14,%rcx,2),%r9
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x083c8d4a // lea (%rax,%r9,1),%rdi
+	WORD $0x2948; BYTE $0xf1 // sub %rsi,%rcx
+	WORD $0xf631 // xor %esi,%esi
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg 2ea9 <dotFP4BF16+0x2ea9>
+	WORD $0xff31 // xor %edi,%edi
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle 2ea9 <dotFP4BF16+0x2ea9>
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	WORD $0xe7d3 // shl %cl,%edi
+	WORD $0xcfff // dec %edi
+	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
+	LONG $0xd792f8c5 // kmovw %edi,%k2
+	LONG $0xaaffd162; WORD $0x3c6f; BYTE $0x31 // vmovdqu16 (%r9,%rsi,1),%ymm7{%k2}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7ec1c4; WORD $0x323c // vmovdqu %ymm7,(%r10,%rsi,1)
+	LONG $0x20c68348 // add $0x20,%rsi
+	LONG $0x00fe8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rsi
+	WORD $0xc075 // jne 2e8b <dotFP4BF16+0x2e8b>
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	LONG $0x0afc8349 // cmp $0xa,%r12
+	LONG $0xff3d850f; WORD $0xffff // jne 2e1c <dotFP4BF16+0x2e1c>
+	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
+	LONG $0x24b48d4c; LONG $0x000009c0 // lea 0x9c0(%rsp),%r14
+	LONG $0x24a48d4c; LONG $0x000006c0 // lea 0x6c0(%rsp),%r12
+	LONG $0x248c8d4c; LONG $0x000003c0 // lea 0x3c0(%rsp),%r9
+	LONG $0x08fd6162; WORD $0xe76e // vmovq %rdi,%xmm28
+	LONG $0x000100b9; BYTE $0x00 // mov $0x100,%ecx
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0xfffa18e9; BYTE $0xff // jmp 2927 <dotFP4BF16+0x2927>
+	LONG $0x487ce162; WORD $0x3011 // vmovups %zmm22,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487ce162; WORD $0x2f11 // vmovups %zmm21,(%rdi)
+	LONG $0x487cc162; WORD $0x2611 // vmovups %zmm20,(%r14)
+	LONG $0x487ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx)
+	LONG $0x487cc162; WORD $0x1411; BYTE $0x24 // vmovups %zmm18,(%r12)
+	LONG $0x487cc162; WORD $0x0811 // vmovups %zmm17,(%r8)
+	LONG $0x487cc162; WORD $0x0111 // vmovups %zmm16,(%r9)
+	LONG $0x487c7162; WORD $0x3e11 // vmovups %zmm15,(%rsi)
+	LONG $0x487c5162; WORD $0x3311 // vmovups %zmm14,(%r11)
+	LONG $0xfffe8ce9; BYTE $0xff // jmp 2ddc <dotFP4BF16+0x2ddc>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487c7162; WORD $0xf028 // vmovaps %zmm0,%zmm14
+	LONG $0x487c7162; WORD $0xf828 // vmovaps %zmm0,%zmm15
+	LONG $0x487ce162; WORD $0xc028 // vmovaps %zmm0,%zmm16
+	LONG $0x487ce162; WORD $0xc828 // vmovaps %zmm0,%zmm17
+	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
+	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
+	LONG $0x487ce162; WORD $0xe028 // vmovaps %zmm0,%zmm20
+	LONG $0x487ce162; WORD $0xe828 // vmovaps %zmm0,%zmm21
+	LONG $0x487ce162; WORD $0xf028 // vmovaps %zmm0,%zmm22
+	LONG $0xfffdafe9; BYTE $0xff // jmp 2d3e <dotFP4BF16+0x2d3e>
+	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x24748948; BYTE $0x78 // mov %rsi,0x78(%rsp)
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x07e1c149 // shl $0x7,%r9
+	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
+	LONG $0x24848d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rax
+	WORD $0x294c; BYTE $0xc9 // sub %r9,%rcx
+	LONG $0x248c8948; LONG $0x00000090 // mov %rcx,0x90(%rsp)
+	LONG $0x1a0c8d49 // lea (%r10,%rbx,1),%rcx
+	LONG $0x6ef9e1c4; BYTE $0xe9 // vmovq %rcx,%xmm5
+	LONG $0x248c8b48; LONG $0x00000090 // mov 0x90(%rsp),%rcx
+	LONG $0x24948948; LONG $0x00000090 // mov %rdx,0x90(%rsp)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg 2ffa <dotFP4BF16+0x2ffa>
+	WORD $0xd231 // xor %edx,%edx
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle 2ffa <dotFP4BF16+0x2ffa>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0x7ef9e1c4; BYTE $0xee // vmovq %xmm5,%rsi
+	LONG $0xe292f8c5 // kmovw %edx,%k4
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0xacffb162; WORD $0x1c6f; BYTE $0x26 // vmovdqu16 (%rsi,%r12,1),%ymm3{%k4}{z}
+	LONG $0x7f7ea1c4; WORD $0x201c // vmovdqu %ymm3,(%rax,%r12,1)
 	LONG $0x20c48349 // add $0x20,%r12
 	LONG $0x00fc8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r12
-	WORD $0xbb75 // jne 2c96 <dotFP4BF16+0x2c96>
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
-	LONG $0x249c8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r11
-	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
-	LONG $0x71248d4d // lea (%r9,%rsi,2),%r12
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0x220c8d4f // lea (%r10,%r12,1),%r9
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	WORD $0xbb75 // jne 2fdc <dotFP4BF16+0x2fdc>
+	LONG $0x24948b48; LONG $0x00000090 // mov 0x90(%rsp),%rdx
+	LONG $0x24748b48; BYTE $0x78 // mov 0x78(%rsp),%rsi
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x72248d4d // lea (%r10,%rsi,2),%r12
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	WORD $0x294c; BYTE $0xc9 // sub %r9,%rcx
+	WORD $0x0149; BYTE $0xdc // add %rbx,%r12
 	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x187f // jg 2d25 <dotFP4BF16+0x2d25>
+	WORD $0x187f // jg 3062 <dotFP4BF16+0x3062>
 	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x107e // jle 2d25 <dotFP4BF16+0x2d25>
+	WORD $0x107e // jle 3062 <dotFP4BF16+0x3062>
 	LONG $0x0001b941; WORD $0x0000 // mov $0x1,%r9d
 	WORD $0xd341; BYTE $0xe1 // shl %cl,%r9d
 	WORD $0xff41; BYTE $0xc9 // dec %r9d
 	LONG $0xc9b70f45 // movzwl %r9w,%r9d
 	LONG $0x9278c1c4; BYTE $0xe9 // kmovw %r9d,%k5
-	LONG $0xadffd162; WORD $0x1c6f; BYTE $0x14 // vmovdqu16 (%r12,%rdx,1),%ymm3{%k5}{z}
+	LONG $0xadff9162; WORD $0x1c6f; BYTE $0x14 // vmovdqu16 (%r12,%r10,1),%ymm3{%k5}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x9c7ffec5; LONG $0x00028014; BYTE $0x00 // vmovdqu %ymm3,0x280(%rsp,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xb675 // jne 2d01 <dotFP4BF16+0x2d01>
+	LONG $0x7f7ea1c4; LONG $0x01c0149c; WORD $0x0000 // vmovdqu %ymm3,0x1c0(%rsp,%r10,1)
+	LONG $0x20c28349 // add $0x20,%r10
+	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
+	WORD $0xb575 // jne 303e <dotFP4BF16+0x303e>
 	LONG $0x000100b9; BYTE $0x00 // mov $0x100,%ecx
 	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x6ef961c4; BYTE $0xe1 // vmovq %rcx,%xmm12
-	LONG $0xffe512e9; BYTE $0xff // jmp 126f <dotFP4BF16+0x126f>
+	LONG $0x08fd6162; WORD $0xf16e // vmovq %rcx,%xmm30
+	LONG $0xffe2e8e9; BYTE $0xff // jmp 1384 <dotFP4BF16+0x1384>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x249c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rbx
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
 	LONG $0x98348d4a // lea (%rax,%r11,4),%rsi
 	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x2c7f // jg 2daa <dotFP4BF16+0x2daa>
+	WORD $0x277f // jg 30df <dotFP4BF16+0x30df>
 	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xf092f8c5 // kmovw %eax,%k6
-	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4e7cf162; WORD $0x3b11 // vmovups %zmm7,(%rbx){%k6}
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xf292f8c5 // kmovw %edx,%k6
+	WORD $0xb70f; BYTE $0xca // movzwl %dx,%ecx
+	LONG $0x4e7cf162; WORD $0x1011 // vmovups %zmm2,(%rax){%k6}
 	LONG $0xf992f8c5 // kmovw %ecx,%k7
 	LONG $0x4f7cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k7}
-	LONG $0xffed87e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x487cf162; WORD $0x3811 // vmovups %zmm7,(%rax)
+	LONG $0xffe809e9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x487cf162; WORD $0x1011 // vmovups %zmm2,(%rax)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	WORD $0xe4eb // jmp 2d9b <dotFP4BF16+0x2d9b>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x48fef162; WORD $0x286f // vmovdqu64 (%rax),%zmm5
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe988d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%r11
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd9490f4c // cmovns %rcx,%r11
-	LONG $0x07fbc149 // sar $0x7,%r11
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x02bc8e0f; WORD $0x0000 // jle 30a0 <dotFP4BF16+0x30a0>
-	LONG $0x249c8b48; LONG $0x00000170 // mov 0x170(%rsp),%rbx
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x07ffc148 // sar $0x7,%rdi
-	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
-	LONG $0x408b8d4c; WORD $0xfff0; BYTE $0xff // lea -0xfc0(%rbx),%r9
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0xc0b98d4d; WORD $0xfffb; BYTE $0xff // lea -0x440(%r9),%r15
-	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
-	LONG $0x0220840f; WORD $0x0000 // je 3036 <dotFP4BF16+0x3036>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x00898d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r9),%rcx
-	LONG $0x34148d4b // lea (%r12,%r14,1),%rdx
-	LONG $0x0f180f41 // prefetcht0 (%r15)
-	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
-	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x48fff162; WORD $0x396f // vmovdqu16 (%rcx),%zmm7
-	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x10c28348 // add $0x10,%rdx
-	LONG $0x48c5e262; WORD $0xf58d // vpermw %zmm5,%zmm7,%zmm22
-	LONG $0x406df162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm18
-	LONG $0x480df162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm14
-	LONG $0x482df162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm10
-	LONG $0x48fff162; WORD $0x796f; BYTE $0xfd // vmovdqu16 -0xc0(%rcx),%zmm7
-	LONG $0x40ede262; WORD $0xd58d // vpermw %zmm5,%zmm18,%zmm18
-	LONG $0x488d7262; WORD $0xf58d // vpermw %zmm5,%zmm14,%zmm14
-	LONG $0x48ad7262; WORD $0xd58d // vpermw %zmm5,%zmm10,%zmm10
-	LONG $0x504ef262; WORD $0x7252; BYTE $0xfc // vdpbf16ps -0x10(%rdx){1to16},%zmm22,%zmm6
-	LONG $0x506ef262; WORD $0x7252; BYTE $0xfd // vdpbf16ps -0xc(%rdx){1to16},%zmm18,%zmm6
-	LONG $0x580ef262; WORD $0x7252; BYTE $0xfe // vdpbf16ps -0x8(%rdx){1to16},%zmm14,%zmm6
-	LONG $0x582ef262; WORD $0x7252; BYTE $0xff // vdpbf16ps -0x4(%rdx){1to16},%zmm10,%zmm6
-	LONG $0x48c5e262; WORD $0xed8d // vpermw %zmm5,%zmm7,%zmm21
-	LONG $0x4075f162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm17
-	LONG $0x4815f162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm13
-	LONG $0x4835f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm9
-	LONG $0x48fff162; WORD $0x796f; BYTE $0xfe // vmovdqu16 -0x80(%rcx),%zmm7
-	LONG $0x40f5e262; WORD $0xcd8d // vpermw %zmm5,%zmm17,%zmm17
-	LONG $0x48957262; WORD $0xed8d // vpermw %zmm5,%zmm13,%zmm13
-	LONG $0x48b57262; WORD $0xcd8d // vpermw %zmm5,%zmm9,%zmm9
-	LONG $0x5056f262; WORD $0x5252; BYTE $0x0c // vdpbf16ps 0x30(%rdx){1to16},%zmm21,%zmm2
-	LONG $0x5076f262; WORD $0x5252; BYTE $0x0d // vdpbf16ps 0x34(%rdx){1to16},%zmm17,%zmm2
-	LONG $0x5816f262; WORD $0x5252; BYTE $0x0e // vdpbf16ps 0x38(%rdx){1to16},%zmm13,%zmm2
-	LONG $0x5836f262; WORD $0x5252; BYTE $0x0f // vdpbf16ps 0x3c(%rdx){1to16},%zmm9,%zmm2
-	LONG $0x48c5e262; WORD $0xe58d // vpermw %zmm5,%zmm7,%zmm20
-	LONG $0x407df162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm16
-	LONG $0x481df162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm12
-	LONG $0x483df162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm8
-	LONG $0x48fff162; WORD $0x796f; BYTE $0xff // vmovdqu16 -0x40(%rcx),%zmm7
-	LONG $0x40fde262; WORD $0xc58d // vpermw %zmm5,%zmm16,%zmm16
-	LONG $0x489d7262; WORD $0xe58d // vpermw %zmm5,%zmm12,%zmm12
-	LONG $0x48bd7262; WORD $0xc58d // vpermw %zmm5,%zmm8,%zmm8
-	LONG $0x505ef262; WORD $0x4a52; BYTE $0x1c // vdpbf16ps 0x70(%rdx){1to16},%zmm20,%zmm1
-	LONG $0x507ef262; WORD $0x4a52; BYTE $0x1d // vdpbf16ps 0x74(%rdx){1to16},%zmm16,%zmm1
-	LONG $0x581ef262; WORD $0x4a52; BYTE $0x1e // vdpbf16ps 0x78(%rdx){1to16},%zmm12,%zmm1
-	LONG $0x583ef262; WORD $0x4a52; BYTE $0x1f // vdpbf16ps 0x7c(%rdx){1to16},%zmm8,%zmm1
-	LONG $0x48c5e262; WORD $0xdd8d // vpermw %zmm5,%zmm7,%zmm19
-	LONG $0x4805f162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm15
-	LONG $0x4825f162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm11
-	LONG $0x48857262; WORD $0xfd8d // vpermw %zmm5,%zmm15,%zmm15
-	LONG $0x5066f262; WORD $0x4252; BYTE $0x2c // vdpbf16ps 0xb0(%rdx){1to16},%zmm19,%zmm0
-	LONG $0x48a57262; WORD $0xdd8d // vpermw %zmm5,%zmm11,%zmm11
-	LONG $0x4845f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm7
-	LONG $0x48c5f262; WORD $0xfd8d // vpermw %zmm5,%zmm7,%zmm7
-	LONG $0x5806f262; WORD $0x4252; BYTE $0x2d // vdpbf16ps 0xb4(%rdx){1to16},%zmm15,%zmm0
-	LONG $0x5826f262; WORD $0x4252; BYTE $0x2e // vdpbf16ps 0xb8(%rdx){1to16},%zmm11,%zmm0
-	LONG $0x5846f262; WORD $0x4252; BYTE $0x2f // vdpbf16ps 0xbc(%rdx){1to16},%zmm7,%zmm0
-	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
-	LONG $0xfead850f; WORD $0xffff // jne 2e3b <dotFP4BF16+0x2e3b>
-	LONG $0x487dd262; WORD $0x7931; BYTE $0xbc // vpmovzxbd -0x440(%r9),%zmm7
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x40c18149; WORD $0x0004; BYTE $0x00 // add $0x440,%r9
-	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
-	LONG $0x485df262; WORD $0xf798 // vfmadd132ps %zmm7,%zmm4,%zmm6
-	LONG $0x487dd262; LONG $0xf790a131; WORD $0xffff // vpmovzxbd -0x870(%r9),%zmm4
-	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
-	LONG $0x484df262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm6,%zmm2
-	LONG $0x487dd262; LONG $0xf7a0a131; WORD $0xffff // vpmovzxbd -0x860(%r9),%zmm4
-	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
-	LONG $0x486df262; WORD $0xcc98 // vfmadd132ps %zmm4,%zmm2,%zmm1
-	LONG $0x487dd262; LONG $0xf7b0a131; WORD $0xffff // vpmovzxbd -0x850(%r9),%zmm4
-	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
-	LONG $0x4875f262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm1,%zmm4
-	WORD $0x3949; BYTE $0xdb // cmp %rbx,%r11
-	LONG $0xfe058f0f; WORD $0xffff // jg 2e06 <dotFP4BF16+0x2e06>
-	LONG $0x249c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rbx
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x0e7f // jg 3022 <dotFP4BF16+0x3022>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xd989 // mov %ebx,%ecx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cf162; WORD $0x2311 // vmovups %zmm4,(%rbx){%k3}
-	LONG $0xffeafbe9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
+	WORD $0xe4eb // jmp 30d0 <dotFP4BF16+0x30d0>
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
 	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0x24a48d4c; LONG $0x00000180 // lea 0x180(%rsp),%r12
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	LONG $0x08e6c148 // shl $0x8,%rsi
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	LONG $0x32348d4d // lea (%r10,%rsi,1),%r14
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 3076 <dotFP4BF16+0x3076>
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x08e1c149 // shl $0x8,%r9
+	LONG $0x07e6c148 // shl $0x7,%rsi
+	WORD $0x0149; BYTE $0xd9 // add %rbx,%r9
+	WORD $0x2948; BYTE $0xf1 // sub %rsi,%rcx
 	WORD $0xf631 // xor %esi,%esi
+	LONG $0x6ef9c1c4; BYTE $0xd9 // vmovq %r9,%xmm3
+	LONG $0x248c8d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r9
+	LONG $0xffffbc41; WORD $0x0000 // mov $0xffff,%r12d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x187f // jg 313b <dotFP4BF16+0x313b>
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 3076 <dotFP4BF16+0x3076>
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0xceff // dec %esi
-	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
-	LONG $0xd692f8c5 // kmovw %esi,%k2
-	LONG $0xaaffd162; WORD $0x046f; BYTE $0x16 // vmovdqu16 (%r14,%rdx,1),%ymm0{%k2}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1404 // vmovdqu %ymm0,(%r12,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xc075 // jne 3058 <dotFP4BF16+0x3058>
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xfffd76e9; BYTE $0xff // jmp 2e16 <dotFP4BF16+0x2e16>
-	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
-	LONG $0xffff58e9; BYTE $0xff // jmp 3001 <dotFP4BF16+0x3001>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	LONG $0x5b048d4b // lea (%r11,%r11,2),%rax
-	LONG $0x830c8d4c // lea (%rbx,%rax,4),%r9
-	LONG $0xdb348d4a // lea (%rbx,%r11,8),%rsi
-	LONG $0x9b3c8d4a // lea (%rbx,%r11,4),%rdi
-	LONG $0x249c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rbx
+	WORD $0x107e // jle 313b <dotFP4BF16+0x313b>
+	LONG $0x0001bc41; WORD $0x0000 // mov $0x1,%r12d
+	WORD $0xd341; BYTE $0xe4 // shl %cl,%r12d
+	WORD $0xff41; BYTE $0xcc // dec %r12d
+	LONG $0xe4b70f45 // movzwl %r12w,%r12d
 	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x9278c1c4; BYTE $0xd4 // kmovw %r12d,%k2
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0xaafff162; WORD $0x0c6f; BYTE $0x30 // vmovdqu16 (%rax,%rsi,1),%ymm1{%k2}{z}
+	LONG $0x7f7ec1c4; WORD $0x310c // vmovdqu %ymm1,(%r9,%rsi,1)
+	LONG $0x20c68348 // add $0x20,%rsi
+	LONG $0x00fe8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rsi
+	WORD $0xb475 // jne 3117 <dotFP4BF16+0x3117>
+	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0xffe55ce9; BYTE $0xff // jmp 16cc <dotFP4BF16+0x16cc>
+	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	LONG $0xffe744e9; BYTE $0xff // jmp 18bd <dotFP4BF16+0x18bd>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
+	LONG $0x5b148d4b // lea (%r11,%r11,2),%rdx
+	LONG $0xd8348d4a // lea (%rax,%r11,8),%rsi
+	LONG $0x983c8d4a // lea (%rax,%r11,4),%rdi
+	LONG $0x90048d4c // lea (%rax,%rdx,4),%r8
 	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x397f // jg 3120 <dotFP4BF16+0x3120>
+	WORD $0x347f // jg 31e1 <dotFP4BF16+0x31e1>
 	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x0311 // vmovups %zmm8,(%rbx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi){%k1}
-	LONG $0x497cf162; WORD $0x3611 // vmovups %zmm6,(%rsi){%k1}
-	LONG $0xf892f8c5 // kmovw %eax,%k7
-	LONG $0x4f7cd162; WORD $0x0111 // vmovups %zmm0,(%r9){%k7}
-	LONG $0xffea11e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x487c7162; WORD $0x0011 // vmovups %zmm8,(%rax)
-	LONG $0x487cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487cf162; WORD $0x3611 // vmovups %zmm6,(%rsi)
-	WORD $0xd8eb // jmp 3111 <dotFP4BF16+0x3111>
-	LONG $0x24948b48; LONG $0x00000160 // mov 0x160(%rsp),%rdx
-	LONG $0x24948d4c; LONG $0x00000180 // lea 0x180(%rsp),%r10
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0xaaabbd41; WORD $0xaaaa // mov $0xaaaaaaab,%r13d
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	LONG $0x0004bc41; WORD $0x0000 // mov $0x4,%r12d
-	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
-	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
+	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
+	LONG $0xca92fbc5 // kmovd %edx,%k1
+	LONG $0x497cf162; WORD $0x2811 // vmovups %zmm5,(%rax){%k1}
+	LONG $0x497cf162; WORD $0x1f11 // vmovups %zmm3,(%rdi){%k1}
+	LONG $0x497cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi){%k1}
+	LONG $0xfa92f8c5 // kmovw %edx,%k7
+	LONG $0x4f7cd162; WORD $0x0011 // vmovups %zmm0,(%r8){%k7}
+	LONG $0xffe707e9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x487cf162; WORD $0x2811 // vmovups %zmm5,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487cf162; WORD $0x1f11 // vmovups %zmm3,(%rdi)
+	LONG $0x487cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi)
+	WORD $0xd8eb // jmp 31d2 <dotFP4BF16+0x31d2>
+	LONG $0x24948b48; LONG $0x00000098 // mov 0x98(%rsp),%rdx
+	LONG $0x24948d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r10
+	WORD $0xf631 // xor %esi,%esi
+	LONG $0xaaabbe41; WORD $0xaaaa // mov $0xaaaaaaab,%r14d
+	WORD $0x894d; BYTE $0xd1 // mov %r10,%r9
+	LONG $0x0004bb41; WORD $0x0000 // mov $0x4,%r11d
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	LONG $0x08e2c148 // shl $0x8,%rdx
-	LONG $0x07e7c149 // shl $0x7,%r15
-	WORD $0x8949; BYTE $0xd6 // mov %rdx,%r14
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
-	LONG $0x000003b8; BYTE $0x00 // mov $0x3,%eax
-	LONG $0xcdaf0f49 // imul %r13,%rcx
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
+	LONG $0x6ef9e1c4; BYTE $0xcf // vmovq %rdi,%xmm1
+	WORD $0xf189 // mov %esi,%ecx
+	LONG $0x0003b841; WORD $0x0000 // mov $0x3,%r8d
+	LONG $0xceaf0f49 // imul %r14,%rcx
 	LONG $0x21e9c148 // shr $0x21,%rcx
 	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
 	WORD $0xcf89 // mov %ecx,%edi
 	WORD $0xd729 // sub %edx,%edi
 	WORD $0x578d; BYTE $0x04 // lea 0x4(%rdi),%edx
-	WORD $0xc239 // cmp %eax,%edx
-	WORD $0x4f0f; BYTE $0xd0 // cmovg %eax,%edx
+	WORD $0x3944; BYTE $0xc2 // cmp %r8d,%edx
+	LONG $0xd04f0f41 // cmovg %r8d,%edx
 	WORD $0xdff7 // neg %edi
-	WORD $0x6348; BYTE $0xc2 // movslq %edx,%rax
-	WORD $0x894c; BYTE $0xe2 // mov %r12,%rdx
+	WORD $0x634c; BYTE $0xc2 // movslq %edx,%r8
+	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
 	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x2948; BYTE $0xc2 // sub %rax,%rdx
-	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
 	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
 	LONG $0xd74f0f48 // cmovg %rdi,%rdx
 	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	WORD $0xf189 // mov %esi,%ecx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
 	WORD $0xf929 // sub %edi,%ecx
+	LONG $0x08fde162; WORD $0xf77e // vmovq %xmm22,%rdi
 	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
 	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x50af0f48; BYTE $0x20 // imul 0x20(%rax),%rdx
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	LONG $0x248c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rcx
-	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
-	LONG $0x563c8d49 // lea (%r14,%rdx,2),%rdi
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x244c8b48; BYTE $0x78 // mov 0x78(%rsp),%rcx
+	LONG $0x57af0f48; BYTE $0x20 // imul 0x20(%rdi),%rdx
+	LONG $0x7ef9e1c4; BYTE $0xcf // vmovq %xmm1,%rdi
+	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
+	LONG $0x24bc8b48; LONG $0x00000090 // mov 0x90(%rsp),%rdi
+	LONG $0x57148d49 // lea (%r15,%rdx,2),%rdx
+	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 31fc <dotFP4BF16+0x31fc>
-	WORD $0xc031 // xor %eax,%eax
+	WORD $0x137f // jg 32bd <dotFP4BF16+0x32bd>
+	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 31fc <dotFP4BF16+0x31fc>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xf092f8c5 // kmovw %eax,%k6
-	LONG $0xaefff162; WORD $0x146f; BYTE $0x17 // vmovdqu16 (%rdi,%rdx,1),%ymm2{%k6}{z}
+	WORD $0x0c7e // jle 32bd <dotFP4BF16+0x32bd>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xf292f8c5 // kmovw %edx,%k6
+	LONG $0xaeff3162; WORD $0x146f; BYTE $0x07 // vmovdqu16 (%rdi,%r8,1),%ymm10{%k6}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1314 // vmovdqu %ymm2,(%r11,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xc075 // jne 31de <dotFP4BF16+0x31de>
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x04f98349 // cmp $0x4,%r9
-	LONG $0xff3c850f; WORD $0xffff // jne 316e <dotFP4BF16+0x316e>
-	LONG $0x24bc8d48; LONG $0x00000480 // lea 0x480(%rsp),%rdi
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x6ef961c4; BYTE $0xcf // vmovq %rdi,%xmm9
-	LONG $0x000100bf; BYTE $0x00 // mov $0x100,%edi
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
-	LONG $0xffd94fe9; BYTE $0xff // jmp bab <dotFP4BF16+0xbab>
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x361c8d48 // lea (%rsi,%rsi,1),%rbx
-	LONG $0x6ef961c4; BYTE $0xeb // vmovq %rbx,%xmm13
-	LONG $0x48fef162; WORD $0x006f // vmovdqu64 (%rax),%zmm0
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
+	LONG $0x7f7e01c4; WORD $0x0114 // vmovdqu %ymm10,(%r9,%r8,1)
+	LONG $0x20c08349 // add $0x20,%r8
+	LONG $0x00f88149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r8
+	WORD $0xc075 // jne 329f <dotFP4BF16+0x329f>
+	WORD $0xff48; BYTE $0xc6 // inc %rsi
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x04fe8348 // cmp $0x4,%rsi
+	LONG $0xff3b850f; WORD $0xffff // jne 322e <dotFP4BF16+0x322e>
+	LONG $0x24948d48; LONG $0x000003c0 // lea 0x3c0(%rsp),%rdx
+	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x08fd6162; WORD $0xea6e // vmovq %rdx,%xmm29
+	LONG $0x000100ba; BYTE $0x00 // mov $0x100,%edx
+	LONG $0x08fd6162; WORD $0xda6e // vmovq %rdx,%xmm27
+	LONG $0xffd923e9; BYTE $0xff // jmp c3c <dotFP4BF16+0xc3c>
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fef162; WORD $0x126f // vmovdqu64 (%rdx),%zmm2
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0xfeba8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rdi
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xcf480f48 // cmovs %rdi,%rcx
+	WORD $0x0148; BYTE $0xf6 // add %rsi,%rsi
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef961c4; BYTE $0xf1 // vmovq %rcx,%xmm14
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x068e8e0f; WORD $0x0000 // jle 3925 <dotFP4BF16+0x3925>
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x00240162; WORD $0xdb57 // vxorps %xmm27,%xmm27,%xmm27
-	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x487c9162; WORD $0xd328 // vmovaps %zmm27,%zmm2
-	LONG $0x487c9162; WORD $0xcb28 // vmovaps %zmm27,%zmm1
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x249c8948; LONG $0x00000160 // mov %rbx,0x160(%rsp)
-	LONG $0x249c8b48; LONG $0x00000170 // mov 0x170(%rsp),%rbx
-	LONG $0x7ef9c1c4; BYTE $0xdd // vmovq %xmm3,%r13
-	LONG $0x7ef941c4; BYTE $0xe9 // vmovq %xmm13,%r9
-	LONG $0x249c894c; LONG $0x00000100 // mov %r11,0x100(%rsp)
-	LONG $0x009b8d4c; WORD $0xffec; BYTE $0xff // lea -0x1400(%rbx),%r11
-	LONG $0x00bb8d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rbx),%rdi
-	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
-	LONG $0x090c8d4b // lea (%r9,%r9,1),%rcx
-	LONG $0x24bc394c; LONG $0x00000160 // cmp %r15,0x160(%rsp)
-	LONG $0x0531840f; WORD $0x0000 // je 382f <dotFP4BF16+0x382f>
-	LONG $0x571041c4; BYTE $0xed // vxorps %xmm13,%xmm13,%xmm13
-	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
-	WORD $0x014c; BYTE $0xf1 // add %r14,%rcx
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x34348d4b // lea (%r12,%r14,1),%rsi
-	LONG $0x487c6162; LONG $0x03245c29 // vmovaps %zmm27,0xc0(%rsp)
-	WORD $0x014c; BYTE $0xe2 // add %r12,%rdx
-	WORD $0x014c; BYTE $0xe1 // add %r12,%rcx
-	LONG $0x487cc162; WORD $0xcd28 // vmovaps %zmm13,%zmm17
+	LONG $0x08fd6162; WORD $0xd66e // vmovq %rsi,%xmm26
+	LONG $0x6ef961c4; BYTE $0xc1 // vmovq %rcx,%xmm8
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x06f18e0f; WORD $0x0000 // jle 3a45 <dotFP4BF16+0x3a45>
+	LONG $0xb47efac5; LONG $0x0000a024; BYTE $0x00 // vmovq 0xa0(%rsp),%xmm6
+	LONG $0x947e7ac5; LONG $0x0000b024; BYTE $0x00 // vmovq 0xb0(%rsp),%xmm10
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0xef3141c4; BYTE $0xc9 // vpxor %xmm9,%xmm9,%xmm9
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x24ac894c; LONG $0x00000090 // mov %r13,0x90(%rsp)
+	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
+	LONG $0x7ef941c4; BYTE $0xcf // vmovq %xmm9,%r15
+	LONG $0x24bc8948; LONG $0x00000098 // mov %rdi,0x98(%rsp)
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x6ef941c4; BYTE $0xca // vmovq %r10,%xmm9
+	LONG $0x24948948; LONG $0x00000080 // mov %rdx,0x80(%rsp)
+	LONG $0x245c894c; BYTE $0x78 // mov %r11,0x78(%rsp)
+	LONG $0x7ef9c1c4; BYTE $0xf5 // vmovq %xmm6,%r13
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xc0958d49; WORD $0xfffb; BYTE $0xff // lea -0x440(%r13),%rdx
+	LONG $0xc0958d4d; WORD $0x000b; BYTE $0x00 // lea 0xbc0(%r13),%r10
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x003c8d48 // lea (%rax,%rax,1),%rdi
+	LONG $0x24bc394c; LONG $0x00000098 // cmp %r15,0x98(%rsp)
+	LONG $0x0588840f; WORD $0x0000 // je 396a <dotFP4BF16+0x396a>
+	LONG $0x080c8d4b // lea (%r8,%r9,1),%rcx
+	WORD $0x014c; BYTE $0xc7 // add %r8,%rdi
+	LONG $0x006ca162; WORD $0xd257 // vxorps %xmm18,%xmm18,%xmm18
+	LONG $0x061c8d4e // lea (%rsi,%r8,1),%r11
+	WORD $0x0148; BYTE $0xf1 // add %rsi,%rcx
+	WORD $0x0148; BYTE $0xf7 // add %rsi,%rdi
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
+	LONG $0x00958d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r13),%rdx
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
+	LONG $0x487c3162; WORD $0xe228 // vmovaps %zmm18,%zmm12
+	LONG $0x487c3162; WORD $0xea28 // vmovaps %zmm18,%zmm13
+	LONG $0x487cb162; WORD $0xca28 // vmovaps %zmm18,%zmm1
+	LONG $0x487cb162; WORD $0xea28 // vmovaps %zmm18,%zmm5
+	LONG $0x487ca162; WORD $0xf228 // vmovaps %zmm18,%zmm22
+	LONG $0x48fff162; WORD $0x3a6f // vmovdqu16 (%rdx),%zmm7
+	LONG $0x487dc262; WORD $0x2958 // vpbroadcastd (%r9),%zmm21
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x0a180f41 // prefetcht0 (%r10)
+	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
+	LONG $0x10c18349 // add $0x10,%r9
+	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
+	LONG $0x10c48349 // add $0x10,%r12
+	LONG $0x10c68349 // add $0x10,%r14
+	LONG $0x48c5e262; WORD $0xe28d // vpermw %zmm2,%zmm7,%zmm20
+	LONG $0x4075f162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm17
+	LONG $0x4805f162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm15
+	LONG $0x4825f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm11
+	LONG $0x405ea262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm20,%zmm22
+	LONG $0x487dc262; LONG $0xfc246c58 // vpbroadcastd -0x10(%r12),%zmm21
+	LONG $0x48fff162; WORD $0x7a6f; BYTE $0xfd // vmovdqu16 -0xc0(%rdx),%zmm7
+	LONG $0x40f5e262; WORD $0xca8d // vpermw %zmm2,%zmm17,%zmm17
+	LONG $0x48857262; WORD $0xfa8d // vpermw %zmm2,%zmm15,%zmm15
+	LONG $0x48a57262; WORD $0xda8d // vpermw %zmm2,%zmm11,%zmm11
+	LONG $0x405eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm20,%zmm5
+	LONG $0x407df162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm16
+	LONG $0x480df162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm14
+	LONG $0x487dc262; WORD $0x6e58; BYTE $0xfc // vpbroadcastd -0x10(%r14),%zmm21
+	LONG $0x48c5e262; WORD $0xda8d // vpermw %zmm2,%zmm7,%zmm19
+	LONG $0x40fde262; WORD $0xc28d // vpermw %zmm2,%zmm16,%zmm16
+	LONG $0x488d7262; WORD $0xf28d // vpermw %zmm2,%zmm14,%zmm14
+	LONG $0x4845f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm7
+	LONG $0x48c5f262; WORD $0xfa8d // vpermw %zmm2,%zmm7,%zmm7
+	LONG $0x405eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm1
+	LONG $0x487dc262; WORD $0x6158; BYTE $0x0c // vpbroadcastd 0x30(%r9),%zmm20
+	LONG $0x40663262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm19,%zmm13
+	LONG $0x487cc162; WORD $0xed28 // vmovaps %zmm13,%zmm21
+	LONG $0x487d5262; LONG $0x0c246c58 // vpbroadcastd 0x30(%r12),%zmm13
+	LONG $0x40665262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm19,%zmm12
+	LONG $0x487c3162; WORD $0xea28 // vmovaps %zmm18,%zmm13
+	LONG $0x487dc262; LONG $0x0d245458 // vpbroadcastd 0x34(%r12),%zmm18
+	LONG $0x487cc162; WORD $0xe428 // vmovaps %zmm12,%zmm20
+	LONG $0x487d5262; WORD $0x6658; BYTE $0x0c // vpbroadcastd 0x30(%r14),%zmm12
+	LONG $0x40665262; WORD $0xec52 // vdpbf16ps %zmm12,%zmm19,%zmm13
+	LONG $0x487d5262; WORD $0x6158; BYTE $0xfd // vpbroadcastd -0xc(%r9),%zmm12
+	LONG $0x4076c262; WORD $0xf452 // vdpbf16ps %zmm12,%zmm17,%zmm22
+	LONG $0x487d5262; LONG $0xfd246458 // vpbroadcastd -0xc(%r12),%zmm12
+	LONG $0x4076d262; WORD $0xec52 // vdpbf16ps %zmm12,%zmm17,%zmm5
+	LONG $0x487d5262; WORD $0x6658; BYTE $0xfd // vpbroadcastd -0xc(%r14),%zmm12
+	LONG $0x4076d262; WORD $0xcc52 // vdpbf16ps %zmm12,%zmm17,%zmm1
+	LONG $0x487d5262; WORD $0x6158; BYTE $0x0d // vpbroadcastd 0x34(%r9),%zmm12
+	LONG $0x487ca162; WORD $0xcd28 // vmovaps %zmm21,%zmm17
+	LONG $0x407ec262; WORD $0xcc52 // vdpbf16ps %zmm12,%zmm16,%zmm17
+	LONG $0x487c3162; WORD $0xe428 // vmovaps %zmm20,%zmm12
+	LONG $0x487dc262; WORD $0x6658; BYTE $0x0d // vpbroadcastd 0x34(%r14),%zmm20
+	LONG $0x407e3262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm16,%zmm12
+	LONG $0x407e3262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm16,%zmm13
+	LONG $0x487ca162; WORD $0xe628 // vmovaps %zmm22,%zmm20
+	LONG $0x487dc262; WORD $0x4658; BYTE $0x0e // vpbroadcastd 0x38(%r14),%zmm16
 	LONG $0x487cc162; WORD $0xd528 // vmovaps %zmm13,%zmm18
-	LONG $0x487cd162; WORD $0xdd28 // vmovaps %zmm13,%zmm3
-	LONG $0x487cd162; WORD $0xe528 // vmovaps %zmm13,%zmm4
-	LONG $0x487cd162; WORD $0xed28 // vmovaps %zmm13,%zmm5
-	LONG $0x487cd162; WORD $0xf528 // vmovaps %zmm13,%zmm6
-	LONG $0x487cd162; WORD $0xfd28 // vmovaps %zmm13,%zmm7
-	LONG $0x487c5162; WORD $0xc528 // vmovaps %zmm13,%zmm8
-	LONG $0x487c5162; WORD $0xcd28 // vmovaps %zmm13,%zmm9
-	LONG $0x487c5162; WORD $0xd528 // vmovaps %zmm13,%zmm10
-	LONG $0x487c5162; WORD $0xdd28 // vmovaps %zmm13,%zmm11
-	LONG $0x08fd4162; WORD $0xfb7e // vmovq %xmm31,%r11
-	LONG $0x487c6162; WORD $0xd928 // vmovaps %zmm1,%zmm27
-	LONG $0x487cf162; LONG $0x02245429 // vmovaps %zmm2,0x80(%rsp)
-	LONG $0x74d679c5; WORD $0x7824 // vmovq %xmm14,0x78(%rsp)
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x808f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdi)
-	LONG $0xc08f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdi)
-	LONG $0x48fff162; WORD $0x576f; BYTE $0xc1 // vmovdqu16 -0xfc0(%rdi),%zmm2
-	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
-	LONG $0x10c68348 // add $0x10,%rsi
-	LONG $0x10c28348 // add $0x10,%rdx
+	LONG $0x487d5262; WORD $0x6958; BYTE $0xfe // vpbroadcastd -0x8(%r9),%zmm13
+	LONG $0x4806c262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm15,%zmm20
+	LONG $0x487d5262; LONG $0xfe246c58 // vpbroadcastd -0x8(%r12),%zmm13
+	LONG $0x4806d262; WORD $0xed52 // vdpbf16ps %zmm13,%zmm15,%zmm5
+	LONG $0x487d5262; WORD $0x6e58; BYTE $0xfe // vpbroadcastd -0x8(%r14),%zmm13
+	LONG $0x4806d262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm15,%zmm1
+	LONG $0x487d5262; WORD $0x7958; BYTE $0x0e // vpbroadcastd 0x38(%r9),%zmm15
+	LONG $0x487c3162; WORD $0xe928 // vmovaps %zmm17,%zmm13
+	LONG $0x480e5262; WORD $0xef52 // vdpbf16ps %zmm15,%zmm14,%zmm13
+	LONG $0x487d5262; LONG $0x0e247c58 // vpbroadcastd 0x38(%r12),%zmm15
+	LONG $0x480e5262; WORD $0xe752 // vdpbf16ps %zmm15,%zmm14,%zmm12
+	LONG $0x487c3162; WORD $0xfa28 // vmovaps %zmm18,%zmm15
+	LONG $0x480e3262; WORD $0xf852 // vdpbf16ps %zmm16,%zmm14,%zmm15
+	LONG $0x487dc262; WORD $0x4158; BYTE $0xff // vpbroadcastd -0x4(%r9),%zmm16
+	LONG $0x4826a262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm11,%zmm20
+	LONG $0x487dc262; LONG $0xff244458 // vpbroadcastd -0x4(%r12),%zmm16
+	LONG $0x487ca162; WORD $0xf428 // vmovaps %zmm20,%zmm22
+	LONG $0x4826b262; WORD $0xe852 // vdpbf16ps %zmm16,%zmm11,%zmm5
+	LONG $0x487dc262; WORD $0x4658; BYTE $0xff // vpbroadcastd -0x4(%r14),%zmm16
+	LONG $0x4826b262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm11,%zmm1
+	LONG $0x487d5262; WORD $0x5958; BYTE $0x0f // vpbroadcastd 0x3c(%r9),%zmm11
+	LONG $0x48465262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm7,%zmm13
+	LONG $0x487d5262; LONG $0x0f245c58 // vpbroadcastd 0x3c(%r12),%zmm11
+	LONG $0x48465262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm7,%zmm12
+	LONG $0x487d5262; WORD $0x5e58; BYTE $0x0f // vpbroadcastd 0x3c(%r14),%zmm11
+	LONG $0x48465262; WORD $0xfb52 // vdpbf16ps %zmm11,%zmm7,%zmm15
+	LONG $0x487cc162; WORD $0xd728 // vmovaps %zmm15,%zmm18
+	WORD $0x394c; BYTE $0xea // cmp %r13,%rdx
+	LONG $0xfdef850f; WORD $0xffff // jne 342a <dotFP4BF16+0x342a>
+	LONG $0x487df262; WORD $0x7a31; BYTE $0xbc // vpmovzxbd -0x440(%rdx),%zmm7
+	LONG $0xc08a8d4c; WORD $0x000d; BYTE $0x00 // lea 0xdc0(%rdx),%r9
+	LONG $0x80a28d4c; WORD $0xfffc; BYTE $0xff // lea -0x380(%rdx),%r12
+	LONG $0x7ef941c4; BYTE $0xd2 // vmovq %xmm10,%r10
+	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
+	LONG $0x4875f262; WORD $0xc7b8 // vfmadd231ps %zmm7,%zmm1,%zmm0
+	LONG $0x487df262; WORD $0x4a31; BYTE $0xbd // vpmovzxbd -0x430(%rdx),%zmm1
+	LONG $0x4865f262; WORD $0xef98 // vfmadd132ps %zmm7,%zmm3,%zmm5
+	LONG $0x405df262; WORD $0xe7b8 // vfmadd231ps %zmm7,%zmm20,%zmm4
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
+	LONG $0x485d7262; WORD $0xe998 // vfmadd132ps %zmm1,%zmm4,%zmm13
+	LONG $0x48557262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm5,%zmm12
+	LONG $0x487cc162; WORD $0xcd28 // vmovaps %zmm13,%zmm17
+	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
+	LONG $0x487c5162; WORD $0xe728 // vmovaps %zmm15,%zmm12
+	LONG $0x487d7262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm0,%zmm12
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x487c6162; WORD $0xc828 // vmovaps %zmm0,%zmm25
+	LONG $0x48ffd162; WORD $0x3c6f; BYTE $0x24 // vmovdqu16 (%r12),%zmm7
+	LONG $0x487dc262; WORD $0x7b58; BYTE $0x20 // vpbroadcastd 0x80(%r11),%zmm23
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
+	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x10c38349 // add $0x10,%r11
 	LONG $0x10c18348 // add $0x10,%rcx
-	LONG $0x48edf262; WORD $0xc88d // vpermw %zmm0,%zmm2,%zmm1
-	LONG $0x402df162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm26
-	LONG $0x404df162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm2,%zmm22
-	LONG $0x407df162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm2,%zmm16
-	LONG $0x48fff162; WORD $0x576f; BYTE $0xbe // vmovdqu16 -0x1080(%rdi),%zmm2
-	LONG $0x40ad6262; WORD $0xd08d // vpermw %zmm0,%zmm26,%zmm26
-	LONG $0x40cde262; WORD $0xf08d // vpermw %zmm0,%zmm22,%zmm22
-	LONG $0x40fde262; WORD $0xc08d // vpermw %zmm0,%zmm16,%zmm16
-	LONG $0x48ed6262; WORD $0xf88d // vpermw %zmm0,%zmm2,%zmm31
-	LONG $0x4035f162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm25
-	LONG $0x4055f162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm2,%zmm21
-	LONG $0x4805f162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm2,%zmm15
-	LONG $0x48fff162; WORD $0x576f; BYTE $0xbf // vmovdqu16 -0x1040(%rdi),%zmm2
-	LONG $0x40b56262; WORD $0xc88d // vpermw %zmm0,%zmm25,%zmm25
-	LONG $0x40d5e262; WORD $0xe88d // vpermw %zmm0,%zmm21,%zmm21
-	LONG $0x48857262; WORD $0xf88d // vpermw %zmm0,%zmm15,%zmm15
-	LONG $0x48ed6262; WORD $0xf08d // vpermw %zmm0,%zmm2,%zmm30
-	LONG $0x403df162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm24
-	LONG $0x405df162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm2,%zmm20
-	LONG $0x481df162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm2,%zmm12
-	LONG $0x48fff162; WORD $0x576f; BYTE $0xc0 // vmovdqu16 -0x1000(%rdi),%zmm2
-	LONG $0x40bd6262; WORD $0xc08d // vpermw %zmm0,%zmm24,%zmm24
-	LONG $0x40dde262; WORD $0xe08d // vpermw %zmm0,%zmm20,%zmm20
-	LONG $0x489d7262; WORD $0xe08d // vpermw %zmm0,%zmm12,%zmm12
-	LONG $0x48ed6262; WORD $0xe88d // vpermw %zmm0,%zmm2,%zmm29
-	LONG $0x4045f162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm23
-	LONG $0x4065f162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm2,%zmm19
-	LONG $0x486df162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm2,%zmm2
-	LONG $0x48ed7262; WORD $0xf08d // vpermw %zmm0,%zmm2,%zmm14
-	LONG $0x487df262; WORD $0x5658; BYTE $0xfc // vpbroadcastd -0x10(%rsi),%zmm2
-	LONG $0x40c5e262; WORD $0xf88d // vpermw %zmm0,%zmm23,%zmm23
-	LONG $0x40e5e262; WORD $0xd88d // vpermw %zmm0,%zmm19,%zmm19
-	LONG $0x48767262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm1,%zmm11
-	LONG $0x487df262; WORD $0x5258; BYTE $0xfc // vpbroadcastd -0x10(%rdx),%zmm2
-	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
-	LONG $0x487df262; WORD $0x5158; BYTE $0xfc // vpbroadcastd -0x10(%rcx),%zmm2
-	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
-	LONG $0x487df262; WORD $0x4e58; BYTE $0x0c // vpbroadcastd 0x30(%rsi),%zmm1
-	LONG $0x487df262; WORD $0x5658; BYTE $0x2c // vpbroadcastd 0xb0(%rsi),%zmm2
-	LONG $0x40067262; WORD $0xc152 // vdpbf16ps %zmm1,%zmm31,%zmm8
-	LONG $0x487df262; WORD $0x4a58; BYTE $0x0c // vpbroadcastd 0x30(%rdx),%zmm1
-	LONG $0x4006f262; WORD $0xf952 // vdpbf16ps %zmm1,%zmm31,%zmm7
-	LONG $0x487df262; WORD $0x4958; BYTE $0x0c // vpbroadcastd 0x30(%rcx),%zmm1
-	LONG $0x4006f262; WORD $0xf152 // vdpbf16ps %zmm1,%zmm31,%zmm6
-	LONG $0x487df262; WORD $0x4e58; BYTE $0x1c // vpbroadcastd 0x70(%rsi),%zmm1
-	LONG $0x400ef262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm30,%zmm5
-	LONG $0x487df262; WORD $0x4a58; BYTE $0x1c // vpbroadcastd 0x70(%rdx),%zmm1
-	LONG $0x400ef262; WORD $0xe152 // vdpbf16ps %zmm1,%zmm30,%zmm4
-	LONG $0x487df262; WORD $0x4958; BYTE $0x1c // vpbroadcastd 0x70(%rcx),%zmm1
-	LONG $0x400ef262; WORD $0xd952 // vdpbf16ps %zmm1,%zmm30,%zmm3
-	LONG $0x487cb162; WORD $0xca28 // vmovaps %zmm18,%zmm1
-	LONG $0x4016f262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm29,%zmm1
-	LONG $0x487df262; WORD $0x5258; BYTE $0x2c // vpbroadcastd 0xb0(%rdx),%zmm2
-	LONG $0x4016e262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm29,%zmm17
-	LONG $0x487df262; WORD $0x5158; BYTE $0x2c // vpbroadcastd 0xb0(%rcx),%zmm2
-	LONG $0x40167262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm29,%zmm13
-	LONG $0x487df262; WORD $0x5658; BYTE $0xfd // vpbroadcastd -0xc(%rsi),%zmm2
-	LONG $0x402e7262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm26,%zmm11
-	LONG $0x487df262; WORD $0x5258; BYTE $0xfd // vpbroadcastd -0xc(%rdx),%zmm2
-	LONG $0x402e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm26,%zmm10
-	LONG $0x487df262; WORD $0x5158; BYTE $0xfd // vpbroadcastd -0xc(%rcx),%zmm2
-	LONG $0x402e7262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm26,%zmm9
-	LONG $0x487df262; WORD $0x5658; BYTE $0x0d // vpbroadcastd 0x34(%rsi),%zmm2
-	LONG $0x40367262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm25,%zmm8
-	LONG $0x487df262; WORD $0x5258; BYTE $0x0d // vpbroadcastd 0x34(%rdx),%zmm2
-	LONG $0x4036f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm25,%zmm7
-	LONG $0x487df262; WORD $0x5158; BYTE $0x0d // vpbroadcastd 0x34(%rcx),%zmm2
-	LONG $0x4036f262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm25,%zmm6
-	LONG $0x487df262; WORD $0x5658; BYTE $0x1d // vpbroadcastd 0x74(%rsi),%zmm2
-	LONG $0x403ef262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm24,%zmm5
-	LONG $0x487df262; WORD $0x5258; BYTE $0x1d // vpbroadcastd 0x74(%rdx),%zmm2
-	LONG $0x403ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm24,%zmm4
-	LONG $0x487df262; WORD $0x5158; BYTE $0x1d // vpbroadcastd 0x74(%rcx),%zmm2
-	LONG $0x403ef262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm24,%zmm3
-	LONG $0x487df262; WORD $0x5658; BYTE $0x2d // vpbroadcastd 0xb4(%rsi),%zmm2
-	LONG $0x4046f262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm23,%zmm1
-	LONG $0x487df262; WORD $0x5258; BYTE $0x2d // vpbroadcastd 0xb4(%rdx),%zmm2
-	LONG $0x4046e262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm23,%zmm17
-	LONG $0x487df262; WORD $0x5158; BYTE $0x2d // vpbroadcastd 0xb4(%rcx),%zmm2
-	LONG $0x40467262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm23,%zmm13
-	LONG $0x487df262; WORD $0x5658; BYTE $0xfe // vpbroadcastd -0x8(%rsi),%zmm2
-	LONG $0x404e7262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm22,%zmm11
-	LONG $0x487df262; WORD $0x5258; BYTE $0xfe // vpbroadcastd -0x8(%rdx),%zmm2
-	LONG $0x404e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm22,%zmm10
-	LONG $0x487df262; WORD $0x5158; BYTE $0xfe // vpbroadcastd -0x8(%rcx),%zmm2
-	LONG $0x404e7262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm22,%zmm9
-	LONG $0x487df262; WORD $0x5658; BYTE $0x0e // vpbroadcastd 0x38(%rsi),%zmm2
-	LONG $0x40567262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm21,%zmm8
-	LONG $0x487df262; WORD $0x5258; BYTE $0x0e // vpbroadcastd 0x38(%rdx),%zmm2
-	LONG $0x4056f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm21,%zmm7
-	LONG $0x487df262; WORD $0x5158; BYTE $0x0e // vpbroadcastd 0x38(%rcx),%zmm2
-	LONG $0x4056f262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm21,%zmm6
-	LONG $0x487df262; WORD $0x5658; BYTE $0x1e // vpbroadcastd 0x78(%rsi),%zmm2
-	LONG $0x405ef262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm20,%zmm5
-	LONG $0x487df262; WORD $0x5258; BYTE $0x1e // vpbroadcastd 0x78(%rdx),%zmm2
-	LONG $0x405ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm20,%zmm4
-	LONG $0x487df262; WORD $0x5158; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm2
-	LONG $0x405ef262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm20,%zmm3
-	LONG $0x487df262; WORD $0x5658; BYTE $0x2e // vpbroadcastd 0xb8(%rsi),%zmm2
-	LONG $0x4066f262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm19,%zmm1
-	LONG $0x487df262; WORD $0x5258; BYTE $0x2e // vpbroadcastd 0xb8(%rdx),%zmm2
-	LONG $0x4066e262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm19,%zmm17
-	LONG $0x487df262; WORD $0x5158; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm2
-	LONG $0x40667262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm19,%zmm13
-	LONG $0x487df262; WORD $0x5658; BYTE $0xff // vpbroadcastd -0x4(%rsi),%zmm2
-	LONG $0x407e7262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm16,%zmm11
-	LONG $0x487df262; WORD $0x5258; BYTE $0xff // vpbroadcastd -0x4(%rdx),%zmm2
-	LONG $0x407e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm16,%zmm10
-	LONG $0x487df262; WORD $0x5158; BYTE $0xff // vpbroadcastd -0x4(%rcx),%zmm2
-	LONG $0x407e7262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm16,%zmm9
-	LONG $0x487df262; WORD $0x5658; BYTE $0x0f // vpbroadcastd 0x3c(%rsi),%zmm2
-	LONG $0x48067262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm15,%zmm8
-	LONG $0x487df262; WORD $0x5258; BYTE $0x0f // vpbroadcastd 0x3c(%rdx),%zmm2
-	LONG $0x4806f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm15,%zmm7
-	LONG $0x487df262; WORD $0x5158; BYTE $0x0f // vpbroadcastd 0x3c(%rcx),%zmm2
-	LONG $0x4806f262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm15,%zmm6
-	LONG $0x487df262; WORD $0x5658; BYTE $0x1f // vpbroadcastd 0x7c(%rsi),%zmm2
-	LONG $0x481ef262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm12,%zmm5
-	LONG $0x487df262; WORD $0x5258; BYTE $0x1f // vpbroadcastd 0x7c(%rdx),%zmm2
-	LONG $0x481ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm12,%zmm4
-	LONG $0x487df262; WORD $0x5158; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm2
-	LONG $0x481ef262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm12,%zmm3
-	LONG $0x487df262; WORD $0x5658; BYTE $0x2f // vpbroadcastd 0xbc(%rsi),%zmm2
-	LONG $0x480ef262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm14,%zmm1
-	LONG $0x487ce162; WORD $0xd128 // vmovaps %zmm1,%zmm18
-	LONG $0x487df262; WORD $0x4a58; BYTE $0x2f // vpbroadcastd 0xbc(%rdx),%zmm1
-	LONG $0x480ee262; WORD $0xc952 // vdpbf16ps %zmm1,%zmm14,%zmm17
-	LONG $0x487df262; WORD $0x4958; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm1
-	LONG $0x480e7262; WORD $0xe952 // vdpbf16ps %zmm1,%zmm14,%zmm13
-	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
-	LONG $0xfc83850f; WORD $0xffff // jne 337b <dotFP4BF16+0x337b>
-	LONG $0x487d7262; LONG $0xec00a331; WORD $0xffff // vpmovzxbd -0x1400(%rbx),%zmm12
-	LONG $0x487c9162; WORD $0xcb28 // vmovaps %zmm27,%zmm1
-	LONG $0x487cf162; LONG $0x02245428 // vmovaps 0x80(%rsp),%zmm2
+	LONG $0x10c78348 // add $0x10,%rdi
+	LONG $0x48c5e262; WORD $0xf28d // vpermw %zmm2,%zmm7,%zmm22
+	LONG $0x405df162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm20
+	LONG $0x407df162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm16
+	LONG $0x4825f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm11
+	LONG $0x404e2262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm22,%zmm25
+	LONG $0x487de262; WORD $0x7958; BYTE $0x1c // vpbroadcastd 0x70(%rcx),%zmm23
+	LONG $0x48ffd162; LONG $0xfd247c6f // vmovdqu16 -0xc0(%r12),%zmm7
+	LONG $0x40dde262; WORD $0xe28d // vpermw %zmm2,%zmm20,%zmm20
+	LONG $0x40fde262; WORD $0xc28d // vpermw %zmm2,%zmm16,%zmm16
+	LONG $0x48a57262; WORD $0xda8d // vpermw %zmm2,%zmm11,%zmm11
+	LONG $0x404eb262; WORD $0xef52 // vdpbf16ps %zmm23,%zmm22,%zmm5
+	LONG $0x406df162; WORD $0xd771; BYTE $0x04 // vpsrlw $0x4,%zmm7,%zmm18
+	LONG $0x4805f162; WORD $0xd771; BYTE $0x08 // vpsrlw $0x8,%zmm7,%zmm15
+	LONG $0x487de262; WORD $0x7f58; BYTE $0x1c // vpbroadcastd 0x70(%rdi),%zmm23
+	LONG $0x48c5e262; WORD $0xea8d // vpermw %zmm2,%zmm7,%zmm21
+	LONG $0x40ede262; WORD $0xd28d // vpermw %zmm2,%zmm18,%zmm18
+	LONG $0x48857262; WORD $0xfa8d // vpermw %zmm2,%zmm15,%zmm15
+	LONG $0x4845f162; WORD $0xd771; BYTE $0x0c // vpsrlw $0xc,%zmm7,%zmm7
+	LONG $0x48c5f262; WORD $0xfa8d // vpermw %zmm2,%zmm7,%zmm7
+	LONG $0x404eb262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm22,%zmm1
+	LONG $0x487dc262; WORD $0x7358; BYTE $0x2c // vpbroadcastd 0xb0(%r11),%zmm22
+	LONG $0x4056b262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm21,%zmm4
+	LONG $0x487de262; WORD $0x7158; BYTE $0x2c // vpbroadcastd 0xb0(%rcx),%zmm22
+	LONG $0x4056b262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm21,%zmm3
+	LONG $0x487de262; WORD $0x7758; BYTE $0x2c // vpbroadcastd 0xb0(%rdi),%zmm22
+	LONG $0x4056b262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm21,%zmm0
+	LONG $0x487dc262; WORD $0x6b58; BYTE $0x1d // vpbroadcastd 0x74(%r11),%zmm21
+	LONG $0x405e2262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm25
+	LONG $0x487de262; WORD $0x6958; BYTE $0x1d // vpbroadcastd 0x74(%rcx),%zmm21
+	LONG $0x405eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm20,%zmm5
+	LONG $0x487de262; WORD $0x6f58; BYTE $0x1d // vpbroadcastd 0x74(%rdi),%zmm21
+	LONG $0x405eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm1
+	LONG $0x487dc262; WORD $0x6358; BYTE $0x2d // vpbroadcastd 0xb4(%r11),%zmm20
+	LONG $0x406eb262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm18,%zmm4
+	LONG $0x487de262; WORD $0x6158; BYTE $0x2d // vpbroadcastd 0xb4(%rcx),%zmm20
+	LONG $0x406eb262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm18,%zmm3
+	LONG $0x487de262; WORD $0x6758; BYTE $0x2d // vpbroadcastd 0xb4(%rdi),%zmm20
+	LONG $0x406eb262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm18,%zmm0
+	LONG $0x487dc262; WORD $0x5358; BYTE $0x1e // vpbroadcastd 0x78(%r11),%zmm18
+	LONG $0x487c8162; WORD $0xe128 // vmovaps %zmm25,%zmm20
+	LONG $0x407ea262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm16,%zmm20
+	LONG $0x487de262; WORD $0x5158; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm18
+	LONG $0x487c2162; WORD $0xcc28 // vmovaps %zmm20,%zmm25
+	LONG $0x407eb262; WORD $0xea52 // vdpbf16ps %zmm18,%zmm16,%zmm5
+	LONG $0x487de262; WORD $0x5758; BYTE $0x1e // vpbroadcastd 0x78(%rdi),%zmm18
+	LONG $0x407eb262; WORD $0xca52 // vdpbf16ps %zmm18,%zmm16,%zmm1
+	LONG $0x487dc262; WORD $0x4358; BYTE $0x2e // vpbroadcastd 0xb8(%r11),%zmm16
+	LONG $0x4806b262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm15,%zmm4
+	LONG $0x487de262; WORD $0x4158; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm16
+	LONG $0x4806b262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm15,%zmm3
+	LONG $0x487de262; WORD $0x4758; BYTE $0x2e // vpbroadcastd 0xb8(%rdi),%zmm16
+	LONG $0x4806b262; WORD $0xc052 // vdpbf16ps %zmm16,%zmm15,%zmm0
+	LONG $0x487d5262; WORD $0x7b58; BYTE $0x1f // vpbroadcastd 0x7c(%r11),%zmm15
+	LONG $0x48264262; WORD $0xcf52 // vdpbf16ps %zmm15,%zmm11,%zmm25
+	LONG $0x487d7262; WORD $0x7958; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm15
+	LONG $0x4826d262; WORD $0xef52 // vdpbf16ps %zmm15,%zmm11,%zmm5
+	LONG $0x487d7262; WORD $0x7f58; BYTE $0x1f // vpbroadcastd 0x7c(%rdi),%zmm15
+	LONG $0x4826d262; WORD $0xcf52 // vdpbf16ps %zmm15,%zmm11,%zmm1
+	LONG $0x487d5262; WORD $0x5b58; BYTE $0x2f // vpbroadcastd 0xbc(%r11),%zmm11
+	LONG $0x4846d262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm7,%zmm4
+	LONG $0x487d7262; WORD $0x5958; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm11
+	LONG $0x4846d262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm7,%zmm3
+	LONG $0x487d7262; WORD $0x5f58; BYTE $0x2f // vpbroadcastd 0xbc(%rdi),%zmm11
+	LONG $0x4846d262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm7,%zmm0
+	WORD $0x394d; BYTE $0xd1 // cmp %r10,%r9
+	LONG $0xfe2a850f; WORD $0xffff // jne 36c2 <dotFP4BF16+0x36c2>
+	LONG $0x487df262; WORD $0x7a31; BYTE $0xbe // vpmovzxbd -0x420(%rdx),%zmm7
+	LONG $0x487c1162; WORD $0xd928 // vmovaps %zmm25,%zmm11
 	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x487c6162; LONG $0x03245c28 // vmovaps 0xc0(%rsp),%zmm27
-	LONG $0x747e7ac5; WORD $0x7824 // vmovq 0x78(%rsp),%xmm14
-	LONG $0x08fd4162; WORD $0xfb6e // vmovq %r11,%xmm31
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	LONG $0x481dd162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm12,%zmm12
-	LONG $0x48755262; WORD $0xdc98 // vfmadd132ps %zmm12,%zmm1,%zmm11
-	LONG $0x487df262; LONG $0xe7d08b31; WORD $0xffff // vpmovzxbd -0x1830(%rbx),%zmm1
-	LONG $0x486d5262; WORD $0xd498 // vfmadd132ps %zmm12,%zmm2,%zmm10
-	LONG $0x40255262; WORD $0xcc98 // vfmadd132ps %zmm12,%zmm27,%zmm9
-	LONG $0x487d6262; LONG $0xe7f09b31; WORD $0xffff // vpmovzxbd -0x1810(%rbx),%zmm27
-	LONG $0x487cb162; WORD $0xd128 // vmovaps %zmm17,%zmm2
-	LONG $0x7ef961c4; BYTE $0xf6 // vmovq %xmm14,%rsi
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x48257262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm11,%zmm8
-	LONG $0x482df262; WORD $0xf998 // vfmadd132ps %zmm1,%zmm10,%zmm7
-	LONG $0x4835f262; WORD $0xf198 // vfmadd132ps %zmm1,%zmm9,%zmm6
-	LONG $0x487df262; LONG $0xe7e08b31; WORD $0xffff // vpmovzxbd -0x1820(%rbx),%zmm1
-	LONG $0x40259162; WORD $0xf372; BYTE $0x17 // vpslld $0x17,%zmm27,%zmm27
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x483df262; WORD $0xe998 // vfmadd132ps %zmm1,%zmm8,%zmm5
-	LONG $0x4845f262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm7,%zmm4
-	LONG $0x484df262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm6,%zmm3
-	LONG $0x487cb162; WORD $0xca28 // vmovaps %zmm18,%zmm1
-	LONG $0x485d9262; WORD $0xd398 // vfmadd132ps %zmm27,%zmm4,%zmm2
-	LONG $0x48559262; WORD $0xcb98 // vfmadd132ps %zmm27,%zmm5,%zmm1
-	LONG $0x48654262; WORD $0xdd98 // vfmadd132ps %zmm13,%zmm3,%zmm27
-	WORD $0x394c; BYTE $0xfe // cmp %r15,%rsi
-	LONG $0xfb0a8f0f; WORD $0xffff // jg 32db <dotFP4BF16+0x32db>
-	LONG $0x249c8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r11
-	LONG $0x6ef9c1c4; BYTE $0xdd // vmovq %r13,%xmm3
-	LONG $0x249c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rbx
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x40c58149; WORD $0x0004; BYTE $0x00 // add $0x440,%r13
+	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
+	LONG $0x40757262; WORD $0xdf98 // vfmadd132ps %zmm7,%zmm17,%zmm11
+	LONG $0x4815f262; WORD $0xef98 // vfmadd132ps %zmm7,%zmm13,%zmm5
+	LONG $0x481df262; WORD $0xcf98 // vfmadd132ps %zmm7,%zmm12,%zmm1
+	LONG $0x487df262; WORD $0x7a31; BYTE $0xbf // vpmovzxbd -0x410(%rdx),%zmm7
+	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
+	LONG $0x40c28148; WORD $0x0004; BYTE $0x00 // add $0x440,%rdx
+	LONG $0x6ef961c4; BYTE $0xd2 // vmovq %rdx,%xmm10
+	LONG $0x7ef961c4; BYTE $0xc2 // vmovq %xmm8,%rdx
+	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
+	LONG $0x4825f262; WORD $0xe798 // vfmadd132ps %zmm7,%zmm11,%zmm4
+	LONG $0x4855f262; WORD $0xdf98 // vfmadd132ps %zmm7,%zmm5,%zmm3
+	LONG $0x4875f262; WORD $0xc798 // vfmadd132ps %zmm7,%zmm1,%zmm0
+	WORD $0x394c; BYTE $0xfa // cmp %r15,%rdx
+	LONG $0xfab38f0f; WORD $0xffff // jg 33bf <dotFP4BF16+0x33bf>
+	LONG $0x24ac8b4c; LONG $0x00000090 // mov 0x90(%rsp),%r13
+	LONG $0x245c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r11
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	LONG $0x7ef941c4; BYTE $0xca // vmovq %xmm9,%r10
+	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
 	LONG $0xd83c8d4a // lea (%rax,%r11,8),%rdi
 	LONG $0x98348d4a // lea (%rax,%r11,4),%rsi
 	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x01128f0f; WORD $0x0000 // jg 390f <dotFP4BF16+0x390f>
+	LONG $0x00f28f0f; WORD $0x0000 // jg 3a2f <dotFP4BF16+0x3a2f>
 	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cf162; WORD $0x0b11 // vmovups %zmm1,(%rbx){%k3}
-	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4b7cf162; WORD $0x1611 // vmovups %zmm2,(%rsi){%k3}
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7cf162; WORD $0x2011 // vmovups %zmm4,(%rax){%k3}
+	WORD $0xb70f; BYTE $0xca // movzwl %dx,%ecx
+	LONG $0x4b7cf162; WORD $0x1e11 // vmovups %zmm3,(%rsi){%k3}
 	LONG $0xe992f8c5 // kmovw %ecx,%k5
-	LONG $0x4d7c6162; WORD $0x1f11 // vmovups %zmm27,(%rdi){%k5}
-	LONG $0xffe302e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x24b48b48; LONG $0x00000160 // mov 0x160(%rsp),%rsi
-	LONG $0x6ef9e1c4; BYTE $0xff // vmovq %rdi,%xmm7
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x08e6c148 // shl $0x8,%rsi
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xe6 // vmovq %rsi,%xmm4
-	LONG $0x24b48d48; LONG $0x00000180 // lea 0x180(%rsp),%rsi
-	WORD $0x8949; BYTE $0xf4 // mov %rsi,%r12
-	LONG $0x6ef9e1c4; BYTE $0xde // vmovq %rsi,%xmm3
+	LONG $0x4d7cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k5}
+	LONG $0xffdf7ee9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
+	LONG $0x24b48d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rsi
 	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
-	WORD $0x894c; BYTE $0xd6 // mov %r10,%rsi
-	LONG $0x20508b49 // mov 0x20(%r8),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0xd1af0f49 // imul %r9,%rdx
-	LONG $0x50048d48 // lea (%rax,%rdx,2),%rax
-	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	LONG $0x06148d4c // lea (%rsi,%rax,1),%r10
-	WORD $0xd231 // xor %edx,%edx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
+	WORD $0xff31 // xor %edi,%edi
+	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
+	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x07e6c149 // shl $0x7,%r14
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x7ef961c4; BYTE $0xcb // vmovq %xmm9,%rbx
+	LONG $0x248c8b48; LONG $0x00000080 // mov 0x80(%rsp),%rcx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x20438b48 // mov 0x20(%rbx),%rax
+	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
+	LONG $0xc7af0f48 // imul %rdi,%rax
+	LONG $0x44048d49 // lea (%r12,%rax,2),%rax
+	LONG $0x021c8d48 // lea (%rdx,%rax,1),%rbx
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 38ad <dotFP4BF16+0x38ad>
+	WORD $0x137f // jg 39d9 <dotFP4BF16+0x39d9>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 38ad <dotFP4BF16+0x38ad>
+	WORD $0x0c7e // jle 39d9 <dotFP4BF16+0x39d9>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
 	LONG $0xd092f8c5 // kmovw %eax,%k2
-	LONG $0xaaffd162; WORD $0x346f; BYTE $0x12 // vmovdqu16 (%r10,%rdx,1),%ymm6{%k2}{z}
+	LONG $0xaaffb162; WORD $0x3c6f; BYTE $0x0b // vmovdqu16 (%rbx,%r9,1),%ymm7{%k2}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1434 // vmovdqu %ymm6,(%r12,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xc075 // jne 388f <dotFP4BF16+0x388f>
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x00fe8149; WORD $0x0003; BYTE $0x00 // cmp $0x300,%r14
-	WORD $0x8475 // jne 386d <dotFP4BF16+0x386d>
-	WORD $0x8949; BYTE $0xf2 // mov %rsi,%r10
-	LONG $0x7ef9e1c4; BYTE $0xde // vmovq %xmm3,%rsi
-	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
-	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	LONG $0x7ef9e1c4; BYTE $0xff // vmovq %xmm7,%rdi
-	WORD $0x8949; BYTE $0xf4 // mov %rsi,%r12
-	LONG $0x0100b941; WORD $0x0000 // mov $0x100,%r9d
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xfff9efe9; BYTE $0xff // jmp 32fe <dotFP4BF16+0x32fe>
-	LONG $0x487cf162; WORD $0x0811 // vmovups %zmm1,(%rax)
+	LONG $0x7f7e81c4; WORD $0x0b3c // vmovdqu %ymm7,(%r11,%r9,1)
+	LONG $0x20c18349 // add $0x20,%r9
+	LONG $0x00f98149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r9
+	WORD $0xc075 // jne 39bb <dotFP4BF16+0x39bb>
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x00f88149; WORD $0x0003; BYTE $0x00 // cmp $0x300,%r8
+	WORD $0x8375 // jne 3998 <dotFP4BF16+0x3998>
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
+	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
+	LONG $0x000100b8; BYTE $0x00 // mov $0x100,%eax
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0xfff9b3e9; BYTE $0xff // jmp 33e2 <dotFP4BF16+0x33e2>
+	LONG $0x487cf162; WORD $0x2011 // vmovups %zmm4,(%rax)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487cf162; WORD $0x1611 // vmovups %zmm2,(%rsi)
-	LONG $0xfffefbe9; BYTE $0xff // jmp 3820 <dotFP4BF16+0x3820>
-	LONG $0x00240162; WORD $0xdb57 // vxorps %xmm27,%xmm27,%xmm27
-	LONG $0x487c9162; WORD $0xd328 // vmovaps %zmm27,%zmm2
-	LONG $0x487c9162; WORD $0xcb28 // vmovaps %zmm27,%zmm1
-	LONG $0xfffea2e9; BYTE $0xff // jmp 37de <dotFP4BF16+0x37de>
-	LONG $0x249c8b48; LONG $0x00000100 // mov 0x100(%rsp),%rbx
-	LONG $0x24948d48; LONG $0x00000180 // lea 0x180(%rsp),%rdx
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x487cf162; WORD $0x1e11 // vmovups %zmm3,(%rsi)
+	LONG $0xffff16e9; BYTE $0xff // jmp 395b <dotFP4BF16+0x395b>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0xfffec9e9; BYTE $0xff // jmp 3923 <dotFP4BF16+0x3923>
+	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
+	LONG $0x24bc8d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rdi
+	LONG $0xaaaaabbe; BYTE $0xaa // mov $0xaaaaaaab,%esi
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x6ef9e1c4; BYTE $0xf6 // vmovq %rsi,%xmm6
+	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x07e5c149 // shl $0x7,%r13
 	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	WORD $0x894d; BYTE $0xca // mov %r9,%r10
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
-	LONG $0x08e3c148 // shl $0x8,%rbx
-	WORD $0x8949; BYTE $0xdd // mov %rbx,%r13
-	LONG $0x07e6c149 // shl $0x7,%r14
-	LONG $0xaaaaabbb; BYTE $0xaa // mov $0xaaaaaaab,%ebx
-	WORD $0x8944; BYTE $0xd1 // mov %r10d,%ecx
-	WORD $0x8944; BYTE $0xd6 // mov %r10d,%esi
-	LONG $0x2494894c; LONG $0x00000160 // mov %r10,0x160(%rsp)
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0xcbaf0f48 // imul %rbx,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	WORD $0x8944; BYTE $0xc6 // mov %r8d,%esi
+	LONG $0xc8af0f48 // imul %rax,%rcx
 	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x490c8d44 // lea (%rcx,%rcx,2),%r9d
-	WORD $0x2944; BYTE $0xce // sub %r9d,%esi
-	WORD $0x6349; BYTE $0xc9 // movslq %r9d,%rcx
-	LONG $0x244c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r9
+	WORD $0x048d; BYTE $0x49 // lea (%rcx,%rcx,2),%eax
+	WORD $0xc629 // sub %eax,%esi
+	WORD $0x6348; BYTE $0xc8 // movslq %eax,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
 	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
 	WORD $0x0148; BYTE $0xf1 // add %rsi,%rcx
-	LONG $0x48af0f49; BYTE $0x20 // imul 0x20(%r8),%rcx
+	LONG $0x4aaf0f49; BYTE $0x20 // imul 0x20(%r10),%rcx
 	WORD $0xf631 // xor %esi,%esi
-	WORD $0x294d; BYTE $0xf1 // sub %r14,%r9
-	LONG $0x4d4c8d49; BYTE $0x00 // lea 0x0(%r13,%rcx,2),%rcx
-	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xc9 // vmovq %rcx,%xmm1
-	WORD $0x894c; BYTE $0xc9 // mov %r9,%rcx
-	LONG $0x7ef9c1c4; BYTE $0xc9 // vmovq %xmm1,%r9
+	LONG $0x480c8d48 // lea (%rax,%rcx,2),%rcx
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	WORD $0x0148; BYTE $0xd9 // add %rbx,%rcx
+	WORD $0x294c; BYTE $0xe8 // sub %r13,%rax
+	LONG $0x6ef9e1c4; BYTE $0xd1 // vmovq %rcx,%xmm2
+	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 39db <dotFP4BF16+0x39db>
+	WORD $0x137f // jg 3aea <dotFP4BF16+0x3aea>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 39db <dotFP4BF16+0x39db>
+	WORD $0x0c7e // jle 3aea <dotFP4BF16+0x3aea>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
+	LONG $0x7ef9c1c4; BYTE $0xd7 // vmovq %xmm2,%r15
 	LONG $0xe092f8c5 // kmovw %eax,%k4
-	LONG $0xacffd162; WORD $0x1c6f; BYTE $0x31 // vmovdqu16 (%r9,%rsi,1),%ymm3{%k4}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x331c // vmovdqu %ymm3,(%r11,%rsi,1)
+	LONG $0xacff5162; WORD $0x146f; BYTE $0x37 // vmovdqu16 (%r15,%rsi,1),%ymm10{%k4}{z}
+	LONG $0x7f7e41c4; WORD $0x3114 // vmovdqu %ymm10,(%r9,%rsi,1)
 	LONG $0x20c68348 // add $0x20,%rsi
 	LONG $0x00fe8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rsi
-	WORD $0xc075 // jne 39bd <dotFP4BF16+0x39bd>
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	LONG $0x24948b4c; LONG $0x00000160 // mov 0x160(%rsp),%r10
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x06fa8349 // cmp $0x6,%r10
-	LONG $0xff54850f; WORD $0xffff // jne 3970 <dotFP4BF16+0x3970>
-	LONG $0x249c8d48; LONG $0x00000480 // lea 0x480(%rsp),%rbx
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
+	WORD $0xbb75 // jne 3acc <dotFP4BF16+0x3acc>
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x06f88349 // cmp $0x6,%r8
+	LONG $0xff65850f; WORD $0xffff // jne 3a8a <dotFP4BF16+0x3a8a>
+	LONG $0x24848d48; LONG $0x000003c0 // lea 0x3c0(%rsp),%rax
 	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
-	LONG $0x2484c748; LONG $0x00000160; LONG $0x00000100 // movq $0x100,0x160(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xffc80ee9; BYTE $0xff // jmp 259 <dotFP4BF16+0x259>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0x487c7162; WORD $0xd828 // vmovaps %zmm0,%zmm11
-	LONG $0x487c7162; WORD $0xe028 // vmovaps %zmm0,%zmm12
-	LONG $0x24948b48; LONG $0x00000178 // mov 0x178(%rsp),%rdx
-	LONG $0x5b048d4b // lea (%r11,%r11,2),%rax
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
+	LONG $0x24bc8948; LONG $0x00000090 // mov %rdi,0x90(%rsp)
+	LONG $0x0100bd41; WORD $0x0000 // mov $0x100,%r13d
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xffc6e1e9; BYTE $0xff // jmp 22d <dotFP4BF16+0x22d>
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0x487cf162; WORD $0xeb28 // vmovaps %zmm3,%zmm5
+	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
+	LONG $0x487c7162; WORD $0xcb28 // vmovaps %zmm3,%zmm9
+	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
+	LONG $0x487cf162; WORD $0xcb28 // vmovaps %zmm3,%zmm1
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x5b148d4b // lea (%r11,%r11,2),%rdx
 	LONG $0xdd348d4a; LONG $0x00000000 // lea 0x0(,%r11,8),%rsi
-	LONG $0x830c8d4c // lea (%rbx,%rax,4),%r9
 	LONG $0x9d3c8d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rdi
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x311c8d49 // lea (%r9,%rsi,1),%rbx
-	LONG $0x39148d4d // lea (%r9,%rdi,1),%r10
+	LONG $0x90048d4c // lea (%rax,%rdx,4),%r8
+	LONG $0x301c8d49 // lea (%r8,%rsi,1),%rbx
+	LONG $0x380c8d4d // lea (%r8,%rdi,1),%r9
 	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
 	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
-	LONG $0x0ffa8348 // cmp $0xf,%rdx
-	WORD $0x457f // jg 3af0 <dotFP4BF16+0x3af0>
-	WORD $0xd189 // mov %edx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x2211 // vmovups %zmm12,(%rdx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x3e7f // jg 3be0 <dotFP4BF16+0x3be0>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xca92f8c5 // kmovw %edx,%k1
+	LONG $0x497cf162; WORD $0x0811 // vmovups %zmm1,(%rax){%k1}
+	LONG $0xd193f8c5 // kmovw %k1,%edx
 	LONG $0x497c7162; WORD $0x1f11 // vmovups %zmm11,(%rdi){%k1}
-	LONG $0x497c7162; WORD $0x1611 // vmovups %zmm10,(%rsi){%k1}
-	LONG $0x497c5162; WORD $0x0911 // vmovups %zmm9,(%r9){%k1}
-	LONG $0x497c5162; WORD $0x0211 // vmovups %zmm8,(%r10){%k1}
-	LONG $0xe892f8c5 // kmovw %eax,%k5
-	LONG $0x4d7cf162; WORD $0x0311 // vmovups %zmm0,(%rbx){%k5}
-	LONG $0xffe041e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x487c7162; WORD $0x2011 // vmovups %zmm12,(%rax)
+	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
+	LONG $0x497cd162; WORD $0x3811 // vmovups %zmm7,(%r8){%k1}
+	LONG $0x497cd162; WORD $0x2911 // vmovups %zmm5,(%r9){%k1}
+	LONG $0xea92f8c5 // kmovw %edx,%k5
+	LONG $0x4d7cf162; WORD $0x1b11 // vmovups %zmm3,(%rbx){%k5}
+	LONG $0xffdd08e9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x487cf162; WORD $0x0811 // vmovups %zmm1,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x487c7162; WORD $0x1f11 // vmovups %zmm11,(%rdi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c7162; WORD $0x1611 // vmovups %zmm10,(%rsi)
-	LONG $0x487c5162; WORD $0x0911 // vmovups %zmm9,(%r9)
-	LONG $0x487c5162; WORD $0x0211 // vmovups %zmm8,(%r10)
-	WORD $0xcceb // jmp 3ae1 <dotFP4BF16+0x3ae1>
+	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
+	LONG $0x487cd162; WORD $0x3811 // vmovups %zmm7,(%r8)
+	LONG $0x487cd162; WORD $0x2911 // vmovups %zmm5,(%r9)
+	WORD $0xcceb // jmp 3bd1 <dotFP4BF16+0x3bd1>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -2724,458 +2788,503 @@ TEXT dotFP4BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x40408b49 // mov 0x40(%r8),%rax
-	LONG $0x361c8d48 // lea (%rsi,%rsi,1),%rbx
-	LONG $0x08fde162; WORD $0xdb6e // vmovq %rbx,%xmm19
-	LONG $0x48fef162; WORD $0x306f // vmovdqu64 (%rax),%zmm6
-	LONG $0x18408b49 // mov 0x18(%r8),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x40528b49 // mov 0x40(%r10),%rdx
+	LONG $0x48fef162; WORD $0x026f // vmovdqu64 (%rdx),%zmm0
+	LONG $0x18528b49 // mov 0x18(%r10),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
 	LONG $0x7fc78348 // add $0x7f,%rdi
 	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
+	LONG $0x363c8d48 // lea (%rsi,%rsi,1),%rdi
+	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x721c8d49 // lea (%r10,%rsi,2),%rbx
-	LONG $0x08fd6162; WORD $0xd96e // vmovq %rcx,%xmm27
-	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x09868e0f; WORD $0x0000 // jle 44f7 <dotFP4BF16+0x44f7>
-	LONG $0x08fd6162; LONG $0x2e24546e // vmovq 0x170(%rsp),%xmm26
-	LONG $0x24b48b4c; LONG $0x00000150 // mov 0x150(%rsp),%r14
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x004da162; WORD $0xf6ef // vpxord %xmm22,%xmm22,%xmm22
-	LONG $0x0045a162; WORD $0xffef // vpxord %xmm23,%xmm23,%xmm23
-	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
-	LONG $0x249c8948; LONG $0x00000160 // mov %rbx,0x160(%rsp)
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0x08fd6162; WORD $0xeb6f // vmovdqa64 %xmm3,%xmm29
-	LONG $0x08fd6162; LONG $0x2024447e // vmovq %xmm24,0x100(%rsp)
-	LONG $0x08fd2162; WORD $0xf36f // vmovdqa64 %xmm19,%xmm30
-	LONG $0x08fdc162; WORD $0xf47e // vmovq %xmm22,%r12
-	LONG $0x2494894c; LONG $0x000000c0 // mov %r10,0xc0(%rsp)
-	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
-	LONG $0x245c894c; BYTE $0x78 // mov %r11,0x78(%rsp)
-	LONG $0x08fd6162; WORD $0xf27e // vmovq %xmm30,%rdx
-	LONG $0x009e8d49; WORD $0xffee; BYTE $0xff // lea -0x1200(%r14),%rbx
-	LONG $0x00ae8d4d; WORD $0xfffe; BYTE $0xff // lea -0x200(%r14),%r13
-	LONG $0x121c8d4c // lea (%rdx,%rdx,1),%r11
-	LONG $0x24843948; LONG $0x00000160 // cmp %rax,0x160(%rsp)
-	LONG $0x0788840f; WORD $0x0000 // je 439b <dotFP4BF16+0x439b>
-	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
-	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
-	WORD $0x014d; BYTE $0xe3 // add %r12,%r11
-	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
-	LONG $0x40be8d4d; WORD $0xffee; BYTE $0xff // lea -0x11c0(%r14),%r15
-	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
-	LONG $0x487c5162; WORD $0xf428 // vmovaps %zmm12,%zmm14
-	LONG $0x487c5162; WORD $0xfc28 // vmovaps %zmm12,%zmm15
-	LONG $0x487cc162; WORD $0xdc28 // vmovaps %zmm12,%zmm19
-	LONG $0x487cc162; WORD $0xe428 // vmovaps %zmm12,%zmm20
-	LONG $0x487cd162; WORD $0xcc28 // vmovaps %zmm12,%zmm1
-	LONG $0x487cd162; WORD $0xd428 // vmovaps %zmm12,%zmm2
-	LONG $0x487cd162; WORD $0xdc28 // vmovaps %zmm12,%zmm3
-	LONG $0x487cd162; WORD $0xe428 // vmovaps %zmm12,%zmm4
-	LONG $0x23348d4a // lea (%rbx,%r12,1),%rsi
-	WORD $0x0149; BYTE $0xdb // add %rbx,%r11
-	LONG $0x249c8b48; LONG $0x00000100 // mov 0x100(%rsp),%rbx
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0x230c8d4a // lea (%rbx,%r12,1),%rcx
-	WORD $0x894c; BYTE $0xdb // mov %r11,%rbx
-	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
-	LONG $0x48ffd162; WORD $0x2f6f // vmovdqu16 (%r15),%zmm5
-	LONG $0x487d6262; WORD $0x0f58 // vpbroadcastd (%rdi),%zmm25
-	LONG $0x4075d162; WORD $0x1771; BYTE $0x08 // vpsrlw $0x8,(%r15),%zmm17
-	LONG $0x40f5e262; WORD $0xce8d // vpermw %zmm6,%zmm17,%zmm17
-	LONG $0x4825d162; WORD $0x1771; BYTE $0x0c // vpsrlw $0xc,(%r15),%zmm11
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
-	LONG $0x48a57262; WORD $0xde8d // vpermw %zmm6,%zmm11,%zmm11
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x10c78348 // add $0x10,%rdi
-	LONG $0x10c38348 // add $0x10,%rbx
-	LONG $0x10c18349 // add $0x10,%r9
-	LONG $0x48d56262; WORD $0xc68d // vpermw %zmm6,%zmm5,%zmm24
-	LONG $0x4855f162; WORD $0xd571; BYTE $0x04 // vpsrlw $0x4,%zmm5,%zmm5
-	LONG $0x48d5e262; WORD $0xee8d // vpermw %zmm6,%zmm5,%zmm21
-	LONG $0x48ffd162; WORD $0x6f6f; BYTE $0xfd // vmovdqu16 -0xc0(%r15),%zmm5
-	LONG $0x403e9262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm24,%zmm4
-	LONG $0x487d6262; LONG $0xfc174c58 // vpbroadcastd -0x10(%rdi,%rdx,1),%zmm25
-	LONG $0x48d5e262; WORD $0xfe8d // vpermw %zmm6,%zmm5,%zmm23
-	LONG $0x406df162; WORD $0xd571; BYTE $0x04 // vpsrlw $0x4,%zmm5,%zmm18
-	LONG $0x40ede262; WORD $0xd68d // vpermw %zmm6,%zmm18,%zmm18
-	LONG $0x407df162; WORD $0xd571; BYTE $0x08 // vpsrlw $0x8,%zmm5,%zmm16
-	LONG $0x40fde262; WORD $0xc68d // vpermw %zmm6,%zmm16,%zmm16
-	LONG $0x4855f162; WORD $0xd571; BYTE $0x0c // vpsrlw $0xc,%zmm5,%zmm5
-	LONG $0x48d5f262; WORD $0xee8d // vpermw %zmm6,%zmm5,%zmm5
-	LONG $0x403e9262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm24,%zmm3
-	LONG $0x487d6262; WORD $0x4b58; BYTE $0xfc // vpbroadcastd -0x10(%rbx),%zmm25
-	LONG $0x403e9262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm24,%zmm2
-	LONG $0x487d4262; WORD $0x4958; BYTE $0xfc // vpbroadcastd -0x10(%r9),%zmm25
-	LONG $0x403e9262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm24,%zmm1
-	LONG $0x487d4262; LONG $0xfc114c58 // vpbroadcastd -0x10(%r9,%rdx,1),%zmm25
-	LONG $0x403e8262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm24,%zmm20
-	LONG $0x487d6262; WORD $0x4758; BYTE $0x0c // vpbroadcastd 0x30(%rdi),%zmm24
-	LONG $0x40468262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm23,%zmm19
-	LONG $0x487d6262; LONG $0x0c174458 // vpbroadcastd 0x30(%rdi,%rdx,1),%zmm24
-	LONG $0x40461262; WORD $0xf852 // vdpbf16ps %zmm24,%zmm23,%zmm15
-	LONG $0x487d6262; WORD $0x4358; BYTE $0x0c // vpbroadcastd 0x30(%rbx),%zmm24
-	LONG $0x40461262; WORD $0xf052 // vdpbf16ps %zmm24,%zmm23,%zmm14
-	LONG $0x487d4262; WORD $0x4158; BYTE $0x0c // vpbroadcastd 0x30(%r9),%zmm24
-	LONG $0x40461262; WORD $0xe852 // vdpbf16ps %zmm24,%zmm23,%zmm13
-	LONG $0x487d4262; LONG $0x0c114458 // vpbroadcastd 0x30(%r9,%rdx,1),%zmm24
-	LONG $0x40461262; WORD $0xe052 // vdpbf16ps %zmm24,%zmm23,%zmm12
-	LONG $0x487de262; WORD $0x7f58; BYTE $0xfd // vpbroadcastd -0xc(%rdi),%zmm23
-	LONG $0x4056b262; WORD $0xe752 // vdpbf16ps %zmm23,%zmm21,%zmm4
-	LONG $0x487de262; LONG $0xfd177c58 // vpbroadcastd -0xc(%rdi,%rdx,1),%zmm23
-	LONG $0x4056b262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm21,%zmm3
-	LONG $0x487de262; WORD $0x7b58; BYTE $0xfd // vpbroadcastd -0xc(%rbx),%zmm23
-	LONG $0x4056b262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm21,%zmm2
-	LONG $0x487dc262; WORD $0x7958; BYTE $0xfd // vpbroadcastd -0xc(%r9),%zmm23
-	LONG $0x4056b262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm21,%zmm1
-	LONG $0x487dc262; LONG $0xfd117c58 // vpbroadcastd -0xc(%r9,%rdx,1),%zmm23
-	LONG $0x4056a262; WORD $0xe752 // vdpbf16ps %zmm23,%zmm21,%zmm20
-	LONG $0x487de262; WORD $0x6f58; BYTE $0x0d // vpbroadcastd 0x34(%rdi),%zmm21
-	LONG $0x406ea262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm18,%zmm19
-	LONG $0x487de262; LONG $0x0d176c58 // vpbroadcastd 0x34(%rdi,%rdx,1),%zmm21
-	LONG $0x406e3262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm18,%zmm15
-	LONG $0x487de262; WORD $0x6b58; BYTE $0x0d // vpbroadcastd 0x34(%rbx),%zmm21
-	LONG $0x406e3262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm18,%zmm14
-	LONG $0x487dc262; WORD $0x6958; BYTE $0x0d // vpbroadcastd 0x34(%r9),%zmm21
-	LONG $0x406e3262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm18,%zmm13
-	LONG $0x487dc262; LONG $0x0d116c58 // vpbroadcastd 0x34(%r9,%rdx,1),%zmm21
-	LONG $0x406e3262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm18,%zmm12
-	LONG $0x487de262; WORD $0x5758; BYTE $0xfe // vpbroadcastd -0x8(%rdi),%zmm18
-	LONG $0x4076b262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm17,%zmm4
-	LONG $0x487de262; LONG $0xfe175458 // vpbroadcastd -0x8(%rdi,%rdx,1),%zmm18
-	LONG $0x4076b262; WORD $0xda52 // vdpbf16ps %zmm18,%zmm17,%zmm3
-	LONG $0x487de262; WORD $0x5358; BYTE $0xfe // vpbroadcastd -0x8(%rbx),%zmm18
-	LONG $0x4076b262; WORD $0xd252 // vdpbf16ps %zmm18,%zmm17,%zmm2
-	LONG $0x487dc262; WORD $0x5158; BYTE $0xfe // vpbroadcastd -0x8(%r9),%zmm18
-	LONG $0x4076b262; WORD $0xca52 // vdpbf16ps %zmm18,%zmm17,%zmm1
-	LONG $0x487dc262; LONG $0xfe115458 // vpbroadcastd -0x8(%r9,%rdx,1),%zmm18
-	LONG $0x4076a262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm17,%zmm20
-	LONG $0x487de262; WORD $0x4f58; BYTE $0x0e // vpbroadcastd 0x38(%rdi),%zmm17
-	LONG $0x407ea262; WORD $0xd952 // vdpbf16ps %zmm17,%zmm16,%zmm19
-	LONG $0x487de262; LONG $0x0e174c58 // vpbroadcastd 0x38(%rdi,%rdx,1),%zmm17
-	LONG $0x407e3262; WORD $0xf952 // vdpbf16ps %zmm17,%zmm16,%zmm15
-	LONG $0x487de262; WORD $0x4b58; BYTE $0x0e // vpbroadcastd 0x38(%rbx),%zmm17
-	LONG $0x407e3262; WORD $0xf152 // vdpbf16ps %zmm17,%zmm16,%zmm14
-	LONG $0x487dc262; WORD $0x4958; BYTE $0x0e // vpbroadcastd 0x38(%r9),%zmm17
-	LONG $0x407e3262; WORD $0xe952 // vdpbf16ps %zmm17,%zmm16,%zmm13
-	LONG $0x487dc262; LONG $0x0e114c58 // vpbroadcastd 0x38(%r9,%rdx,1),%zmm17
-	LONG $0x407e3262; WORD $0xe152 // vdpbf16ps %zmm17,%zmm16,%zmm12
-	LONG $0x487de262; WORD $0x4758; BYTE $0xff // vpbroadcastd -0x4(%rdi),%zmm16
-	LONG $0x4826b262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm11,%zmm4
-	LONG $0x487de262; LONG $0xff174458 // vpbroadcastd -0x4(%rdi,%rdx,1),%zmm16
-	LONG $0x4826b262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm11,%zmm3
-	LONG $0x487de262; WORD $0x4358; BYTE $0xff // vpbroadcastd -0x4(%rbx),%zmm16
-	LONG $0x4826b262; WORD $0xd052 // vdpbf16ps %zmm16,%zmm11,%zmm2
-	LONG $0x487dc262; WORD $0x4158; BYTE $0xff // vpbroadcastd -0x4(%r9),%zmm16
-	LONG $0x4826b262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm11,%zmm1
-	LONG $0x487dc262; LONG $0xff114458 // vpbroadcastd -0x4(%r9,%rdx,1),%zmm16
-	LONG $0x4826a262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm11,%zmm20
-	LONG $0x487d7262; WORD $0x5f58; BYTE $0x0f // vpbroadcastd 0x3c(%rdi),%zmm11
-	LONG $0x4856c262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm5,%zmm19
-	LONG $0x487d7262; LONG $0x0f175c58 // vpbroadcastd 0x3c(%rdi,%rdx,1),%zmm11
-	LONG $0x48565262; WORD $0xfb52 // vdpbf16ps %zmm11,%zmm5,%zmm15
-	LONG $0x487d7262; WORD $0x5b58; BYTE $0x0f // vpbroadcastd 0x3c(%rbx),%zmm11
-	LONG $0x48565262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm5,%zmm14
-	LONG $0x487d5262; WORD $0x5958; BYTE $0x0f // vpbroadcastd 0x3c(%r9),%zmm11
-	LONG $0x48565262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm5,%zmm13
-	LONG $0x487d5262; LONG $0x0f115c58 // vpbroadcastd 0x3c(%r9,%rdx,1),%zmm11
-	LONG $0x48565262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm5,%zmm12
-	WORD $0x394d; BYTE $0xf5 // cmp %r14,%r13
-	LONG $0xfd58850f; WORD $0xffff // jne 3c7f <dotFP4BF16+0x3c7f>
-	LONG $0x487dd262; LONG $0xee00ae31; WORD $0xffff // vpmovzxbd -0x1200(%r14),%zmm5
-	LONG $0xc08e8d4d; WORD $0xffee; BYTE $0xff // lea -0x1140(%r14),%r9
-	WORD $0x894c; BYTE $0xf7 // mov %r14,%rdi
-	LONG $0x4855f162; WORD $0xf572; BYTE $0x17 // vpslld $0x17,%zmm5,%zmm5
-	LONG $0x482df262; WORD $0xe598 // vfmadd132ps %zmm5,%zmm10,%zmm4
-	LONG $0x4835f262; WORD $0xdd98 // vfmadd132ps %zmm5,%zmm9,%zmm3
-	LONG $0x483df262; WORD $0xd598 // vfmadd132ps %zmm5,%zmm8,%zmm2
-	LONG $0x4845f262; WORD $0xcd98 // vfmadd132ps %zmm5,%zmm7,%zmm1
-	LONG $0x487db262; WORD $0xec98 // vfmadd132ps %zmm20,%zmm0,%zmm5
-	LONG $0x487dd262; LONG $0xee108631; WORD $0xffff // vpmovzxbd -0x11f0(%r14),%zmm0
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x486d7262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm2,%zmm14
-	LONG $0x487cc162; WORD $0xce28 // vmovaps %zmm14,%zmm17
-	LONG $0x487c5162; WORD $0xf428 // vmovaps %zmm12,%zmm14
-	LONG $0x485de262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm4,%zmm19
-	LONG $0x48657262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm3,%zmm15
-	LONG $0x48757262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm1,%zmm13
-	LONG $0x48557262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm5,%zmm14
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
-	LONG $0x487cc162; WORD $0xd528 // vmovaps %zmm13,%zmm18
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x487c7162; WORD $0xd828 // vmovaps %zmm0,%zmm11
-	LONG $0x487c7162; WORD $0xe028 // vmovaps %zmm0,%zmm12
-	LONG $0x48ffd162; WORD $0x116f // vmovdqu16 (%r9),%zmm2
-	LONG $0x487de262; WORD $0x7658; BYTE $0x20 // vpbroadcastd 0x80(%rsi),%zmm22
-	LONG $0x4065d162; LONG $0x08015171 // vpsrlw $0x8,0x40(%r9),%zmm19
-	LONG $0x40e5e262; WORD $0xde8d // vpermw %zmm6,%zmm19,%zmm19
-	LONG $0x48ffd162; WORD $0x496f; BYTE $0x01 // vmovdqu16 0x40(%r9),%zmm1
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x08fd6162; WORD $0xd37e // vmovq %xmm26,%rbx
-	LONG $0x80ef8348 // sub $0xffffffffffffff80,%rdi
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x10c68348 // add $0x10,%rsi
-	LONG $0x10c38349 // add $0x10,%r11
-	LONG $0x10c18348 // add $0x10,%rcx
-	LONG $0x48ed6262; WORD $0xc68d // vpermw %zmm6,%zmm2,%zmm24
-	LONG $0x4815f162; WORD $0xd271; BYTE $0x04 // vpsrlw $0x4,%zmm2,%zmm13
-	LONG $0x48957262; WORD $0xee8d // vpermw %zmm6,%zmm13,%zmm13
-	LONG $0x405df162; WORD $0xd271; BYTE $0x08 // vpsrlw $0x8,%zmm2,%zmm20
-	LONG $0x403e3262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm24,%zmm12
-	LONG $0x486df162; WORD $0xd271; BYTE $0x0c // vpsrlw $0xc,%zmm2,%zmm2
-	LONG $0x487de262; LONG $0x1c167458 // vpbroadcastd 0x70(%rsi,%rdx,1),%zmm22
-	LONG $0x48f5e262; WORD $0xfe8d // vpermw %zmm6,%zmm1,%zmm23
-	LONG $0x4875f162; WORD $0xd171; BYTE $0x04 // vpsrlw $0x4,%zmm1,%zmm1
-	LONG $0x48f5e262; WORD $0xee8d // vpermw %zmm6,%zmm1,%zmm21
-	LONG $0x40dde262; WORD $0xe68d // vpermw %zmm6,%zmm20,%zmm20
-	LONG $0x4875d162; LONG $0x0cfd5171 // vpsrlw $0xc,-0xc0(%r9),%zmm1
-	LONG $0x48edf262; WORD $0xd68d // vpermw %zmm6,%zmm2,%zmm2
-	LONG $0x48f5f262; WORD $0xce8d // vpermw %zmm6,%zmm1,%zmm1
-	LONG $0x403e3262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm24,%zmm11
-	LONG $0x487dc262; WORD $0x7358; BYTE $0x1c // vpbroadcastd 0x70(%r11),%zmm22
-	LONG $0x403eb262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm24,%zmm5
-	LONG $0x487de262; WORD $0x7158; BYTE $0x1c // vpbroadcastd 0x70(%rcx),%zmm22
-	LONG $0x403eb262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm24,%zmm4
-	LONG $0x487de262; LONG $0x1c117458 // vpbroadcastd 0x70(%rcx,%rdx,1),%zmm22
-	LONG $0x403eb262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm24,%zmm3
-	LONG $0x487de262; WORD $0x7658; BYTE $0x2c // vpbroadcastd 0xb0(%rsi),%zmm22
-	LONG $0x40463262; WORD $0xd652 // vdpbf16ps %zmm22,%zmm23,%zmm10
-	LONG $0x487de262; LONG $0x2c167458 // vpbroadcastd 0xb0(%rsi,%rdx,1),%zmm22
-	LONG $0x40463262; WORD $0xce52 // vdpbf16ps %zmm22,%zmm23,%zmm9
-	LONG $0x487dc262; WORD $0x7358; BYTE $0x2c // vpbroadcastd 0xb0(%r11),%zmm22
-	LONG $0x40463262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm23,%zmm8
-	LONG $0x487de262; WORD $0x7158; BYTE $0x2c // vpbroadcastd 0xb0(%rcx),%zmm22
-	LONG $0x4046b262; WORD $0xfe52 // vdpbf16ps %zmm22,%zmm23,%zmm7
-	LONG $0x487de262; LONG $0x2c117458 // vpbroadcastd 0xb0(%rcx,%rdx,1),%zmm22
-	LONG $0x4046b262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm23,%zmm0
-	LONG $0x487de262; WORD $0x7658; BYTE $0x1d // vpbroadcastd 0x74(%rsi),%zmm22
-	LONG $0x48163262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm13,%zmm12
-	LONG $0x487de262; LONG $0x1d167458 // vpbroadcastd 0x74(%rsi,%rdx,1),%zmm22
-	LONG $0x48163262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm13,%zmm11
-	LONG $0x487dc262; WORD $0x7358; BYTE $0x1d // vpbroadcastd 0x74(%r11),%zmm22
-	LONG $0x4816b262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm13,%zmm5
-	LONG $0x487de262; WORD $0x7158; BYTE $0x1d // vpbroadcastd 0x74(%rcx),%zmm22
-	LONG $0x4816b262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm13,%zmm4
-	LONG $0x487de262; LONG $0x1d117458 // vpbroadcastd 0x74(%rcx,%rdx,1),%zmm22
-	LONG $0x4816b262; WORD $0xde52 // vdpbf16ps %zmm22,%zmm13,%zmm3
-	LONG $0x487d7262; WORD $0x6e58; BYTE $0x2d // vpbroadcastd 0xb4(%rsi),%zmm13
-	LONG $0x40565262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm21,%zmm10
-	LONG $0x487d7262; LONG $0x2d166c58 // vpbroadcastd 0xb4(%rsi,%rdx,1),%zmm13
-	LONG $0x40565262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm21,%zmm9
-	LONG $0x487d5262; WORD $0x6b58; BYTE $0x2d // vpbroadcastd 0xb4(%r11),%zmm13
-	LONG $0x40565262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm21,%zmm8
-	LONG $0x487d7262; WORD $0x6958; BYTE $0x2d // vpbroadcastd 0xb4(%rcx),%zmm13
-	LONG $0x4056d262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm21,%zmm7
-	LONG $0x487d7262; LONG $0x2d116c58 // vpbroadcastd 0xb4(%rcx,%rdx,1),%zmm13
-	LONG $0x4056d262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm21,%zmm0
-	LONG $0x487d7262; WORD $0x6e58; BYTE $0x1e // vpbroadcastd 0x78(%rsi),%zmm13
-	LONG $0x405e5262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm20,%zmm12
-	LONG $0x487d7262; LONG $0x1e166c58 // vpbroadcastd 0x78(%rsi,%rdx,1),%zmm13
-	LONG $0x405e5262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm20,%zmm11
-	LONG $0x487d5262; WORD $0x6b58; BYTE $0x1e // vpbroadcastd 0x78(%r11),%zmm13
-	LONG $0x405ed262; WORD $0xed52 // vdpbf16ps %zmm13,%zmm20,%zmm5
-	LONG $0x487d7262; WORD $0x6958; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm13
-	LONG $0x405ed262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm20,%zmm4
-	LONG $0x487d7262; LONG $0x1e116c58 // vpbroadcastd 0x78(%rcx,%rdx,1),%zmm13
-	LONG $0x405ed262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm20,%zmm3
-	LONG $0x487d7262; WORD $0x6e58; BYTE $0x2e // vpbroadcastd 0xb8(%rsi),%zmm13
-	LONG $0x40665262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm19,%zmm10
-	LONG $0x487d7262; LONG $0x2e166c58 // vpbroadcastd 0xb8(%rsi,%rdx,1),%zmm13
-	LONG $0x40665262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm19,%zmm9
-	LONG $0x487d5262; WORD $0x6b58; BYTE $0x2e // vpbroadcastd 0xb8(%r11),%zmm13
-	LONG $0x40665262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm19,%zmm8
-	LONG $0x487d7262; WORD $0x6958; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm13
-	LONG $0x4066d262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm19,%zmm7
-	LONG $0x487d7262; LONG $0x2e116c58 // vpbroadcastd 0xb8(%rcx,%rdx,1),%zmm13
-	LONG $0x4066d262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm19,%zmm0
-	LONG $0x487d7262; WORD $0x6e58; BYTE $0x1f // vpbroadcastd 0x7c(%rsi),%zmm13
-	LONG $0x486e5262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm2,%zmm12
-	LONG $0x487d7262; LONG $0x1f166c58 // vpbroadcastd 0x7c(%rsi,%rdx,1),%zmm13
-	LONG $0x486e5262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm2,%zmm11
-	LONG $0x487d5262; WORD $0x6b58; BYTE $0x1f // vpbroadcastd 0x7c(%r11),%zmm13
-	LONG $0x486ed262; WORD $0xed52 // vdpbf16ps %zmm13,%zmm2,%zmm5
-	LONG $0x487d7262; WORD $0x6958; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm13
-	LONG $0x486ed262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm2,%zmm4
-	LONG $0x487d7262; LONG $0x1f116c58 // vpbroadcastd 0x7c(%rcx,%rdx,1),%zmm13
-	LONG $0x486ed262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm2,%zmm3
-	LONG $0x487df262; WORD $0x5658; BYTE $0x2f // vpbroadcastd 0xbc(%rsi),%zmm2
-	LONG $0x48767262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm1,%zmm10
-	LONG $0x487df262; LONG $0x2f165458 // vpbroadcastd 0xbc(%rsi,%rdx,1),%zmm2
-	LONG $0x48767262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm1,%zmm9
-	LONG $0x487dd262; WORD $0x5358; BYTE $0x2f // vpbroadcastd 0xbc(%r11),%zmm2
-	LONG $0x48767262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm1,%zmm8
-	LONG $0x487df262; WORD $0x5158; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm2
-	LONG $0x4876f262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm1,%zmm7
-	LONG $0x487df262; LONG $0x2f115458 // vpbroadcastd 0xbc(%rcx,%rdx,1),%zmm2
-	LONG $0x4876f262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm1,%zmm0
-	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
-	LONG $0xfd52850f; WORD $0xffff // jne 3fe1 <dotFP4BF16+0x3fe1>
-	LONG $0x487dd262; LONG $0xee208e31; WORD $0xffff // vpmovzxbd -0x11e0(%r14),%zmm1
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x08fd6162; WORD $0xd36e // vmovq %rbx,%xmm26
-	LONG $0x08fd6162; WORD $0xdb7e // vmovq %xmm27,%rbx
-	LONG $0x40c68149; WORD $0x0004; BYTE $0x00 // add $0x440,%r14
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x407d7262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm16,%zmm12
-	LONG $0x48057262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm15,%zmm11
-	LONG $0x4075f262; WORD $0xe998 // vfmadd132ps %zmm1,%zmm17,%zmm5
-	LONG $0x406df262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm18,%zmm4
-	LONG $0x480df262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm14,%zmm3
-	LONG $0x487dd262; LONG $0xe9f08e31; WORD $0xffff // vpmovzxbd -0x1610(%r14),%zmm1
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x481d7262; WORD $0xd198 // vfmadd132ps %zmm1,%zmm12,%zmm10
-	LONG $0x48257262; WORD $0xc998 // vfmadd132ps %zmm1,%zmm11,%zmm9
-	LONG $0x48557262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm5,%zmm8
-	LONG $0x485df262; WORD $0xf998 // vfmadd132ps %zmm1,%zmm4,%zmm7
-	LONG $0x4865f262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm3,%zmm0
-	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
-	LONG $0xf8d38f0f; WORD $0xffff // jg 3bed <dotFP4BF16+0x3bed>
-	LONG $0x245c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r11
-	LONG $0x08fd9162; WORD $0xdd6f // vmovdqa64 %xmm29,%xmm3
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	LONG $0x5b048d4b // lea (%r11,%r11,2),%rax
-	LONG $0x9d348d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rsi
-	LONG $0x833c8d48 // lea (%rbx,%rax,4),%rdi
-	LONG $0xdb0c8d4e // lea (%rbx,%r11,8),%r9
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x37148d4c // lea (%rdi,%rsi,1),%r10
-	WORD $0x0148; BYTE $0xde // add %rbx,%rsi
-	LONG $0x249c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rbx
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x01798f0f; WORD $0x0000 // jg 44d5 <dotFP4BF16+0x44d5>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x1311 // vmovups %zmm10,(%rbx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
-	LONG $0x497c5162; WORD $0x0111 // vmovups %zmm8,(%r9){%k1}
-	LONG $0x497cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi){%k1}
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cd162; WORD $0x0211 // vmovups %zmm0,(%r10){%k3}
-	LONG $0xffd796e9; BYTE $0xff // jmp 1b31 <dotFP4BF16+0x1b31>
-	LONG $0x24b48b48; LONG $0x00000160 // mov 0x160(%rsp),%rsi
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
-	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	LONG $0x0005bb41; WORD $0x0000 // mov $0x5,%r11d
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
+	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
+	LONG $0x73348d48 // lea (%rbx,%rsi,2),%rsi
+	LONG $0x244c8948; BYTE $0x78 // mov %rcx,0x78(%rsp)
+	LONG $0x08fd6162; WORD $0xce6e // vmovq %rsi,%xmm25
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x0ad38e0f; WORD $0x0000 // jle 4733 <dotFP4BF16+0x4733>
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x001d0162; WORD $0xe4ef // vpxord %xmm28,%xmm28,%xmm28
+	LONG $0x08fd6162; LONG $0x0c247c7e // vmovq %xmm31,0x60(%rsp)
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x246c894c; BYTE $0x58 // mov %r13,0x58(%rsp)
+	LONG $0x24548948; BYTE $0x48 // mov %rdx,0x48(%rsp)
+	LONG $0x245c894c; BYTE $0x40 // mov %r11,0x40(%rsp)
+	LONG $0x24bc8948; LONG $0x00000090 // mov %rdi,0x90(%rsp)
+	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
+	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
+	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
+	LONG $0x24bc8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdi
+	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
+	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
+	LONG $0x2484c748; LONG $0x00000098; LONG $0x00000000 // movq $0x0,0x98(%rsp)
+	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	LONG $0x08fd4162; WORD $0xed7e // vmovq %xmm29,%r13
+	LONG $0x08fd4162; WORD $0xe37e // vmovq %xmm28,%r11
+	LONG $0x00b78d48; WORD $0xfffe; BYTE $0xff // lea -0x200(%rdi),%rsi
+	LONG $0x24bc8948; LONG $0x00000080 // mov %rdi,0x80(%rsp)
 	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x08e6c148 // shl $0x8,%rsi
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	WORD $0x8949; BYTE $0xf7 // mov %rsi,%r15
-	LONG $0x24b48d48; LONG $0x00000180 // lea 0x180(%rsp),%rsi
-	LONG $0x6ef9e1c4; BYTE $0xca // vmovq %rdx,%xmm1
-	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
-	LONG $0x6ef9e1c4; BYTE $0xee // vmovq %rsi,%xmm5
-	WORD $0x8944; BYTE $0xd1 // mov %r10d,%ecx
-	LONG $0x000003be; BYTE $0x00 // mov $0x3,%esi
-	LONG $0xccaf0f49 // imul %r12,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
-	WORD $0xcf89 // mov %ecx,%edi
-	WORD $0xd729 // sub %edx,%edi
-	WORD $0x578d; BYTE $0x05 // lea 0x5(%rdi),%edx
-	WORD $0xf239 // cmp %esi,%edx
-	WORD $0x4f0f; BYTE $0xd6 // cmovg %esi,%edx
+	LONG $0x24bc8b48; LONG $0x00000098 // mov 0x98(%rsp),%rdi
+	LONG $0x00828d4c; WORD $0xffee; BYTE $0xff // lea -0x1200(%rdx),%r8
+	LONG $0x00b28d4c; WORD $0xfffe; BYTE $0xff // lea -0x200(%rdx),%r14
+	WORD $0x894c; BYTE $0xee // mov %r13,%rsi
+	LONG $0x2d648d4f; BYTE $0x00 // lea 0x0(%r13,%r13,1),%r12
+	LONG $0x24bc3948; LONG $0x00000090 // cmp %rdi,0x90(%rsp)
+	LONG $0x08de840f; WORD $0x0000 // je 45f0 <dotFP4BF16+0x45f0>
+	LONG $0x08fd6162; WORD $0xf17e // vmovq %xmm30,%rcx
+	WORD $0x014d; BYTE $0xdc // add %r11,%r12
+	LONG $0x08fd6162; WORD $0xf77e // vmovq %xmm30,%rdi
+	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
+	WORD $0x0149; BYTE $0xcc // add %rcx,%r12
+	LONG $0x08fd6162; WORD $0xc97e // vmovq %xmm25,%rcx
+	WORD $0x014c; BYTE $0xdf // add %r11,%rdi
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	WORD $0x014c; BYTE $0xd9 // add %r11,%rcx
+	LONG $0x40828d48; WORD $0xffee; BYTE $0xff // lea -0x11c0(%rdx),%rax
+	WORD $0x894d; BYTE $0xe7 // mov %r12,%r15
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
+	LONG $0x487ca162; WORD $0xe328 // vmovaps %zmm19,%zmm20
+	LONG $0x487ca162; WORD $0xeb28 // vmovaps %zmm19,%zmm21
+	LONG $0x487ca162; WORD $0xf328 // vmovaps %zmm19,%zmm22
+	LONG $0x487ca162; WORD $0xfb28 // vmovaps %zmm19,%zmm23
+	LONG $0x487cb162; WORD $0xd328 // vmovaps %zmm19,%zmm2
+	LONG $0x487cb162; WORD $0xe328 // vmovaps %zmm19,%zmm4
+	LONG $0x487c2162; WORD $0xdb28 // vmovaps %zmm19,%zmm27
+	LONG $0x487c3162; WORD $0xc328 // vmovaps %zmm19,%zmm8
+	LONG $0x487c3162; WORD $0xd328 // vmovaps %zmm19,%zmm10
+	LONG $0x48fff162; WORD $0x306f // vmovdqu16 (%rax),%zmm6
+	LONG $0x487d4262; WORD $0x0058 // vpbroadcastd (%r8),%zmm24
+	LONG $0x0e180f41 // prefetcht0 (%r14)
+	LONG $0x4e180f41; BYTE $0x40 // prefetcht0 0x40(%r14)
+	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x10c08349 // add $0x10,%r8
+	LONG $0x10c78349 // add $0x10,%r15
+	LONG $0x48cde262; WORD $0xd08d // vpermw %zmm0,%zmm6,%zmm18
+	LONG $0x407df162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm6,%zmm16
+	LONG $0x480df162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm6,%zmm14
+	LONG $0x481df162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm6,%zmm12
+	LONG $0x406e1262; WORD $0xd052 // vdpbf16ps %zmm24,%zmm18,%zmm10
+	LONG $0x48fff162; WORD $0x706f; BYTE $0xfd // vmovdqu16 -0xc0(%rax),%zmm6
+	LONG $0x40fde262; WORD $0xc08d // vpermw %zmm0,%zmm16,%zmm16
+	LONG $0x488d7262; WORD $0xf08d // vpermw %zmm0,%zmm14,%zmm14
+	LONG $0x489d7262; WORD $0xe08d // vpermw %zmm0,%zmm12,%zmm12
+	LONG $0x487c4162; WORD $0xd228 // vmovaps %zmm10,%zmm26
+	LONG $0x487d5262; LONG $0xfc305458 // vpbroadcastd -0x10(%r8,%rsi,1),%zmm10
+	LONG $0x48cde262; WORD $0xc88d // vpermw %zmm0,%zmm6,%zmm17
+	LONG $0x4805f162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm6,%zmm15
+	LONG $0x48857262; WORD $0xf88d // vpermw %zmm0,%zmm15,%zmm15
+	LONG $0x4815f162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm6,%zmm13
+	LONG $0x48957262; WORD $0xe88d // vpermw %zmm0,%zmm13,%zmm13
+	LONG $0x4825f162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm6,%zmm11
+	LONG $0x48a57262; WORD $0xd88d // vpermw %zmm0,%zmm11,%zmm11
+	LONG $0x406e5262; WORD $0xc252 // vdpbf16ps %zmm10,%zmm18,%zmm8
+	LONG $0x487c1162; WORD $0xd328 // vmovaps %zmm27,%zmm10
+	LONG $0x487d4262; WORD $0x1958 // vpbroadcastd (%r9),%zmm27
+	LONG $0x487c4162; WORD $0xc028 // vmovaps %zmm8,%zmm24
+	LONG $0x487d5262; WORD $0x4758; BYTE $0xfc // vpbroadcastd -0x10(%r15),%zmm8
+	LONG $0x406e9262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm18,%zmm4
+	LONG $0x406e5262; WORD $0xd052 // vdpbf16ps %zmm8,%zmm18,%zmm10
+	LONG $0x487c7162; WORD $0xc428 // vmovaps %zmm4,%zmm8
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x31 // vpbroadcastd (%r9,%rsi,1),%zmm4
+	LONG $0x406ef262; WORD $0xd452 // vdpbf16ps %zmm4,%zmm18,%zmm2
+	LONG $0x487cb162; WORD $0xe728 // vmovaps %zmm23,%zmm4
+	LONG $0x487ca162; WORD $0xd628 // vmovaps %zmm22,%zmm18
+	LONG $0x487c6162; WORD $0xda28 // vmovaps %zmm2,%zmm27
+	LONG $0x487dd262; WORD $0x5058; BYTE $0x0c // vpbroadcastd 0x30(%r8),%zmm2
+	LONG $0x487c8162; WORD $0xfb28 // vmovaps %zmm27,%zmm23
+	LONG $0x4076f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm17,%zmm4
+	LONG $0x487dd262; LONG $0x0c305458 // vpbroadcastd 0x30(%r8,%rsi,1),%zmm2
+	LONG $0x4076e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm17,%zmm18
+	LONG $0x487dd262; WORD $0x5758; BYTE $0x0c // vpbroadcastd 0x30(%r15),%zmm2
+	LONG $0x4076e262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm17,%zmm21
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x10 // vpbroadcastd 0x40(%r9),%zmm2
+	LONG $0x4076e262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm17,%zmm20
+	LONG $0x487db262; LONG $0x100e5458 // vpbroadcastd 0x40(%rsi,%r9,1),%zmm2
+	LONG $0x4076e262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm17,%zmm19
+	LONG $0x487dd262; WORD $0x5058; BYTE $0xfd // vpbroadcastd -0xc(%r8),%zmm2
+	LONG $0x407e6262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm16,%zmm26
+	LONG $0x487dd262; LONG $0xfd305458 // vpbroadcastd -0xc(%r8,%rsi,1),%zmm2
+	LONG $0x407e6262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm16,%zmm24
+	LONG $0x487dd262; WORD $0x5758; BYTE $0xfd // vpbroadcastd -0xc(%r15),%zmm2
+	LONG $0x487c8162; WORD $0xc828 // vmovaps %zmm24,%zmm17
+	LONG $0x407e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm16,%zmm10
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x01 // vpbroadcastd 0x4(%r9),%zmm2
+	LONG $0x407e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm16,%zmm8
+	LONG $0x487db262; LONG $0x010e5458 // vpbroadcastd 0x4(%rsi,%r9,1),%zmm2
+	LONG $0x407ee262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm16,%zmm23
+	LONG $0x487dd262; WORD $0x5058; BYTE $0x0d // vpbroadcastd 0x34(%r8),%zmm2
+	LONG $0x4806f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm15,%zmm4
+	LONG $0x487dd262; LONG $0x0d305458 // vpbroadcastd 0x34(%r8,%rsi,1),%zmm2
+	LONG $0x4806e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm15,%zmm18
+	LONG $0x487dd262; WORD $0x5758; BYTE $0x0d // vpbroadcastd 0x34(%r15),%zmm2
+	LONG $0x487ca162; WORD $0xc228 // vmovaps %zmm18,%zmm16
+	LONG $0x487ca162; WORD $0xd528 // vmovaps %zmm21,%zmm18
+	LONG $0x4806e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm15,%zmm18
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x11 // vpbroadcastd 0x44(%r9),%zmm2
+	LONG $0x4806e262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm15,%zmm20
+	LONG $0x487db262; LONG $0x110e5458 // vpbroadcastd 0x44(%rsi,%r9,1),%zmm2
+	LONG $0x4806e262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm15,%zmm19
+	LONG $0x487dd262; WORD $0x5058; BYTE $0xfe // vpbroadcastd -0x8(%r8),%zmm2
+	LONG $0x487c1162; WORD $0xfa28 // vmovaps %zmm26,%zmm15
+	LONG $0x480e7262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm14,%zmm15
+	LONG $0x487dd262; LONG $0xfe305458 // vpbroadcastd -0x8(%r8,%rsi,1),%zmm2
+	LONG $0x480ee262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm14,%zmm17
+	LONG $0x487dd262; WORD $0x5758; BYTE $0xfe // vpbroadcastd -0x8(%r15),%zmm2
+	LONG $0x480e7262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm14,%zmm10
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x02 // vpbroadcastd 0x8(%r9),%zmm2
+	LONG $0x487cc162; WORD $0xea28 // vmovaps %zmm10,%zmm21
+	LONG $0x480e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm14,%zmm8
+	LONG $0x487db262; LONG $0x020e5458 // vpbroadcastd 0x8(%rsi,%r9,1),%zmm2
+	LONG $0x487cc162; WORD $0xf028 // vmovaps %zmm8,%zmm22
+	LONG $0x487c3162; WORD $0xc128 // vmovaps %zmm17,%zmm8
+	LONG $0x480ee262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm14,%zmm23
+	LONG $0x487dd262; WORD $0x5058; BYTE $0x0e // vpbroadcastd 0x38(%r8),%zmm2
+	LONG $0x4816f262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm13,%zmm4
+	LONG $0x487dd262; LONG $0x0e305458 // vpbroadcastd 0x38(%r8,%rsi,1),%zmm2
+	LONG $0x487c7162; WORD $0xf428 // vmovaps %zmm4,%zmm14
+	LONG $0x487cb162; WORD $0xe628 // vmovaps %zmm22,%zmm4
+	LONG $0x4816e262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm13,%zmm16
+	LONG $0x487dd262; WORD $0x5758; BYTE $0x0e // vpbroadcastd 0x38(%r15),%zmm2
+	LONG $0x4816e262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm13,%zmm18
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x12 // vpbroadcastd 0x48(%r9),%zmm2
+	LONG $0x4816e262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm13,%zmm20
+	LONG $0x487db262; LONG $0x120e5458 // vpbroadcastd 0x48(%rsi,%r9,1),%zmm2
+	LONG $0x4816e262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm13,%zmm19
+	LONG $0x487dd262; WORD $0x5058; BYTE $0xff // vpbroadcastd -0x4(%r8),%zmm2
+	LONG $0x481e7262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm12,%zmm15
+	LONG $0x487dd262; LONG $0xff305458 // vpbroadcastd -0x4(%r8,%rsi,1),%zmm2
+	LONG $0x487c5162; WORD $0xd728 // vmovaps %zmm15,%zmm10
+	LONG $0x487d3262; LONG $0x030e7c58 // vpbroadcastd 0xc(%rsi,%r9,1),%zmm15
+	LONG $0x481e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm12,%zmm8
+	LONG $0x487dd262; WORD $0x5758; BYTE $0xff // vpbroadcastd -0x4(%r15),%zmm2
+	LONG $0x481ee262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm12,%zmm21
+	LONG $0x487dd262; WORD $0x5158; BYTE $0x03 // vpbroadcastd 0xc(%r9),%zmm2
+	LONG $0x487c2162; WORD $0xdd28 // vmovaps %zmm21,%zmm27
+	LONG $0x481ef262; WORD $0xe252 // vdpbf16ps %zmm2,%zmm12,%zmm4
+	LONG $0x487cb162; WORD $0xd728 // vmovaps %zmm23,%zmm2
+	LONG $0x481ed262; WORD $0xd752 // vdpbf16ps %zmm15,%zmm12,%zmm2
+	LONG $0x487d5262; WORD $0x7858; BYTE $0x0f // vpbroadcastd 0x3c(%r8),%zmm15
+	LONG $0x48265262; WORD $0xf752 // vdpbf16ps %zmm15,%zmm11,%zmm14
+	LONG $0x487cc162; WORD $0xfe28 // vmovaps %zmm14,%zmm23
+	LONG $0x487d5262; LONG $0x0f307458 // vpbroadcastd 0x3c(%r8,%rsi,1),%zmm14
+	LONG $0x4826c262; WORD $0xc652 // vdpbf16ps %zmm14,%zmm11,%zmm16
+	LONG $0x487d5262; WORD $0x7758; BYTE $0x0f // vpbroadcastd 0x3c(%r15),%zmm14
+	LONG $0x487ca162; WORD $0xf028 // vmovaps %zmm16,%zmm22
+	LONG $0x4826c262; WORD $0xd652 // vdpbf16ps %zmm14,%zmm11,%zmm18
+	LONG $0x487d5262; WORD $0x7158; BYTE $0x13 // vpbroadcastd 0x4c(%r9),%zmm14
+	LONG $0x487ca162; WORD $0xea28 // vmovaps %zmm18,%zmm21
+	LONG $0x4826c262; WORD $0xe652 // vdpbf16ps %zmm14,%zmm11,%zmm20
+	LONG $0x487d3262; LONG $0x130e7458 // vpbroadcastd 0x4c(%rsi,%r9,1),%zmm14
+	LONG $0x10c18349 // add $0x10,%r9
+	LONG $0x4826c262; WORD $0xde52 // vdpbf16ps %zmm14,%zmm11,%zmm19
+	WORD $0x3949; BYTE $0xd6 // cmp %rdx,%r14
+	LONG $0xfcd2850f; WORD $0xffff // jne 3d80 <dotFP4BF16+0x3d80>
+	LONG $0x487d5262; LONG $0xee00b631; WORD $0xffff // vpmovzxbd -0x1200(%r14),%zmm14
+	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
+	LONG $0x487ca162; WORD $0xc828 // vmovaps %zmm16,%zmm17
+	LONG $0x487ca162; WORD $0xf228 // vmovaps %zmm18,%zmm22
+	LONG $0xc0868d4d; WORD $0xffee; BYTE $0xff // lea -0x1140(%r14),%r8
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
+	LONG $0x480dd162; WORD $0xf672; BYTE $0x17 // vpslld $0x17,%zmm14,%zmm14
+	LONG $0x486dd262; WORD $0xceb8 // vfmadd231ps %zmm14,%zmm2,%zmm1
+	LONG $0x487dd262; LONG $0xee109631; WORD $0xffff // vpmovzxbd -0x11f0(%r14),%zmm2
+	LONG $0x485dd262; WORD $0xdeb8 // vfmadd231ps %zmm14,%zmm4,%zmm3
+	LONG $0x487cb162; WORD $0xe428 // vmovaps %zmm20,%zmm4
+	LONG $0x482d5262; WORD $0xceb8 // vfmadd231ps %zmm14,%zmm10,%zmm9
+	LONG $0x483dd262; WORD $0xfeb8 // vfmadd231ps %zmm14,%zmm8,%zmm7
+	LONG $0x4025d262; WORD $0xeeb8 // vfmadd231ps %zmm14,%zmm27,%zmm5
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x487c6162; WORD $0xea28 // vmovaps %zmm2,%zmm29
+	LONG $0x48357262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm9,%zmm15
+	LONG $0x4845e262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm7,%zmm17
+	LONG $0x48752262; WORD $0xeb98 // vfmadd132ps %zmm19,%zmm1,%zmm29
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x4855e262; WORD $0xf298 // vfmadd132ps %zmm2,%zmm5,%zmm22
+	LONG $0x4865f262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm3,%zmm4
+	LONG $0x487c5162; WORD $0xe728 // vmovaps %zmm15,%zmm12
+	LONG $0x487c3162; WORD $0xe928 // vmovaps %zmm17,%zmm13
+	LONG $0x487c3162; WORD $0xde28 // vmovaps %zmm22,%zmm11
+	LONG $0x487c6162; WORD $0xd428 // vmovaps %zmm4,%zmm26
+	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
+	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
+	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
+	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
+	LONG $0x487ce162; WORD $0xe928 // vmovaps %zmm1,%zmm21
+	LONG $0x487c7162; WORD $0xd128 // vmovaps %zmm1,%zmm10
+	LONG $0x487c7162; WORD $0xf128 // vmovaps %zmm1,%zmm14
+	LONG $0x487ce162; WORD $0xf928 // vmovaps %zmm1,%zmm23
+	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
+	LONG $0x48ffd162; WORD $0x306f // vmovdqu16 (%r8),%zmm6
+	LONG $0x487de262; WORD $0x7758; BYTE $0x20 // vpbroadcastd 0x80(%rdi),%zmm22
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x4048180f // prefetcht0 0x40(%rax)
+	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x10c48349 // add $0x10,%r12
+	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x48cde262; WORD $0xe08d // vpermw %zmm0,%zmm6,%zmm20
+	LONG $0x406df162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm6,%zmm18
+	LONG $0x407df162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm6,%zmm16
+	LONG $0x485df162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm6,%zmm4
+	LONG $0x405e3262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm20,%zmm8
+	LONG $0x487de262; LONG $0x203e7458 // vpbroadcastd 0x80(%rsi,%rdi,1),%zmm22
+	LONG $0x48ffd162; WORD $0x706f; BYTE $0xfd // vmovdqu16 -0xc0(%r8),%zmm6
+	LONG $0x40ede262; WORD $0xd08d // vpermw %zmm0,%zmm18,%zmm18
+	LONG $0x40fde262; WORD $0xc08d // vpermw %zmm0,%zmm16,%zmm16
+	LONG $0x48ddf262; WORD $0xe08d // vpermw %zmm0,%zmm4,%zmm4
+	LONG $0x405ea262; WORD $0xfe52 // vdpbf16ps %zmm22,%zmm20,%zmm23
+	LONG $0x4075f162; WORD $0xd671; BYTE $0x04 // vpsrlw $0x4,%zmm6,%zmm17
+	LONG $0x4805f162; WORD $0xd671; BYTE $0x08 // vpsrlw $0x8,%zmm6,%zmm15
+	LONG $0x486df162; WORD $0xd671; BYTE $0x0c // vpsrlw $0xc,%zmm6,%zmm2
+	LONG $0x487dc262; LONG $0x1c247458 // vpbroadcastd 0x70(%r12),%zmm22
+	LONG $0x48cde262; WORD $0xd88d // vpermw %zmm0,%zmm6,%zmm19
+	LONG $0x40f5e262; WORD $0xc88d // vpermw %zmm0,%zmm17,%zmm17
+	LONG $0x48857262; WORD $0xf88d // vpermw %zmm0,%zmm15,%zmm15
+	LONG $0x48edf262; WORD $0xd08d // vpermw %zmm0,%zmm2,%zmm2
+	LONG $0x487c2162; WORD $0xdf28 // vmovaps %zmm23,%zmm27
+	LONG $0x405e3262; WORD $0xf652 // vdpbf16ps %zmm22,%zmm20,%zmm14
+	LONG $0x487cc162; WORD $0xfe28 // vmovaps %zmm14,%zmm23
+	LONG $0x487d7262; WORD $0x7158; BYTE $0x1c // vpbroadcastd 0x70(%rcx),%zmm14
+	LONG $0x405e5262; WORD $0xd652 // vdpbf16ps %zmm14,%zmm20,%zmm10
+	LONG $0x487c3162; WORD $0xf528 // vmovaps %zmm21,%zmm14
+	LONG $0x487cc162; WORD $0xf228 // vmovaps %zmm10,%zmm22
+	LONG $0x487d7262; LONG $0x1c315458 // vpbroadcastd 0x70(%rcx,%rsi,1),%zmm10
+	LONG $0x405e5262; WORD $0xf252 // vdpbf16ps %zmm10,%zmm20,%zmm14
+	LONG $0x487d7262; WORD $0x5758; BYTE $0x30 // vpbroadcastd 0xc0(%rdi),%zmm10
+	LONG $0x40665262; WORD $0xca52 // vdpbf16ps %zmm10,%zmm19,%zmm9
+	LONG $0x487cc162; WORD $0xe128 // vmovaps %zmm9,%zmm20
+	LONG $0x487d7262; LONG $0x303e4c58 // vpbroadcastd 0xc0(%rsi,%rdi,1),%zmm9
+	LONG $0x4066d262; WORD $0xf952 // vdpbf16ps %zmm9,%zmm19,%zmm7
+	LONG $0x487c7162; WORD $0xd728 // vmovaps %zmm7,%zmm10
+	LONG $0x487dd262; LONG $0x2c247c58 // vpbroadcastd 0xb0(%r12),%zmm7
+	LONG $0x4066f262; WORD $0xef52 // vdpbf16ps %zmm7,%zmm19,%zmm5
+	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
+	LONG $0x487df262; LONG $0x2c315c58 // vpbroadcastd 0xb0(%rcx,%rsi,1),%zmm3
+	LONG $0x487c7162; WORD $0xcd28 // vmovaps %zmm5,%zmm9
+	LONG $0x487df262; WORD $0x6958; BYTE $0x2c // vpbroadcastd 0xb0(%rcx),%zmm5
+	LONG $0x4066f262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm19,%zmm1
+	LONG $0x487df262; WORD $0x5f58; BYTE $0x21 // vpbroadcastd 0x84(%rdi),%zmm3
+	LONG $0x4066f262; WORD $0xfd52 // vdpbf16ps %zmm5,%zmm19,%zmm7
+	LONG $0x487cb162; WORD $0xef28 // vmovaps %zmm23,%zmm5
+	LONG $0x487ca162; WORD $0xde28 // vmovaps %zmm22,%zmm19
+	LONG $0x406e7262; WORD $0xc352 // vdpbf16ps %zmm3,%zmm18,%zmm8
+	LONG $0x487df262; LONG $0x213e5c58 // vpbroadcastd 0x84(%rsi,%rdi,1),%zmm3
+	LONG $0x406e6262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm18,%zmm27
+	LONG $0x487dd262; LONG $0x1d245c58 // vpbroadcastd 0x74(%r12),%zmm3
+	LONG $0x406ef262; WORD $0xeb52 // vdpbf16ps %zmm3,%zmm18,%zmm5
+	LONG $0x487df262; WORD $0x5958; BYTE $0x1d // vpbroadcastd 0x74(%rcx),%zmm3
+	LONG $0x406ee262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm18,%zmm19
+	LONG $0x487df262; LONG $0x1d315c58 // vpbroadcastd 0x74(%rcx,%rsi,1),%zmm3
+	LONG $0x406e7262; WORD $0xf352 // vdpbf16ps %zmm3,%zmm18,%zmm14
+	LONG $0x487cb162; WORD $0xdc28 // vmovaps %zmm20,%zmm3
+	LONG $0x487de262; LONG $0x313e5458 // vpbroadcastd 0xc4(%rsi,%rdi,1),%zmm18
+	LONG $0x487c8162; WORD $0xe328 // vmovaps %zmm27,%zmm20
+	LONG $0x487cc162; WORD $0xee28 // vmovaps %zmm14,%zmm21
+	LONG $0x487d7262; WORD $0x7758; BYTE $0x31 // vpbroadcastd 0xc4(%rdi),%zmm14
+	LONG $0x4076d262; WORD $0xde52 // vdpbf16ps %zmm14,%zmm17,%zmm3
+	LONG $0x487c5162; WORD $0xf228 // vmovaps %zmm10,%zmm14
+	LONG $0x487d5262; LONG $0x2d245458 // vpbroadcastd 0xb4(%r12),%zmm10
+	LONG $0x40763262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm17,%zmm14
+	LONG $0x487de262; LONG $0x1e315458 // vpbroadcastd 0x78(%rcx,%rsi,1),%zmm18
+	LONG $0x40765262; WORD $0xca52 // vdpbf16ps %zmm10,%zmm17,%zmm9
+	LONG $0x487d7262; WORD $0x5158; BYTE $0x2d // vpbroadcastd 0xb4(%rcx),%zmm10
+	LONG $0x4076d262; WORD $0xfa52 // vdpbf16ps %zmm10,%zmm17,%zmm7
+	LONG $0x487d7262; LONG $0x2d315458 // vpbroadcastd 0xb4(%rcx,%rsi,1),%zmm10
+	LONG $0x4076d262; WORD $0xca52 // vdpbf16ps %zmm10,%zmm17,%zmm1
+	LONG $0x487d7262; WORD $0x5758; BYTE $0x22 // vpbroadcastd 0x88(%rdi),%zmm10
+	LONG $0x487de262; WORD $0x4958; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm17
+	LONG $0x407e5262; WORD $0xc252 // vdpbf16ps %zmm10,%zmm16,%zmm8
+	LONG $0x487d7262; LONG $0x223e5458 // vpbroadcastd 0x88(%rsi,%rdi,1),%zmm10
+	LONG $0x407ec262; WORD $0xe252 // vdpbf16ps %zmm10,%zmm16,%zmm20
+	LONG $0x487d5262; LONG $0x1e245458 // vpbroadcastd 0x78(%r12),%zmm10
+	LONG $0x487ca162; WORD $0xfc28 // vmovaps %zmm20,%zmm23
+	LONG $0x407ed262; WORD $0xea52 // vdpbf16ps %zmm10,%zmm16,%zmm5
+	LONG $0x487c3162; WORD $0xd328 // vmovaps %zmm19,%zmm10
+	LONG $0x407e3262; WORD $0xd152 // vdpbf16ps %zmm17,%zmm16,%zmm10
+	LONG $0x487ca162; WORD $0xcd28 // vmovaps %zmm21,%zmm17
+	LONG $0x407ea262; WORD $0xca52 // vdpbf16ps %zmm18,%zmm16,%zmm17
+	LONG $0x487de262; LONG $0x323e5458 // vpbroadcastd 0xc8(%rsi,%rdi,1),%zmm18
+	LONG $0x487de262; WORD $0x4758; BYTE $0x32 // vpbroadcastd 0xc8(%rdi),%zmm16
+	LONG $0x48063262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm15,%zmm14
+	LONG $0x4806b262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm15,%zmm3
+	LONG $0x487cc162; WORD $0xc628 // vmovaps %zmm14,%zmm16
+	LONG $0x487d5262; LONG $0x2e247458 // vpbroadcastd 0xb8(%r12),%zmm14
+	LONG $0x48065262; WORD $0xce52 // vdpbf16ps %zmm14,%zmm15,%zmm9
+	LONG $0x487cc162; WORD $0xd128 // vmovaps %zmm9,%zmm18
+	LONG $0x487d7262; WORD $0x4958; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm9
+	LONG $0x24bc8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r15
+	LONG $0x4806d262; WORD $0xf952 // vdpbf16ps %zmm9,%zmm15,%zmm7
+	LONG $0x487ce162; WORD $0xdf28 // vmovaps %zmm7,%zmm19
+	LONG $0x487df262; LONG $0x2e317c58 // vpbroadcastd 0xb8(%rcx,%rsi,1),%zmm7
+	LONG $0x4806f262; WORD $0xcf52 // vdpbf16ps %zmm7,%zmm15,%zmm1
+	LONG $0x487df262; WORD $0x7f58; BYTE $0x23 // vpbroadcastd 0x8c(%rdi),%zmm7
+	LONG $0x485e7262; WORD $0xc752 // vdpbf16ps %zmm7,%zmm4,%zmm8
+	LONG $0x487df262; LONG $0x233e7c58 // vpbroadcastd 0x8c(%rsi,%rdi,1),%zmm7
+	LONG $0x485ee262; WORD $0xff52 // vdpbf16ps %zmm7,%zmm4,%zmm23
+	LONG $0x487dd262; LONG $0x1f247c58 // vpbroadcastd 0x7c(%r12),%zmm7
+	LONG $0x485ef262; WORD $0xef52 // vdpbf16ps %zmm7,%zmm4,%zmm5
+	LONG $0x487cb162; WORD $0xf828 // vmovaps %zmm16,%zmm7
+	LONG $0x487de262; WORD $0x4158; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm16
+	LONG $0x487c7162; WORD $0xf528 // vmovaps %zmm5,%zmm14
+	LONG $0x487df262; WORD $0x6958; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm5
+	LONG $0x485e7262; WORD $0xd552 // vdpbf16ps %zmm5,%zmm4,%zmm10
+	LONG $0x487df262; LONG $0x1f316c58 // vpbroadcastd 0x7c(%rcx,%rsi,1),%zmm5
+	LONG $0x485ee262; WORD $0xcd52 // vdpbf16ps %zmm5,%zmm4,%zmm17
+	LONG $0x487df262; WORD $0x6f58; BYTE $0x33 // vpbroadcastd 0xcc(%rdi),%zmm5
+	LONG $0x487ca162; WORD $0xe928 // vmovaps %zmm17,%zmm21
+	LONG $0x486ef262; WORD $0xdd52 // vdpbf16ps %zmm5,%zmm2,%zmm3
+	LONG $0x487cb162; WORD $0xea28 // vmovaps %zmm18,%zmm5
+	LONG $0x487c7162; WORD $0xcb28 // vmovaps %zmm3,%zmm9
+	LONG $0x487df262; LONG $0x333e5c58 // vpbroadcastd 0xcc(%rsi,%rdi,1),%zmm3
+	LONG $0x10c78348 // add $0x10,%rdi
+	LONG $0x486ef262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm7
+	LONG $0x487dd262; LONG $0x2f245c58 // vpbroadcastd 0xbc(%r12),%zmm3
+	LONG $0x486ef262; WORD $0xeb52 // vdpbf16ps %zmm3,%zmm2,%zmm5
+	LONG $0x487cb162; WORD $0xdb28 // vmovaps %zmm19,%zmm3
+	LONG $0x486eb262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm2,%zmm3
+	LONG $0x487de262; LONG $0x2f314458 // vpbroadcastd 0xbc(%rcx,%rsi,1),%zmm16
+	LONG $0x486eb262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm2,%zmm1
+	WORD $0x394c; BYTE $0xf8 // cmp %r15,%rax
+	LONG $0xfcae850f; WORD $0xffff // jne 4186 <dotFP4BF16+0x4186>
+	LONG $0x487dc262; LONG $0xee208631; WORD $0xffff // vpmovzxbd -0x11e0(%r14),%zmm16
+	LONG $0x487dd262; LONG $0xee309631; WORD $0xffff // vpmovzxbd -0x11d0(%r14),%zmm2
+	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
+	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x2484ff48; LONG $0x00000098 // incq 0x98(%rsp)
+	LONG $0x24848148; LONG $0x00000080; LONG $0x00000440 // addq $0x440,0x80(%rsp)
+	LONG $0x40c28148; WORD $0x0004; BYTE $0x00 // add $0x440,%rdx
+	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
+	LONG $0x407db162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm16,%zmm16
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x481d3262; WORD $0xc098 // vfmadd132ps %zmm16,%zmm12,%zmm8
+	LONG $0x48153262; WORD $0xf898 // vfmadd132ps %zmm16,%zmm13,%zmm15
+	LONG $0x48253262; WORD $0xf098 // vfmadd132ps %zmm16,%zmm11,%zmm14
+	LONG $0x402d3262; WORD $0xd098 // vfmadd132ps %zmm16,%zmm26,%zmm10
+	LONG $0x483d7262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm8,%zmm9
+	LONG $0x4015a262; WORD $0xc198 // vfmadd132ps %zmm17,%zmm29,%zmm16
+	LONG $0x4805f262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm15,%zmm7
+	LONG $0x480df262; WORD $0xea98 // vfmadd132ps %zmm2,%zmm14,%zmm5
+	LONG $0x482df262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm10,%zmm3
+	LONG $0x407df262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm16,%zmm1
+	LONG $0x24443948; BYTE $0x78 // cmp %rax,0x78(%rsp)
+	LONG $0xf7758f0f; WORD $0xffff // jg 3ce6 <dotFP4BF16+0x3ce6>
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
+	LONG $0x08fd6162; LONG $0x0c247c6e // vmovq 0x60(%rsp),%xmm31
+	LONG $0x246c8b4c; BYTE $0x58 // mov 0x58(%rsp),%r13
+	LONG $0x245c8b4c; BYTE $0x40 // mov 0x40(%rsp),%r11
+	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
+	LONG $0x5b148d4b // lea (%r11,%r11,2),%rdx
+	LONG $0x9d348d4a; LONG $0x00000000 // lea 0x0(,%r11,4),%rsi
+	LONG $0xd8048d4e // lea (%rax,%r11,8),%r8
+	LONG $0x903c8d48 // lea (%rax,%rdx,4),%rdi
+	LONG $0x370c8d4c // lea (%rdi,%rsi,1),%r9
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	LONG $0x015b8f0f; WORD $0x0000 // jg 4711 <dotFP4BF16+0x4711>
+	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
+	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
+	LONG $0xca92fbc5 // kmovd %edx,%k1
+	LONG $0x497c7162; WORD $0x0811 // vmovups %zmm9,(%rax){%k1}
+	LONG $0x497cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi){%k1}
+	LONG $0x497cd162; WORD $0x2811 // vmovups %zmm5,(%r8){%k1}
+	LONG $0x497cf162; WORD $0x1f11 // vmovups %zmm3,(%rdi){%k1}
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7cd162; WORD $0x0911 // vmovups %zmm1,(%r9){%k3}
+	LONG $0xffd2f8e9; BYTE $0xff // jmp 18e8 <dotFP4BF16+0x18e8>
+	LONG $0x24848b48; LONG $0x00000090 // mov 0x90(%rsp),%rax
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
+	LONG $0x0005bc41; WORD $0x0000 // mov $0x5,%r12d
+	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
+	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
+	LONG $0x08e0c148 // shl $0x8,%rax
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	LONG $0x24848d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rax
+	LONG $0x07e5c149 // shl $0x7,%r13
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	WORD $0xde89 // mov %ebx,%esi
+	LONG $0x000003ba; BYTE $0x00 // mov $0x3,%edx
+	LONG $0xf7af0f49 // imul %r15,%rsi
+	LONG $0x21eec148 // shr $0x21,%rsi
+	LONG $0x00b50c8d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rsi,4),%ecx
+	WORD $0xf789 // mov %esi,%edi
+	WORD $0xcf29 // sub %ecx,%edi
+	WORD $0x4f8d; BYTE $0x05 // lea 0x5(%rdi),%ecx
+	WORD $0xd139 // cmp %edx,%ecx
+	WORD $0x4f0f; BYTE $0xca // cmovg %edx,%ecx
 	WORD $0xdff7 // neg %edi
-	WORD $0x6348; BYTE $0xf2 // movslq %edx,%rsi
-	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
+	WORD $0x6348; BYTE $0xd1 // movslq %ecx,%rdx
+	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
 	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x2948; BYTE $0xf2 // sub %rsi,%rdx
-	LONG $0x7ef9e1c4; BYTE $0xce // vmovq %xmm1,%rsi
-	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0xd74f0f48 // cmovg %rdi,%rdx
-	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0x8944; BYTE $0xd1 // mov %r10d,%ecx
-	WORD $0xf929 // sub %edi,%ecx
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x50af0f49; BYTE $0x20 // imul 0x20(%r8),%rdx
-	LONG $0x248c8b48; LONG $0x00000080 // mov 0x80(%rsp),%rcx
-	WORD $0x2948; BYTE $0xf1 // sub %rsi,%rcx
-	LONG $0x573c8d49 // lea (%r15,%rdx,2),%rdi
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x38348d48 // lea (%rax,%rdi,1),%rsi
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 4465 <dotFP4BF16+0x4465>
+	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
+	WORD $0x3948; BYTE $0xf9 // cmp %rdi,%rcx
+	LONG $0xcf4f0f48 // cmovg %rdi,%rcx
+	WORD $0x3c8d; BYTE $0x76 // lea (%rsi,%rsi,2),%edi
+	WORD $0xde89 // mov %ebx,%esi
+	WORD $0xfe29 // sub %edi,%esi
+	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
+	WORD $0x0148; BYTE $0xf1 // add %rsi,%rcx
+	LONG $0x4aaf0f49; BYTE $0x20 // imul 0x20(%r10),%rcx
 	WORD $0xf631 // xor %esi,%esi
+	LONG $0x4b3c8d49 // lea (%r11,%rcx,2),%rdi
+	LONG $0x244c8b48; BYTE $0x48 // mov 0x48(%rsp),%rcx
+	LONG $0x38148d48 // lea (%rax,%rdi,1),%rdx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	WORD $0x294c; BYTE $0xe9 // sub %r13,%rcx
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg 46ab <dotFP4BF16+0x46ab>
+	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 4465 <dotFP4BF16+0x4465>
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0xceff // dec %esi
-	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
-	LONG $0xd692f8c5 // kmovw %esi,%k2
-	LONG $0xaafff162; WORD $0x1c6f; BYTE $0x17 // vmovdqu16 (%rdi,%rdx,1),%ymm3{%k2}{z}
+	WORD $0x0c7e // jle 46ab <dotFP4BF16+0x46ab>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xd292f8c5 // kmovw %edx,%k2
+	LONG $0xaaff7162; WORD $0x246f; BYTE $0x37 // vmovdqu16 (%rdi,%rsi,1),%ymm12{%k2}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x111c // vmovdqu %ymm3,(%r9,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xc075 // jne 4447 <dotFP4BF16+0x4447>
-	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x7f7e41c4; WORD $0x3124 // vmovdqu %ymm12,(%r9,%rsi,1)
+	LONG $0x20c68348 // add $0x20,%rsi
+	LONG $0x00fe8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rsi
+	WORD $0xc075 // jne 468d <dotFP4BF16+0x468d>
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
 	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x05fa8349 // cmp $0x5,%r10
-	LONG $0xff44850f; WORD $0xffff // jne 43df <dotFP4BF16+0x43df>
-	LONG $0x24bc8d48; LONG $0x00000480 // lea 0x480(%rsp),%rdi
-	LONG $0x000100be; BYTE $0x00 // mov $0x100,%esi
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x0200bb41; WORD $0x0000 // mov $0x200,%r11d
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
-	LONG $0xacd6f9c5; LONG $0x0000c024; BYTE $0x00 // vmovq %xmm5,0xc0(%rsp)
-	LONG $0x08fd6162; WORD $0xf66e // vmovq %rsi,%xmm30
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0xfff73ee9; BYTE $0xff // jmp 3c13 <dotFP4BF16+0x3c13>
-	LONG $0x487c7162; WORD $0x1011 // vmovups %zmm10,(%rax)
-	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c5162; WORD $0x0111 // vmovups %zmm8,(%r9)
-	LONG $0x487cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi)
-	LONG $0xfffe95e9; BYTE $0xff // jmp 438c <dotFP4BF16+0x438c>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0xfffe0de9; BYTE $0xff // jmp 4325 <dotFP4BF16+0x4325>
-	LONG $0x24848b48; LONG $0x00000140 // mov 0x140(%rsp),%rax
-	LONG $0x24848348; LONG $0x00000158; BYTE $0x10 // addq $0x10,0x158(%rsp)
-	LONG $0x08fd6162; WORD $0xfe7e // vmovq %xmm31,%rsi
-	LONG $0x38588b48 // mov 0x38(%rax),%rbx
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0xf5d18d0f; WORD $0xffff // jge 3b15 <dotFP4BF16+0x3b15>
-	LONG $0x24b40148; LONG $0x00000170 // add %rsi,0x170(%rsp)
-	LONG $0x24b40148; LONG $0x00000150 // add %rsi,0x150(%rsp)
-	LONG $0xffbb1ee9; BYTE $0xff // jmp 77 <dotFP4BF16+0x77>
-	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
+	LONG $0x05fb8348 // cmp $0x5,%rbx
+	LONG $0xff4e850f; WORD $0xffff // jne 462f <dotFP4BF16+0x462f>
+	LONG $0x24bc8d48; LONG $0x000003c0 // lea 0x3c0(%rsp),%rdi
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
+	LONG $0x0200bc41; WORD $0x0000 // mov $0x200,%r12d
+	LONG $0x08fd6162; WORD $0xcf6e // vmovq %rdi,%xmm25
+	LONG $0x08fd6162; WORD $0xf46f // vmovdqa64 %xmm4,%xmm30
+	LONG $0x0100bd41; WORD $0x0000 // mov $0x100,%r13d
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xfff601e9; BYTE $0xff // jmp 3d12 <dotFP4BF16+0x3d12>
+	LONG $0x487c7162; WORD $0x0811 // vmovups %zmm9,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi)
+	LONG $0x487cd162; WORD $0x2811 // vmovups %zmm5,(%r8)
+	LONG $0x487cf162; WORD $0x1f11 // vmovups %zmm3,(%rdi)
+	LONG $0xfffeaee9; BYTE $0xff // jmp 45e1 <dotFP4BF16+0x45e1>
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
+	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
+	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
+	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
+	LONG $0xfffe35e9; BYTE $0xff // jmp 4589 <dotFP4BF16+0x4589>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	BYTE $0x90 // nop
 
 // func dotFP8BF16(a *Dot)
 TEXT ·dotFP8BF16(SB), 0, $3584-8
@@ -3213,14 +3322,14 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
 	LONG $0x24848948; LONG $0x00000120 // mov %rax,0x120(%rsp)
 	WORD $0x854d; BYTE $0xc0 // test %r8,%r8
-	LONG $0x336c8e0f; WORD $0x0000 // jle 793e <dotFP8BF16+0x33de>
+	LONG $0x33978e0f; WORD $0x0000 // jle 7b69 <dotFP8BF16+0x3409>
 	LONG $0x000080b8; BYTE $0x00 // mov $0x80,%eax
-	LONG $0x2494894c; LONG $0x000000c8 // mov %r10,0xc8(%rsp)
-	LONG $0x24bc8948; LONG $0x000000e0 // mov %rdi,0xe0(%rsp)
+	LONG $0x2494894c; LONG $0x000000d0 // mov %r10,0xd0(%rsp)
+	LONG $0x24bc8948; LONG $0x000000e8 // mov %rdi,0xe8(%rsp)
 	LONG $0x487d6262; WORD $0xf87a // vpbroadcastb %eax,%zmm31
 	LONG $0x24848b48; LONG $0x00000118 // mov 0x118(%rsp),%rax
 	LONG $0x48fd0162; WORD $0xf76f // vmovdqa64 %zmm31,%zmm30
-	LONG $0x24b48b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rsi
+	LONG $0x24b48b48; LONG $0x000000e8 // mov 0xe8(%rsp),%rsi
 	WORD $0x2949; BYTE $0xc0 // sub %rax,%r8
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
 	LONG $0x2484894c; LONG $0x00000128 // mov %r8,0x128(%rsp)
@@ -3232,7 +3341,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
 	LONG $0x24948948; LONG $0x000000f8 // mov %rdx,0xf8(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x32fd8e0f; WORD $0x0000 // jle 793b <dotFP8BF16+0x33db>
+	LONG $0x33288e0f; WORD $0x0000 // jle 7b66 <dotFP8BF16+0x3406>
 	LONG $0x2484c748; LONG $0x000000f0; LONG $0x00000000 // movq $0x0,0xf0(%rsp)
 	LONG $0x249c8b48; LONG $0x000000f0 // mov 0xf0(%rsp),%rbx
 	LONG $0x24bc8b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rdi
@@ -3256,11 +3365,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
 	LONG $0x24848948; LONG $0x00000130 // mov %rax,0x130(%rsp)
 	LONG $0x06f88349 // cmp $0x6,%r8
-	LONG $0x149b8f0f; WORD $0x0000 // jg 5b50 <dotFP8BF16+0x15f0>
+	LONG $0x14b78f0f; WORD $0x0000 // jg 5d6c <dotFP8BF16+0x160c>
 	LONG $0x05f88349 // cmp $0x5,%r8
-	LONG $0x328e840f; WORD $0x0000 // je 794d <dotFP8BF16+0x33ed>
+	LONG $0x32b9840f; WORD $0x0000 // je 7b78 <dotFP8BF16+0x3418>
 	LONG $0x06f88349 // cmp $0x6,%r8
-	LONG $0x06c7850f; WORD $0x0000 // jne 4d90 <dotFP8BF16+0x830>
+	LONG $0x06c4850f; WORD $0x0000 // jne 4f8d <dotFP8BF16+0x82d>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x48fee162; WORD $0x406f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm16
 	LONG $0x48fee162; WORD $0x486f; BYTE $0x03 // vmovdqu64 0xc0(%rax),%zmm17
@@ -3268,93 +3377,91 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x48fe7162; WORD $0x786f; BYTE $0x05 // vmovdqu64 0x140(%rax),%zmm15
 	LONG $0x18468b48 // mov 0x18(%rsi),%rax
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x316d8e0f; WORD $0x0000 // jle 7863 <dotFP8BF16+0x3303>
+	LONG $0x31ad8e0f; WORD $0x0000 // jle 7aa3 <dotFP8BF16+0x3343>
 	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
 	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
-	LONG $0x24a48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r12
+	LONG $0x24bc8b4c; LONG $0x00000120 // mov 0x120(%rsp),%r15
 	LONG $0x7fc38349 // add $0x7f,%r11
-	LONG $0x08fd6162; WORD $0xfb6e // vmovq %rbx,%xmm31
+	LONG $0x249c8948; LONG $0x00000110 // mov %rbx,0x110(%rsp)
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x00250162; WORD $0xdbef // vpxord %xmm27,%xmm27,%xmm27
+	LONG $0x001d0162; WORD $0xe4ef // vpxord %xmm28,%xmm28,%xmm28
 	LONG $0xcb490f49 // cmovns %r11,%rcx
 	WORD $0x0149; BYTE $0xda // add %rbx,%r10
 	LONG $0x249c8b48; LONG $0x00000138 // mov 0x138(%rsp),%rbx
-	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
+	LONG $0x00050162; WORD $0xffef // vpxord %xmm31,%xmm31,%xmm31
 	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x24848948; LONG $0x000000d8 // mov %rax,0xd8(%rsp)
+	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
 	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0x248c8948; LONG $0x00000100 // mov %rcx,0x100(%rsp)
 	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x248c8948; LONG $0x000000e8 // mov %rcx,0xe8(%rsp)
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
 	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
 	LONG $0x53148d4a // lea (%rbx,%r10,2),%rdx
-	LONG $0x08fd6162; WORD $0xe36e // vmovq %rbx,%xmm28
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x487d7262; WORD $0xe97a // vpbroadcastb %ecx,%zmm13
+	LONG $0x08fd6162; WORD $0xdb6e // vmovq %rbx,%xmm27
+	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
 	LONG $0x08fd6162; WORD $0xea6e // vmovq %rdx,%xmm29
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x08fd4162; WORD $0xdd7e // vmovq %xmm27,%r13
-	LONG $0x2484894c; LONG $0x000000d8 // mov %r8,0xd8(%rsp)
+	LONG $0x487d7262; WORD $0xe97a // vpbroadcastb %ecx,%zmm13
+	LONG $0x08fd4162; WORD $0xe67e // vmovq %xmm28,%r14
 	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
-	LONG $0x24948948; LONG $0x00000110 // mov %rdx,0x110(%rsp)
-	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
-	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
-	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
-	WORD $0x0c75 // jne 47b8 <dotFP8BF16+0x258>
-	WORD $0x894d; BYTE $0xe7 // mov %r12,%r15
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x40c48349 // add $0x40,%r12
-	LONG $0x08fd6162; WORD $0xfa7e // vmovq %xmm31,%rdx
-	LONG $0x249c8d49; LONG $0x00001000 // lea 0x1000(%r12),%rbx
+	LONG $0x2484894c; LONG $0x000000e0 // mov %r8,0xe0(%rsp)
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
+	LONG $0x24bc8948; LONG $0x000000c8 // mov %rdi,0xc8(%rsp)
+	LONG $0x24948948; LONG $0x00000108 // mov %rdx,0x108(%rsp)
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	WORD $0xe783; BYTE $0x03 // and $0x3,%edi
+	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
+	WORD $0x0b75 // jne 49ca <dotFP8BF16+0x26a>
+	WORD $0x894d; BYTE $0xfd // mov %r15,%r13
+	LONG $0x0f180f41 // prefetcht0 (%r15)
+	LONG $0x40c78349 // add $0x40,%r15
+	LONG $0x24948b48; LONG $0x00000110 // mov 0x110(%rsp),%rdx
+	LONG $0x009f8d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r15),%rbx
 	LONG $0x120c8d48 // lea (%rdx,%rdx,1),%rcx
-	LONG $0x24b4394c; LONG $0x00000110 // cmp %r14,0x110(%rsp)
-	LONG $0x2f72840f; WORD $0x0000 // je 774a <dotFP8BF16+0x31ea>
+	LONG $0x24843948; LONG $0x00000108 // cmp %rax,0x108(%rsp)
+	LONG $0x2f9b840f; WORD $0x0000 // je 7986 <dotFP8BF16+0x3226>
 	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
+	LONG $0x08fd4162; WORD $0xea7e // vmovq %xmm29,%r10
 	LONG $0x005ca162; WORD $0xe457 // vxorps %xmm20,%xmm20,%xmm20
-	LONG $0x24948d4d; LONG $0x00000800 // lea 0x800(%r12),%r10
-	WORD $0x894d; BYTE $0xe3 // mov %r12,%r11
+	LONG $0x009f8d4d; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r15),%r11
 	LONG $0x02e7c148 // shl $0x2,%rdi
-	LONG $0x2494894c; LONG $0x00000108 // mov %r10,0x108(%rsp)
+	LONG $0x32048d4f // lea (%r10,%r14,1),%r8
+	WORD $0x894d; BYTE $0xfc // mov %r15,%r12
 	LONG $0x487ca162; WORD $0xec28 // vmovaps %zmm20,%zmm21
-	LONG $0x487ca162; WORD $0xf428 // vmovaps %zmm20,%zmm22
 	LONG $0x08fde162; WORD $0xd76e // vmovq %rdi,%xmm18
-	LONG $0x08fd6162; WORD $0xe77e // vmovq %xmm28,%rdi
+	LONG $0x08fd6162; WORD $0xdf7e // vmovq %xmm27,%rdi
+	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
+	LONG $0x487ca162; WORD $0xf428 // vmovaps %zmm20,%zmm22
+	WORD $0x014c; BYTE $0xf7 // add %r14,%rdi
 	LONG $0x487ca162; WORD $0xfc28 // vmovaps %zmm20,%zmm23
 	LONG $0x487c2162; WORD $0xc428 // vmovaps %zmm20,%zmm24
-	LONG $0x2f048d4e // lea (%rdi,%r13,1),%r8
-	LONG $0x08fd6162; WORD $0xef7e // vmovq %xmm29,%rdi
 	LONG $0x487c2162; WORD $0xcc28 // vmovaps %zmm20,%zmm25
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
 	LONG $0x487c2162; WORD $0xd428 // vmovaps %zmm20,%zmm26
-	WORD $0x014c; BYTE $0xef // add %r13,%rdi
-	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
 	LONG $0x487cb162; WORD $0xec28 // vmovaps %zmm20,%zmm5
 	LONG $0x487cb162; WORD $0xfc28 // vmovaps %zmm20,%zmm7
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
 	LONG $0x487c3162; WORD $0xcc28 // vmovaps %zmm20,%zmm9
 	LONG $0x487c3162; WORD $0xdc28 // vmovaps %zmm20,%zmm11
 	LONG $0x487c3162; WORD $0xe428 // vmovaps %zmm20,%zmm12
-	LONG $0x94d6f9c5; LONG $0x0000d024; BYTE $0x00 // vmovq %xmm2,0xd0(%rsp)
-	LONG $0x08fde162; LONG $0x1824547e // vmovq %xmm18,0xc0(%rsp)
-	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
+	LONG $0x08fd4162; WORD $0xe66e // vmovq %r14,%xmm28
+	LONG $0x08fd6162; WORD $0xfa6f // vmovdqa64 %xmm2,%xmm31
+	LONG $0x08fd6162; LONG $0x18245c7e // vmovq %xmm27,0xc0(%rsp)
+	LONG $0x08fde162; LONG $0x1724547e // vmovq %xmm18,0xb8(%rsp)
 	LONG $0x48fdb162; WORD $0xd06f // vmovdqa64 %zmm16,%zmm2
 	LONG $0x48fdd162; WORD $0xde6f // vmovdqa64 %zmm14,%zmm3
 	LONG $0x48fd2162; WORD $0xd86f // vmovdqa64 %zmm16,%zmm27
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0x48fec162; WORD $0x136f // vmovdqu64 (%r11),%zmm18
-	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
 	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
+	LONG $0x48fec162; WORD $0x146f; BYTE $0x24 // vmovdqu64 (%r12),%zmm18
 	LONG $0x404b180f // prefetcht0 0x40(%rbx)
+	LONG $0x80eb8348 // sub $0xffffffffffffff80,%rbx
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
 	LONG $0x406db262; WORD $0xd17d // vpermt2b %zmm17,%zmm18,%zmm2
 	LONG $0x406dd262; WORD $0xdf7d // vpermt2b %zmm15,%zmm18,%zmm3
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x24848b48; LONG $0x00000108 // mov 0x108(%rsp),%rax
 	LONG $0x406d9362; WORD $0xd625; BYTE $0xf8 // vpternlogd $0xf8,%zmm30,%zmm18,%zmm2
-	LONG $0x48fec162; WORD $0x536f; BYTE $0x01 // vmovdqu64 0x40(%r11),%zmm18
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x48fec162; LONG $0xfd24546f // vmovdqu64 -0xc0(%r12),%zmm18
 	LONG $0x4865e162; WORD $0xda60 // vpunpcklbw %zmm2,%zmm3,%zmm19
 	LONG $0x4865f162; WORD $0xda68 // vpunpckhbw %zmm2,%zmm3,%zmm3
 	LONG $0x48fdd162; WORD $0xd66f // vmovdqa64 %zmm14,%zmm2
@@ -3369,11 +3476,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x40661262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm19,%zmm11
 	LONG $0x487d4262; WORD $0x1c58; BYTE $0x09 // vpbroadcastd (%r9,%rcx,1),%zmm27
 	LONG $0x40661262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm19,%zmm9
-	LONG $0x487d4262; WORD $0x5a58; BYTE $0xfe // vpbroadcastd -0x8(%r10),%zmm27
+	LONG $0x487d4262; WORD $0x1a58 // vpbroadcastd (%r10),%zmm27
 	LONG $0x40669262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm19,%zmm7
-	LONG $0x487d4262; LONG $0xfe125c58 // vpbroadcastd -0x8(%r10,%rdx,1),%zmm27
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x12 // vpbroadcastd (%r10,%rdx,1),%zmm27
 	LONG $0x40669262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm19,%zmm5
-	LONG $0x487d4262; LONG $0xfe0a5c58 // vpbroadcastd -0x8(%r10,%rcx,1),%zmm27
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x0a // vpbroadcastd (%r10,%rcx,1),%zmm27
 	LONG $0x40660262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm19,%zmm26
 	LONG $0x487c8162; WORD $0xd928 // vmovaps %zmm25,%zmm19
 	LONG $0x487d2262; LONG $0x100a4c58 // vpbroadcastd 0x40(%rdx,%r9,1),%zmm25
@@ -3382,11 +3489,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487d2262; LONG $0x10094c58 // vpbroadcastd 0x40(%rcx,%r9,1),%zmm25
 	LONG $0x406e8262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm18,%zmm19
 	LONG $0x406e8262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm18,%zmm23
-	LONG $0x487d4262; WORD $0x4a58; BYTE $0x0e // vpbroadcastd 0x38(%r10),%zmm25
+	LONG $0x487d4262; WORD $0x4a58; BYTE $0x10 // vpbroadcastd 0x40(%r10),%zmm25
 	LONG $0x406e8262; WORD $0xf152 // vdpbf16ps %zmm25,%zmm18,%zmm22
-	LONG $0x487d4262; LONG $0x0e124c58 // vpbroadcastd 0x38(%r10,%rdx,1),%zmm25
+	LONG $0x487d2262; LONG $0x10124c58 // vpbroadcastd 0x40(%rdx,%r10,1),%zmm25
 	LONG $0x406e8262; WORD $0xe952 // vdpbf16ps %zmm25,%zmm18,%zmm21
-	LONG $0x487d4262; LONG $0x0e0a4c58 // vpbroadcastd 0x38(%r10,%rcx,1),%zmm25
+	LONG $0x487d4262; LONG $0x100a4c58 // vpbroadcastd 0x40(%r10,%rcx,1),%zmm25
 	LONG $0x406e8262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm18,%zmm20
 	LONG $0x487dc262; WORD $0x5158; BYTE $0x01 // vpbroadcastd 0x4(%r9),%zmm18
 	LONG $0x48663262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm3,%zmm12
@@ -3394,11 +3501,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x48663262; WORD $0xda52 // vdpbf16ps %zmm18,%zmm3,%zmm11
 	LONG $0x487da262; LONG $0x01095458 // vpbroadcastd 0x4(%rcx,%r9,1),%zmm18
 	LONG $0x48663262; WORD $0xca52 // vdpbf16ps %zmm18,%zmm3,%zmm9
-	LONG $0x487dc262; WORD $0x5258; BYTE $0xff // vpbroadcastd -0x4(%r10),%zmm18
+	LONG $0x487dc262; WORD $0x5258; BYTE $0x01 // vpbroadcastd 0x4(%r10),%zmm18
 	LONG $0x4866b262; WORD $0xfa52 // vdpbf16ps %zmm18,%zmm3,%zmm7
-	LONG $0x487dc262; LONG $0xff125458 // vpbroadcastd -0x4(%r10,%rdx,1),%zmm18
+	LONG $0x487da262; LONG $0x01125458 // vpbroadcastd 0x4(%rdx,%r10,1),%zmm18
 	LONG $0x4866b262; WORD $0xea52 // vdpbf16ps %zmm18,%zmm3,%zmm5
-	LONG $0x487dc262; LONG $0xff0a5458 // vpbroadcastd -0x4(%r10,%rcx,1),%zmm18
+	LONG $0x487dc262; LONG $0x010a5458 // vpbroadcastd 0x4(%r10,%rcx,1),%zmm18
 	LONG $0x48662262; WORD $0xd252 // vdpbf16ps %zmm18,%zmm3,%zmm26
 	LONG $0x487dd262; WORD $0x5958; BYTE $0x11 // vpbroadcastd 0x44(%r9),%zmm3
 	LONG $0x486ee262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm2,%zmm19
@@ -3408,34 +3515,33 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487db262; LONG $0x11095c58 // vpbroadcastd 0x44(%rcx,%r9,1),%zmm3
 	LONG $0x08c18349 // add $0x8,%r9
 	LONG $0x486ee262; WORD $0xfb52 // vdpbf16ps %zmm3,%zmm2,%zmm23
-	LONG $0x487dd262; WORD $0x5a58; BYTE $0x0f // vpbroadcastd 0x3c(%r10),%zmm3
+	LONG $0x487dd262; WORD $0x5a58; BYTE $0x11 // vpbroadcastd 0x44(%r10),%zmm3
 	LONG $0x486ee262; WORD $0xf352 // vdpbf16ps %zmm3,%zmm2,%zmm22
-	LONG $0x487dd262; LONG $0x0f125c58 // vpbroadcastd 0x3c(%r10,%rdx,1),%zmm3
+	LONG $0x487db262; LONG $0x11125c58 // vpbroadcastd 0x44(%rdx,%r10,1),%zmm3
+	LONG $0x08c28349 // add $0x8,%r10
 	LONG $0x486ee262; WORD $0xeb52 // vdpbf16ps %zmm3,%zmm2,%zmm21
 	LONG $0x487dd262; LONG $0x0f0a5c58 // vpbroadcastd 0x3c(%r10,%rcx,1),%zmm3
 	LONG $0x486ee262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm20
-	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
-	LONG $0xfe1b850f; WORD $0xffff // jne 4874 <dotFP8BF16+0x314>
-	LONG $0x947efac5; LONG $0x0000d024; BYTE $0x00 // vmovq 0xd0(%rsp),%xmm2
-	LONG $0x08fde162; LONG $0x1824546e // vmovq 0xc0(%rsp),%xmm18
-	LONG $0x248c8d4d; LONG $0x00001400 // lea 0x1400(%r12),%r9
-	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
-	LONG $0x7ef9c1c4; BYTE $0xd2 // vmovq %xmm2,%r10
+	WORD $0x3949; BYTE $0xdb // cmp %rbx,%r11
+	LONG $0xfe2a850f; WORD $0xffff // jne 4a81 <dotFP8BF16+0x321>
+	LONG $0x08fd4162; WORD $0xf97e // vmovq %xmm31,%r9
+	LONG $0x08fde162; LONG $0x1724546e // vmovq 0xb8(%rsp),%xmm18
+	LONG $0x08fd6162; LONG $0x18245c6e // vmovq 0xc0(%rsp),%xmm27
+	LONG $0x08fd4162; WORD $0xe67e // vmovq %xmm28,%r14
+	LONG $0x04e1c149 // shl $0x4,%r9
+	LONG $0x487d9262; LONG $0x000d5418 // vbroadcastss 0x0(%r13,%r9,1),%zmm2
+	LONG $0x808f8d4d; WORD $0x0000; BYTE $0x00 // lea 0x80(%r15),%r9
 	LONG $0x08fde162; WORD $0xd37e // vmovq %xmm18,%rbx
-	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
-	LONG $0x04e2c149 // shl $0x4,%r10
-	LONG $0x9d1c8d4c; LONG $0x00000004 // lea 0x4(,%rbx,4),%r11
-	LONG $0x487d9262; WORD $0x1418; BYTE $0x17 // vbroadcastss (%r15,%r10,1),%zmm2
-	LONG $0x24948d4d; LONG $0x00000080 // lea 0x80(%r12),%r10
-	LONG $0x00c48149; WORD $0x0018; BYTE $0x00 // add $0x1800,%r12
+	LONG $0x9d148d4c; LONG $0x00000004 // lea 0x4(,%rbx,4),%r10
 	LONG $0x482d7262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm10,%zmm12
 	LONG $0x483d7262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm8,%zmm11
 	LONG $0x484d7262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm6,%zmm9
 	LONG $0x485df262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm4,%zmm7
 	LONG $0x4875f262; WORD $0xea98 // vfmadd132ps %zmm2,%zmm1,%zmm5
 	LONG $0x487d9262; WORD $0xd298 // vfmadd132ps %zmm26,%zmm0,%zmm2
-	LONG $0x487dd262; LONG $0x019f4418 // vbroadcastss 0x4(%r15,%rbx,4),%zmm0
-	LONG $0x481de262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm12,%zmm18
+	LONG $0x487dd262; LONG $0x019d4418 // vbroadcastss 0x4(%r13,%rbx,4),%zmm0
+	LONG $0x009f8d49; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r15),%rbx
+	LONG $0x481de262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm12,%zmm19
 	LONG $0x48256262; WORD $0xc098 // vfmadd132ps %zmm0,%zmm11,%zmm24
 	LONG $0x4835e262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm9,%zmm23
 	LONG $0x4845e262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm7,%zmm22
@@ -3447,108 +3553,110 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
 	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
 	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
 	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
 	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
 	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
 	LONG $0x487c7162; WORD $0xd828 // vmovaps %zmm0,%zmm11
 	LONG $0x487c7162; WORD $0xe028 // vmovaps %zmm0,%zmm12
-	LONG $0x48fd2162; WORD $0xc86f // vmovdqa64 %zmm16,%zmm25
-	LONG $0x48fed162; WORD $0x126f // vmovdqu64 (%r10),%zmm2
+	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
+	LONG $0x48fdb162; WORD $0xd06f // vmovdqa64 %zmm16,%zmm2
+	LONG $0x48fe4162; WORD $0x096f // vmovdqu64 (%r9),%zmm25
 	LONG $0x48fdd162; WORD $0xde6f // vmovdqa64 %zmm14,%zmm3
-	LONG $0x48fe4162; WORD $0x526f; BYTE $0x01 // vmovdqu64 0x40(%r10),%zmm26
-	LONG $0x486d2262; WORD $0xc97d // vpermt2b %zmm17,%zmm2,%zmm25
-	LONG $0x486dd262; WORD $0xdf7d // vpermt2b %zmm15,%zmm2,%zmm3
-	LONG $0x09180f41 // prefetcht0 (%r9)
-	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
-	LONG $0x486d4362; WORD $0xcd25; BYTE $0xf8 // vpternlogd $0xf8,%zmm13,%zmm2,%zmm25
-	LONG $0x48fdd162; WORD $0xd66f // vmovdqa64 %zmm14,%zmm2
-	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x48650162; WORD $0xd960 // vpunpcklbw %zmm25,%zmm3,%zmm27
-	LONG $0x48659162; WORD $0xd968 // vpunpckhbw %zmm25,%zmm3,%zmm3
+	LONG $0x48fe4162; WORD $0x516f; BYTE $0x01 // vmovdqu64 0x40(%r9),%zmm26
+	LONG $0x4035b262; WORD $0xd17d // vpermt2b %zmm17,%zmm25,%zmm2
+	LONG $0x4035d262; WORD $0xdf7d // vpermt2b %zmm15,%zmm25,%zmm3
+	LONG $0x0b180f41 // prefetcht0 (%r11)
+	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
+	LONG $0x4035d362; WORD $0xd525; BYTE $0xf8 // vpternlogd $0xf8,%zmm13,%zmm25,%zmm2
 	LONG $0x48fd2162; WORD $0xc86f // vmovdqa64 %zmm16,%zmm25
+	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x48656162; WORD $0xe260 // vpunpcklbw %zmm2,%zmm3,%zmm28
+	LONG $0x4865f162; WORD $0xda68 // vpunpckhbw %zmm2,%zmm3,%zmm3
+	LONG $0x48fdd162; WORD $0xd66f // vmovdqa64 %zmm14,%zmm2
 	LONG $0x08c78348 // add $0x8,%rdi
 	LONG $0x402d2262; WORD $0xc97d // vpermt2b %zmm17,%zmm26,%zmm25
 	LONG $0x402dd262; WORD $0xd77d // vpermt2b %zmm15,%zmm26,%zmm2
 	LONG $0x402d4362; WORD $0xcd25; BYTE $0xf8 // vpternlogd $0xf8,%zmm13,%zmm26,%zmm25
 	LONG $0x486d0162; WORD $0xd160 // vpunpcklbw %zmm25,%zmm2,%zmm26
 	LONG $0x486d9162; WORD $0xd168 // vpunpckhbw %zmm25,%zmm2,%zmm2
-	LONG $0x487d4262; WORD $0x4858; BYTE $0x20 // vpbroadcastd 0x80(%r8),%zmm25
-	LONG $0x40261262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm27,%zmm12
-	LONG $0x487d2262; LONG $0x20024c58 // vpbroadcastd 0x80(%rdx,%r8,1),%zmm25
-	LONG $0x40261262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm27,%zmm11
-	LONG $0x487d2262; LONG $0x20014c58 // vpbroadcastd 0x80(%rcx,%r8,1),%zmm25
-	LONG $0x40261262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm27,%zmm9
 	LONG $0x487d6262; WORD $0x4f58; BYTE $0x1e // vpbroadcastd 0x78(%rdi),%zmm25
-	LONG $0x40269262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm27,%zmm7
+	LONG $0x401e8262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm28,%zmm18
 	LONG $0x487d6262; LONG $0x1e174c58 // vpbroadcastd 0x78(%rdi,%rdx,1),%zmm25
-	LONG $0x40269262; WORD $0xe952 // vdpbf16ps %zmm25,%zmm27,%zmm5
+	LONG $0x401e1262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm28,%zmm12
 	LONG $0x487d6262; LONG $0x1e0f4c58 // vpbroadcastd 0x78(%rdi,%rcx,1),%zmm25
-	LONG $0x40268262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm27,%zmm19
-	LONG $0x487d4262; WORD $0x4858; BYTE $0x30 // vpbroadcastd 0xc0(%r8),%zmm25
-	LONG $0x402e1262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm26,%zmm10
-	LONG $0x487d2262; LONG $0x30024c58 // vpbroadcastd 0xc0(%rdx,%r8,1),%zmm25
-	LONG $0x402e1262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm26,%zmm8
-	LONG $0x487d2262; LONG $0x30014c58 // vpbroadcastd 0xc0(%rcx,%r8,1),%zmm25
-	LONG $0x402e9262; WORD $0xf152 // vdpbf16ps %zmm25,%zmm26,%zmm6
+	LONG $0x401e1262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm28,%zmm11
+	LONG $0x487d4262; WORD $0x4858; BYTE $0x20 // vpbroadcastd 0x80(%r8),%zmm25
+	LONG $0x401e1262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm28,%zmm9
+	LONG $0x487d2262; LONG $0x20024c58 // vpbroadcastd 0x80(%rdx,%r8,1),%zmm25
+	LONG $0x401e9262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm28,%zmm7
+	LONG $0x487d4262; LONG $0x20084c58 // vpbroadcastd 0x80(%r8,%rcx,1),%zmm25
+	LONG $0x401e9262; WORD $0xe952 // vdpbf16ps %zmm25,%zmm28,%zmm5
 	LONG $0x487d6262; WORD $0x4f58; BYTE $0x2e // vpbroadcastd 0xb8(%rdi),%zmm25
-	LONG $0x402e9262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm26,%zmm4
+	LONG $0x402e1262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm26,%zmm10
 	LONG $0x487d6262; LONG $0x2e174c58 // vpbroadcastd 0xb8(%rdi,%rdx,1),%zmm25
-	LONG $0x402e9262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm26,%zmm1
+	LONG $0x402e1262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm26,%zmm8
 	LONG $0x487d6262; LONG $0x2e0f4c58 // vpbroadcastd 0xb8(%rdi,%rcx,1),%zmm25
+	LONG $0x402e9262; WORD $0xf152 // vdpbf16ps %zmm25,%zmm26,%zmm6
+	LONG $0x487d4262; WORD $0x4858; BYTE $0x30 // vpbroadcastd 0xc0(%r8),%zmm25
+	LONG $0x402e9262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm26,%zmm4
+	LONG $0x487d2262; LONG $0x30024c58 // vpbroadcastd 0xc0(%rdx,%r8,1),%zmm25
+	LONG $0x402e9262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm26,%zmm1
+	LONG $0x487d4262; LONG $0x30084c58 // vpbroadcastd 0xc0(%r8,%rcx,1),%zmm25
 	LONG $0x402e9262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm26,%zmm0
-	LONG $0x487d4262; WORD $0x4858; BYTE $0x21 // vpbroadcastd 0x84(%r8),%zmm25
-	LONG $0x48661262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm3,%zmm12
-	LONG $0x487d2262; LONG $0x21024c58 // vpbroadcastd 0x84(%rdx,%r8,1),%zmm25
-	LONG $0x48661262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm3,%zmm11
-	LONG $0x487d2262; LONG $0x21014c58 // vpbroadcastd 0x84(%rcx,%r8,1),%zmm25
-	LONG $0x48661262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm3,%zmm9
 	LONG $0x487d6262; WORD $0x4f58; BYTE $0x1f // vpbroadcastd 0x7c(%rdi),%zmm25
-	LONG $0x48669262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm3,%zmm7
+	LONG $0x48668262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm3,%zmm18
 	LONG $0x487d6262; LONG $0x1f174c58 // vpbroadcastd 0x7c(%rdi,%rdx,1),%zmm25
-	LONG $0x48669262; WORD $0xe952 // vdpbf16ps %zmm25,%zmm3,%zmm5
+	LONG $0x48661262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm3,%zmm12
 	LONG $0x487d6262; LONG $0x1f0f4c58 // vpbroadcastd 0x7c(%rdi,%rcx,1),%zmm25
-	LONG $0x48668262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm3,%zmm19
-	LONG $0x487dd262; WORD $0x5858; BYTE $0x31 // vpbroadcastd 0xc4(%r8),%zmm3
-	LONG $0x486e7262; WORD $0xd352 // vdpbf16ps %zmm3,%zmm2,%zmm10
-	LONG $0x487db262; LONG $0x31025c58 // vpbroadcastd 0xc4(%rdx,%r8,1),%zmm3
-	LONG $0x486e7262; WORD $0xc352 // vdpbf16ps %zmm3,%zmm2,%zmm8
-	LONG $0x487db262; LONG $0x31015c58 // vpbroadcastd 0xc4(%rcx,%r8,1),%zmm3
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x486ef262; WORD $0xf352 // vdpbf16ps %zmm3,%zmm2,%zmm6
+	LONG $0x48661262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm3,%zmm11
+	LONG $0x487d4262; WORD $0x4858; BYTE $0x21 // vpbroadcastd 0x84(%r8),%zmm25
+	LONG $0x48661262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm3,%zmm9
+	LONG $0x487d2262; LONG $0x21024c58 // vpbroadcastd 0x84(%rdx,%r8,1),%zmm25
+	LONG $0x48669262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm3,%zmm7
+	LONG $0x487d4262; LONG $0x21084c58 // vpbroadcastd 0x84(%r8,%rcx,1),%zmm25
+	LONG $0x48669262; WORD $0xe952 // vdpbf16ps %zmm25,%zmm3,%zmm5
 	LONG $0x487df262; WORD $0x5f58; BYTE $0x2f // vpbroadcastd 0xbc(%rdi),%zmm3
-	LONG $0x486ef262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm4
+	LONG $0x486e7262; WORD $0xd352 // vdpbf16ps %zmm3,%zmm2,%zmm10
 	LONG $0x487df262; LONG $0x2f175c58 // vpbroadcastd 0xbc(%rdi,%rdx,1),%zmm3
-	LONG $0x486ef262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm2,%zmm1
+	LONG $0x486e7262; WORD $0xc352 // vdpbf16ps %zmm3,%zmm2,%zmm8
 	LONG $0x487df262; LONG $0x2f0f5c58 // vpbroadcastd 0xbc(%rdi,%rcx,1),%zmm3
+	LONG $0x486ef262; WORD $0xf352 // vdpbf16ps %zmm3,%zmm2,%zmm6
+	LONG $0x487dd262; WORD $0x5858; BYTE $0x31 // vpbroadcastd 0xc4(%r8),%zmm3
+	LONG $0x486ef262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm4
+	LONG $0x487db262; LONG $0x31025c58 // vpbroadcastd 0xc4(%rdx,%r8,1),%zmm3
+	LONG $0x08c08349 // add $0x8,%r8
+	LONG $0x486ef262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm2,%zmm1
+	LONG $0x487dd262; LONG $0x2f085c58 // vpbroadcastd 0xbc(%r8,%rcx,1),%zmm3
 	LONG $0x486ef262; WORD $0xc352 // vdpbf16ps %zmm3,%zmm2,%zmm0
-	WORD $0x394d; BYTE $0xe1 // cmp %r12,%r9
-	LONG $0xfe30850f; WORD $0xffff // jne 4b43 <dotFP8BF16+0x5e3>
-	LONG $0x487d9262; LONG $0x011f5418 // vbroadcastss 0x4(%r15,%r11,1),%zmm2
-	LONG $0x487d9262; LONG $0x021f5c18 // vbroadcastss 0x8(%r15,%r11,1),%zmm3
-	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
-	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x406d7262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm18,%zmm12
-	LONG $0x403d7262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm24,%zmm11
-	LONG $0x40457262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm23,%zmm9
-	LONG $0x404df262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm22,%zmm7
-	LONG $0x4055f262; WORD $0xea98 // vfmadd132ps %zmm2,%zmm21,%zmm5
-	LONG $0x481d7262; WORD $0xd398 // vfmadd132ps %zmm3,%zmm12,%zmm10
-	LONG $0x405db262; WORD $0xd398 // vfmadd132ps %zmm19,%zmm20,%zmm2
-	LONG $0x48257262; WORD $0xc398 // vfmadd132ps %zmm3,%zmm11,%zmm8
-	LONG $0x4835f262; WORD $0xf398 // vfmadd132ps %zmm3,%zmm9,%zmm6
-	LONG $0x4845f262; WORD $0xe398 // vfmadd132ps %zmm3,%zmm7,%zmm4
-	LONG $0x4855f262; WORD $0xcb98 // vfmadd132ps %zmm3,%zmm5,%zmm1
-	LONG $0x486df262; WORD $0xc398 // vfmadd132ps %zmm3,%zmm2,%zmm0
-	LONG $0x24b4394c; LONG $0x000000e8 // cmp %r14,0xe8(%rsp)
-	LONG $0x2b7e8e0f; WORD $0x0000 // jle 7901 <dotFP8BF16+0x33a1>
-	LONG $0x24a48b4c; LONG $0x00000108 // mov 0x108(%rsp),%r12
-	LONG $0xfffa0fe9; BYTE $0xff // jmp 479f <dotFP8BF16+0x23f>
+	WORD $0x394c; BYTE $0xdb // cmp %r11,%rbx
+	LONG $0xfe30850f; WORD $0xffff // jne 4d31 <dotFP8BF16+0x5d1>
+	LONG $0x487d9262; LONG $0x01155418 // vbroadcastss 0x4(%r13,%r10,1),%zmm2
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x00c78149; WORD $0x0008; BYTE $0x00 // add $0x800,%r15
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x4065e262; WORD $0xd298 // vfmadd132ps %zmm2,%zmm19,%zmm18
+	LONG $0x403d7262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm24,%zmm12
+	LONG $0x40457262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm23,%zmm11
+	LONG $0x404d7262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm22,%zmm9
+	LONG $0x4055f262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm21,%zmm7
+	LONG $0x405df262; WORD $0xea98 // vfmadd132ps %zmm2,%zmm20,%zmm5
+	LONG $0x487d9262; LONG $0x02155418 // vbroadcastss 0x8(%r13,%r10,1),%zmm2
+	LONG $0x406d7262; WORD $0xd298 // vfmadd132ps %zmm2,%zmm18,%zmm10
+	LONG $0x481d7262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm12,%zmm8
+	LONG $0x4825f262; WORD $0xf298 // vfmadd132ps %zmm2,%zmm11,%zmm6
+	LONG $0x4835f262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm9,%zmm4
+	LONG $0x4845f262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm7,%zmm1
+	LONG $0x4855f262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm5,%zmm0
+	LONG $0x24843948; LONG $0x00000100 // cmp %rax,0x100(%rsp)
+	LONG $0xfa3a8f0f; WORD $0xffff // jg 49b2 <dotFP8BF16+0x252>
+	LONG $0x24848b4c; LONG $0x000000e0 // mov 0xe0(%rsp),%r8
+	LONG $0x24bc8b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rdi
+	LONG $0x002b38e9; BYTE $0x00 // jmp 7ac5 <dotFP8BF16+0x3365>
 	LONG $0x03f88349 // cmp $0x3,%r8
-	LONG $0x23e9840f; WORD $0x0000 // je 7183 <dotFP8BF16+0x2c23>
+	LONG $0x23f8840f; WORD $0x0000 // je 738f <dotFP8BF16+0x2c2f>
 	LONG $0x04f88349 // cmp $0x4,%r8
-	LONG $0x055b850f; WORD $0x0000 // jne 52ff <dotFP8BF16+0xd9f>
+	LONG $0x056f850f; WORD $0x0000 // jne 5510 <dotFP8BF16+0xdb0>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
 	LONG $0x08fde162; WORD $0xf36e // vmovq %rbx,%xmm22
@@ -3568,18 +3676,17 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x53148d4a // lea (%rbx,%r10,2),%rdx
 	LONG $0x08fde162; WORD $0xfa6e // vmovq %rdx,%xmm23
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x21bc8e0f; WORD $0x0000 // jle 6fc8 <dotFP8BF16+0x2a68>
+	LONG $0x21cb8e0f; WORD $0x0000 // jle 71d4 <dotFP8BF16+0x2a74>
 	LONG $0x24bc8b4c; LONG $0x00000120 // mov 0x120(%rsp),%r15
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x0065a162; WORD $0xdbef // vpxord %xmm19,%xmm19,%xmm19
-	LONG $0x005da162; WORD $0xe4ef // vpxord %xmm20,%xmm20,%xmm20
 	LONG $0x07fac148 // sar $0x7,%rdx
 	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
+	LONG $0x005da162; WORD $0xe4ef // vpxord %xmm20,%xmm20,%xmm20
 	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
 	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
 	LONG $0x08fde162; WORD $0xde7e // vmovq %xmm19,%rsi
-	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
 	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
 	LONG $0x24948948; LONG $0x00000110 // mov %rdx,0x110(%rsp)
 	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
@@ -3589,117 +3696,119 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487df262; WORD $0xf97a // vpbroadcastb %ecx,%zmm7
 	LONG $0x08fdc162; WORD $0xf57e // vmovq %xmm22,%r13
 	LONG $0x2484894c; LONG $0x00000108 // mov %r8,0x108(%rsp)
-	LONG $0x08fde162; WORD $0xe76e // vmovq %rdi,%xmm20
+	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
+	LONG $0x24bc8948; LONG $0x000000e0 // mov %rdi,0xe0(%rsp)
 	LONG $0x08fde162; WORD $0xdb6e // vmovq %rbx,%xmm19
 	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
-	WORD $0x894d; BYTE $0xf9 // mov %r15,%r9
 	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
-	LONG $0x6ef961c4; BYTE $0xcb // vmovq %rbx,%xmm9
-	WORD $0x0b75 // jne 4ea5 <dotFP8BF16+0x945>
-	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x6ef961c4; BYTE $0xc3 // vmovq %rbx,%xmm8
+	WORD $0x0b75 // jne 50a1 <dotFP8BF16+0x941>
 	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
 	LONG $0x0f180f41 // prefetcht0 (%r15)
-	LONG $0x00a18d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r9),%r12
+	LONG $0x40c78349 // add $0x40,%r15
+	LONG $0x009f8d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r15),%r11
 	WORD $0x894c; BYTE $0xef // mov %r13,%rdi
 	LONG $0x2d448d4f; BYTE $0x00 // lea 0x0(%r13,%r13,1),%r8
 	LONG $0x24b4394c; LONG $0x00000110 // cmp %r14,0x110(%rsp)
-	LONG $0x218f840f; WORD $0x0000 // je 7051 <dotFP8BF16+0x2af1>
-	LONG $0x7ef961c4; BYTE $0xcb // vmovq %xmm9,%rbx
-	LONG $0x570041c4; BYTE $0xff // vxorps %xmm15,%xmm15,%xmm15
-	LONG $0x00b98d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r9),%r15
-	LONG $0x08fd4162; WORD $0xe96f // vmovdqa64 %xmm9,%xmm29
+	LONG $0x219f840f; WORD $0x0000 // je 725d <dotFP8BF16+0x2afd>
+	LONG $0x7ef961c4; BYTE $0xc3 // vmovq %xmm8,%rbx
+	LONG $0x570841c4; BYTE $0xf6 // vxorps %xmm14,%xmm14,%xmm14
+	LONG $0x008f8d4d; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r15),%r9
+	WORD $0x894d; BYTE $0xfc // mov %r15,%r12
 	LONG $0x02e3c148 // shl $0x2,%rbx
-	LONG $0x487cc162; WORD $0xc728 // vmovaps %zmm15,%zmm16
-	LONG $0x487cc162; WORD $0xcf28 // vmovaps %zmm15,%zmm17
-	LONG $0x487cc162; WORD $0xd728 // vmovaps %zmm15,%zmm18
+	LONG $0x487c5162; WORD $0xfe28 // vmovaps %zmm14,%zmm15
+	LONG $0x487cc162; WORD $0xc628 // vmovaps %zmm14,%zmm16
+	LONG $0x487cc162; WORD $0xce28 // vmovaps %zmm14,%zmm17
 	LONG $0x08fde162; WORD $0xeb6e // vmovq %rbx,%xmm21
 	LONG $0x08fd6162; WORD $0xc37e // vmovq %xmm24,%rbx
-	LONG $0x487c5162; WORD $0xc728 // vmovaps %zmm15,%zmm8
-	LONG $0x487cd162; WORD $0xe728 // vmovaps %zmm15,%zmm4
+	LONG $0x487cc162; WORD $0xd628 // vmovaps %zmm14,%zmm18
+	LONG $0x487cd162; WORD $0xe628 // vmovaps %zmm14,%zmm4
 	LONG $0x33148d48 // lea (%rbx,%rsi,1),%rdx
 	LONG $0x08fde162; WORD $0xfb7e // vmovq %xmm23,%rbx
-	LONG $0x487cd162; WORD $0xef28 // vmovaps %zmm15,%zmm5
-	LONG $0x487cd162; WORD $0xf728 // vmovaps %zmm15,%zmm6
-	LONG $0x33148d4c // lea (%rbx,%rsi,1),%r10
+	LONG $0x487cd162; WORD $0xee28 // vmovaps %zmm14,%zmm5
+	LONG $0x487cd162; WORD $0xf628 // vmovaps %zmm14,%zmm6
+	WORD $0x0148; BYTE $0xf3 // add %rsi,%rbx
 	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	WORD $0x894c; BYTE $0xcb // mov %r9,%rbx
+	LONG $0x08fd4162; WORD $0xd06f // vmovdqa64 %xmm8,%xmm26
 	LONG $0x08fd2162; WORD $0xe56f // vmovdqa64 %xmm21,%xmm28
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	LONG $0x48fdc162; WORD $0xf46f // vmovdqa64 %zmm12,%zmm22
-	LONG $0x48fe7162; WORD $0x0b6f // vmovdqu64 (%rbx),%zmm9
-	LONG $0x48fd5162; WORD $0xf26f // vmovdqa64 %zmm10,%zmm14
-	LONG $0x48fdc162; WORD $0xec6f // vmovdqa64 %zmm12,%zmm21
-	LONG $0x4835c262; WORD $0xf57d // vpermt2b %zmm13,%zmm9,%zmm22
-	LONG $0x48355262; WORD $0xf37d // vpermt2b %zmm11,%zmm9,%zmm14
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x4835e362; WORD $0xf725; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm9,%zmm22
+	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
+	LONG $0x48fdc162; WORD $0xe46f // vmovdqa64 %zmm12,%zmm20
+	LONG $0x48fe5162; WORD $0x046f; BYTE $0x24 // vmovdqu64 (%r12),%zmm8
 	LONG $0x48fd5162; WORD $0xca6f // vmovdqa64 %zmm10,%zmm9
-	LONG $0x4c180f41; WORD $0x4024 // prefetcht0 0x40(%r12)
-	LONG $0x08c38349 // add $0x8,%r11
-	LONG $0x480d2162; WORD $0xd660 // vpunpcklbw %zmm22,%zmm14,%zmm26
-	LONG $0x480d3162; WORD $0xf668 // vpunpckhbw %zmm22,%zmm14,%zmm14
-	LONG $0x48fee162; WORD $0x736f; BYTE $0xfd // vmovdqu64 -0xc0(%rbx),%zmm22
-	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
+	LONG $0x48fdc162; WORD $0xec6f // vmovdqa64 %zmm12,%zmm21
+	LONG $0x483dc262; WORD $0xe57d // vpermt2b %zmm13,%zmm8,%zmm20
+	LONG $0x483d5262; WORD $0xcb7d // vpermt2b %zmm11,%zmm8,%zmm9
+	LONG $0x0b180f41 // prefetcht0 (%r11)
+	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
+	LONG $0x487da162; WORD $0xf46f // vmovdqa32 %zmm20,%zmm22
+	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x483de362; WORD $0xf725; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm8,%zmm22
+	LONG $0x48fd5162; WORD $0xc26f // vmovdqa64 %zmm10,%zmm8
+	LONG $0x4835a162; WORD $0xe660 // vpunpcklbw %zmm22,%zmm9,%zmm20
+	LONG $0x48353162; WORD $0xce68 // vpunpckhbw %zmm22,%zmm9,%zmm9
+	LONG $0x48fec162; LONG $0xfd24746f // vmovdqu64 -0xc0(%r12),%zmm22
 	LONG $0x404dc262; WORD $0xed7d // vpermt2b %zmm13,%zmm22,%zmm21
-	LONG $0x404d5262; WORD $0xcb7d // vpermt2b %zmm11,%zmm22,%zmm9
+	LONG $0x404d5262; WORD $0xc37d // vpermt2b %zmm11,%zmm22,%zmm8
 	LONG $0x404de362; WORD $0xef25; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm22,%zmm21
-	LONG $0x4835a162; WORD $0xf560 // vpunpcklbw %zmm21,%zmm9,%zmm22
-	LONG $0x48353162; WORD $0xcd68 // vpunpckhbw %zmm21,%zmm9,%zmm9
+	LONG $0x483da162; WORD $0xf560 // vpunpcklbw %zmm21,%zmm8,%zmm22
+	LONG $0x483d3162; WORD $0xc568 // vpunpckhbw %zmm21,%zmm8,%zmm8
 	LONG $0x487de262; WORD $0x2958 // vpbroadcastd (%rcx),%zmm21
-	LONG $0x402eb262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm26,%zmm6
+	LONG $0x405eb262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm20,%zmm6
 	LONG $0x487de262; WORD $0x2c58; BYTE $0x39 // vpbroadcastd (%rcx,%rdi,1),%zmm21
-	LONG $0x402eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm26,%zmm5
+	LONG $0x405eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm20,%zmm5
 	LONG $0x487da262; WORD $0x2c58; BYTE $0x01 // vpbroadcastd (%rcx,%r8,1),%zmm21
-	LONG $0x402eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm26,%zmm4
-	LONG $0x487dc262; WORD $0x6b58; BYTE $0xfe // vpbroadcastd -0x8(%r11),%zmm21
-	LONG $0x402e3262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm26,%zmm8
-	LONG $0x487d6262; WORD $0x5158; BYTE $0x10 // vpbroadcastd 0x40(%rcx),%zmm26
-	LONG $0x404e8262; WORD $0xd252 // vdpbf16ps %zmm26,%zmm22,%zmm18
-	LONG $0x487d6262; LONG $0x10395458 // vpbroadcastd 0x40(%rcx,%rdi,1),%zmm26
-	LONG $0x404e8262; WORD $0xca52 // vdpbf16ps %zmm26,%zmm22,%zmm17
-	LONG $0x487d4262; LONG $0x10085458 // vpbroadcastd 0x40(%r8,%rcx,1),%zmm26
-	LONG $0x404e8262; WORD $0xc252 // vdpbf16ps %zmm26,%zmm22,%zmm16
-	LONG $0x487d4262; WORD $0x5358; BYTE $0x0e // vpbroadcastd 0x38(%r11),%zmm26
-	LONG $0x404e1262; WORD $0xfa52 // vdpbf16ps %zmm26,%zmm22,%zmm15
-	LONG $0x487de262; WORD $0x7158; BYTE $0x01 // vpbroadcastd 0x4(%rcx),%zmm22
-	LONG $0x480eb262; WORD $0xf652 // vdpbf16ps %zmm22,%zmm14,%zmm6
-	LONG $0x487de262; LONG $0x01397458 // vpbroadcastd 0x4(%rcx,%rdi,1),%zmm22
-	LONG $0x480eb262; WORD $0xee52 // vdpbf16ps %zmm22,%zmm14,%zmm5
-	LONG $0x487dc262; LONG $0x01087458 // vpbroadcastd 0x4(%r8,%rcx,1),%zmm22
-	LONG $0x480eb262; WORD $0xe652 // vdpbf16ps %zmm22,%zmm14,%zmm4
-	LONG $0x487dc262; WORD $0x7358; BYTE $0xff // vpbroadcastd -0x4(%r11),%zmm22
-	LONG $0x480e3262; WORD $0xc652 // vdpbf16ps %zmm22,%zmm14,%zmm8
-	LONG $0x487d7262; WORD $0x7158; BYTE $0x11 // vpbroadcastd 0x44(%rcx),%zmm14
-	LONG $0x4836c262; WORD $0xd652 // vdpbf16ps %zmm14,%zmm9,%zmm18
-	LONG $0x487d7262; LONG $0x11397458 // vpbroadcastd 0x44(%rcx,%rdi,1),%zmm14
-	LONG $0x4836c262; WORD $0xce52 // vdpbf16ps %zmm14,%zmm9,%zmm17
-	LONG $0x487d5262; LONG $0x11087458 // vpbroadcastd 0x44(%r8,%rcx,1),%zmm14
+	LONG $0x405eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm20,%zmm4
+	LONG $0x487dc262; WORD $0x6a58; BYTE $0xfe // vpbroadcastd -0x8(%r10),%zmm21
+	LONG $0x405ea262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm20,%zmm18
+	LONG $0x487de262; WORD $0x6158; BYTE $0x10 // vpbroadcastd 0x40(%rcx),%zmm20
+	LONG $0x404ea262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm22,%zmm17
+	LONG $0x487de262; LONG $0x100f6458 // vpbroadcastd 0x40(%rdi,%rcx,1),%zmm20
+	LONG $0x404ea262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm22,%zmm16
+	LONG $0x487da262; LONG $0x10016458 // vpbroadcastd 0x40(%rcx,%r8,1),%zmm20
+	LONG $0x404e3262; WORD $0xfc52 // vdpbf16ps %zmm20,%zmm22,%zmm15
+	LONG $0x487dc262; WORD $0x6258; BYTE $0x0e // vpbroadcastd 0x38(%r10),%zmm20
+	LONG $0x404e3262; WORD $0xf452 // vdpbf16ps %zmm20,%zmm22,%zmm14
+	LONG $0x487de262; WORD $0x6158; BYTE $0x01 // vpbroadcastd 0x4(%rcx),%zmm20
+	LONG $0x4836b262; WORD $0xf452 // vdpbf16ps %zmm20,%zmm9,%zmm6
+	LONG $0x487de262; LONG $0x010f6458 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm20
+	LONG $0x4836b262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm9,%zmm5
+	LONG $0x487da262; LONG $0x01016458 // vpbroadcastd 0x4(%rcx,%r8,1),%zmm20
+	LONG $0x4836b262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm9,%zmm4
+	LONG $0x487dc262; WORD $0x6258; BYTE $0xff // vpbroadcastd -0x4(%r10),%zmm20
+	LONG $0x4836a262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm9,%zmm18
+	LONG $0x487d7262; WORD $0x4958; BYTE $0x11 // vpbroadcastd 0x44(%rcx),%zmm9
+	LONG $0x483ec262; WORD $0xc952 // vdpbf16ps %zmm9,%zmm8,%zmm17
+	LONG $0x487d7262; LONG $0x110f4c58 // vpbroadcastd 0x44(%rdi,%rcx,1),%zmm9
 	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x4836c262; WORD $0xc652 // vdpbf16ps %zmm14,%zmm9,%zmm16
-	LONG $0x487d5262; WORD $0x7358; BYTE $0x0f // vpbroadcastd 0x3c(%r11),%zmm14
-	LONG $0x48365262; WORD $0xfe52 // vdpbf16ps %zmm14,%zmm9,%zmm15
-	WORD $0x3949; BYTE $0xdf // cmp %rbx,%r15
-	LONG $0xfea1850f; WORD $0xffff // jne 4f30 <dotFP8BF16+0x9d0>
-	LONG $0x08fd4162; WORD $0xeb7e // vmovq %xmm29,%r11
-	LONG $0x08fd6162; WORD $0xe37e // vmovq %xmm28,%rbx
-	LONG $0x00898d49; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r9),%rcx
-	LONG $0x04e3c149 // shl $0x4,%r11
-	LONG $0x9d1c8d48; LONG $0x00000004 // lea 0x4(,%rbx,4),%rbx
-	LONG $0x487d3262; WORD $0x0c18; BYTE $0x18 // vbroadcastss (%rax,%r11,1),%zmm9
-	LONG $0x08fd4162; WORD $0xe37e // vmovq %xmm28,%r11
-	LONG $0x487d5262; WORD $0xc198 // vfmadd132ps %zmm9,%zmm0,%zmm8
-	LONG $0x487db262; LONG $0x01984418 // vbroadcastss 0x4(%rax,%r11,4),%zmm0
-	LONG $0x4865d262; WORD $0xf198 // vfmadd132ps %zmm9,%zmm3,%zmm6
-	LONG $0x486dd262; WORD $0xe998 // vfmadd132ps %zmm9,%zmm2,%zmm5
-	LONG $0x4875d262; WORD $0xe198 // vfmadd132ps %zmm9,%zmm1,%zmm4
-	LONG $0x80998d4d; WORD $0x0000; BYTE $0x00 // lea 0x80(%r9),%r11
-	LONG $0x00c18149; WORD $0x0018; BYTE $0x00 // add $0x1800,%r9
-	LONG $0x484de262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm6,%zmm18
-	LONG $0x4855e262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm5,%zmm17
-	LONG $0x485de262; WORD $0xc098 // vfmadd132ps %zmm0,%zmm4,%zmm16
-	LONG $0x483d7262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm8,%zmm15
+	LONG $0x483ec262; WORD $0xc152 // vdpbf16ps %zmm9,%zmm8,%zmm16
+	LONG $0x487d3262; LONG $0x0f014c58 // vpbroadcastd 0x3c(%rcx,%r8,1),%zmm9
+	LONG $0x483e5262; WORD $0xf952 // vdpbf16ps %zmm9,%zmm8,%zmm15
+	LONG $0x487d5262; WORD $0x4a58; BYTE $0x0f // vpbroadcastd 0x3c(%r10),%zmm9
+	LONG $0x483e5262; WORD $0xf152 // vdpbf16ps %zmm9,%zmm8,%zmm14
+	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
+	LONG $0xfe9b850f; WORD $0xffff // jne 512b <dotFP8BF16+0x9cb>
+	LONG $0x08fd6162; WORD $0xd17e // vmovq %xmm26,%rcx
+	LONG $0x487c5162; WORD $0xcf28 // vmovaps %zmm15,%zmm9
+	LONG $0x009f8d4d; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r15),%r11
+	LONG $0x04e1c148 // shl $0x4,%rcx
+	LONG $0x487d7262; WORD $0x0418; BYTE $0x08 // vbroadcastss (%rax,%rcx,1),%zmm8
+	LONG $0x08fd6162; WORD $0xe17e // vmovq %xmm28,%rcx
+	LONG $0x8d148d4c; LONG $0x00000004 // lea 0x4(,%rcx,4),%r10
+	LONG $0x4865d262; WORD $0xf098 // vfmadd132ps %zmm8,%zmm3,%zmm6
+	LONG $0x486dd262; WORD $0xe898 // vfmadd132ps %zmm8,%zmm2,%zmm5
+	LONG $0x4875d262; WORD $0xe098 // vfmadd132ps %zmm8,%zmm1,%zmm4
+	LONG $0x487d3262; WORD $0xc298 // vfmadd132ps %zmm18,%zmm0,%zmm8
+	LONG $0x487df262; LONG $0x01884418 // vbroadcastss 0x4(%rax,%rcx,4),%zmm0
+	LONG $0x487ca162; WORD $0xd028 // vmovaps %zmm16,%zmm18
+	LONG $0x808f8d49; WORD $0x0000; BYTE $0x00 // lea 0x80(%r15),%rcx
+	LONG $0x483d7262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm8,%zmm14
+	LONG $0x484de262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm6,%zmm17
+	LONG $0x4855e262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm5,%zmm18
+	LONG $0x485d7262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm4,%zmm9
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cc162; WORD $0xc628 // vmovaps %zmm14,%zmm16
 	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
 	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
 	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
@@ -3707,88 +3816,89 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
 	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
 	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
+	LONG $0x48fd5162; WORD $0xf46f // vmovdqa64 %zmm12,%zmm14
+	LONG $0x48fee162; WORD $0x216f // vmovdqu64 (%rcx),%zmm20
+	LONG $0x48fd5162; WORD $0xfa6f // vmovdqa64 %zmm10,%zmm15
 	LONG $0x48fdc162; WORD $0xec6f // vmovdqa64 %zmm12,%zmm21
-	LONG $0x48fe5162; WORD $0x0b6f // vmovdqu64 (%r11),%zmm9
+	LONG $0x405d5262; WORD $0xf57d // vpermt2b %zmm13,%zmm20,%zmm14
+	LONG $0x405d5262; WORD $0xfb7d // vpermt2b %zmm11,%zmm20,%zmm15
+	LONG $0x48fee162; WORD $0x716f; BYTE $0x01 // vmovdqu64 0x40(%rcx),%zmm22
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x405d7362; WORD $0xf725; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm20,%zmm14
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
+	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
+	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
+	LONG $0x4805c162; WORD $0xe660 // vpunpcklbw %zmm14,%zmm15,%zmm20
+	LONG $0x48055162; WORD $0xfe68 // vpunpckhbw %zmm14,%zmm15,%zmm15
 	LONG $0x48fd5162; WORD $0xf26f // vmovdqa64 %zmm10,%zmm14
-	LONG $0x48fd4162; WORD $0xd46f // vmovdqa64 %zmm12,%zmm26
-	LONG $0x4835c262; WORD $0xed7d // vpermt2b %zmm13,%zmm9,%zmm21
-	LONG $0x48355262; WORD $0xf37d // vpermt2b %zmm11,%zmm9,%zmm14
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x4049180f // prefetcht0 0x40(%rcx)
-	LONG $0x4835e362; WORD $0xef25; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm9,%zmm21
-	LONG $0x48fd5162; WORD $0xca6f // vmovdqa64 %zmm10,%zmm9
-	LONG $0x80e98348 // sub $0xffffffffffffff80,%rcx
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x480da162; WORD $0xf560 // vpunpcklbw %zmm21,%zmm14,%zmm22
-	LONG $0x480d3162; WORD $0xf568 // vpunpckhbw %zmm21,%zmm14,%zmm14
-	LONG $0x48fec162; WORD $0x6b6f; BYTE $0xfd // vmovdqu64 -0xc0(%r11),%zmm21
-	LONG $0x08c28349 // add $0x8,%r10
-	LONG $0x40554262; WORD $0xd57d // vpermt2b %zmm13,%zmm21,%zmm26
-	LONG $0x40555262; WORD $0xcb7d // vpermt2b %zmm11,%zmm21,%zmm9
-	LONG $0x40556362; WORD $0xd725; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm21,%zmm26
-	LONG $0x487de262; WORD $0x6a58; BYTE $0x20 // vpbroadcastd 0x80(%rdx),%zmm21
-	LONG $0x48350162; WORD $0xea60 // vpunpcklbw %zmm26,%zmm9,%zmm29
-	LONG $0x48351162; WORD $0xca68 // vpunpckhbw %zmm26,%zmm9,%zmm9
-	LONG $0x404e3262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm22,%zmm8
-	LONG $0x487de262; LONG $0x20176c58 // vpbroadcastd 0x80(%rdi,%rdx,1),%zmm21
-	LONG $0x404eb262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm22,%zmm6
-	LONG $0x487dc262; LONG $0x20106c58 // vpbroadcastd 0x80(%r8,%rdx,1),%zmm21
-	LONG $0x404eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm22,%zmm5
-	LONG $0x487dc262; WORD $0x6a58; BYTE $0x1e // vpbroadcastd 0x78(%r10),%zmm21
-	LONG $0x404eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm22,%zmm4
-	LONG $0x487de262; WORD $0x6a58; BYTE $0x30 // vpbroadcastd 0xc0(%rdx),%zmm21
-	LONG $0x4016b262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm29,%zmm3
-	LONG $0x487de262; LONG $0x30176c58 // vpbroadcastd 0xc0(%rdi,%rdx,1),%zmm21
-	LONG $0x4016b262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm29,%zmm2
-	LONG $0x487dc262; LONG $0x30106c58 // vpbroadcastd 0xc0(%r8,%rdx,1),%zmm21
-	LONG $0x4016b262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm29,%zmm1
-	LONG $0x487dc262; WORD $0x6a58; BYTE $0x2e // vpbroadcastd 0xb8(%r10),%zmm21
-	LONG $0x4016b262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm29,%zmm0
-	LONG $0x487de262; WORD $0x6a58; BYTE $0x21 // vpbroadcastd 0x84(%rdx),%zmm21
-	LONG $0x480e3262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm14,%zmm8
-	LONG $0x487de262; LONG $0x21176c58 // vpbroadcastd 0x84(%rdi,%rdx,1),%zmm21
-	LONG $0x480eb262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm14,%zmm6
-	LONG $0x487dc262; LONG $0x21106c58 // vpbroadcastd 0x84(%r8,%rdx,1),%zmm21
-	LONG $0x480eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm14,%zmm5
-	LONG $0x487dc262; WORD $0x6a58; BYTE $0x1f // vpbroadcastd 0x7c(%r10),%zmm21
-	LONG $0x480eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm14,%zmm4
-	LONG $0x487d7262; WORD $0x7258; BYTE $0x31 // vpbroadcastd 0xc4(%rdx),%zmm14
-	LONG $0x4836d262; WORD $0xde52 // vdpbf16ps %zmm14,%zmm9,%zmm3
-	LONG $0x487d7262; LONG $0x31177458 // vpbroadcastd 0xc4(%rdi,%rdx,1),%zmm14
-	LONG $0x4836d262; WORD $0xd652 // vdpbf16ps %zmm14,%zmm9,%zmm2
-	LONG $0x487d5262; LONG $0x31107458 // vpbroadcastd 0xc4(%r8,%rdx,1),%zmm14
 	LONG $0x08c28348 // add $0x8,%rdx
-	LONG $0x4836d262; WORD $0xce52 // vdpbf16ps %zmm14,%zmm9,%zmm1
-	LONG $0x487d5262; WORD $0x7258; BYTE $0x2f // vpbroadcastd 0xbc(%r10),%zmm14
-	LONG $0x4836d262; WORD $0xc652 // vdpbf16ps %zmm14,%zmm9,%zmm0
-	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
-	LONG $0xfea2850f; WORD $0xffff // jne 512f <dotFP8BF16+0xbcf>
-	LONG $0x487d7262; LONG $0x01184c18 // vbroadcastss 0x4(%rax,%rbx,1),%zmm9
+	LONG $0x404dc262; WORD $0xed7d // vpermt2b %zmm13,%zmm22,%zmm21
+	LONG $0x404d5262; WORD $0xf37d // vpermt2b %zmm11,%zmm22,%zmm14
+	LONG $0x08c38348 // add $0x8,%rbx
+	LONG $0x404de362; WORD $0xef25; BYTE $0xf8 // vpternlogd $0xf8,%zmm7,%zmm22,%zmm21
+	LONG $0x480d2162; WORD $0xd560 // vpunpcklbw %zmm21,%zmm14,%zmm26
+	LONG $0x480d3162; WORD $0xf568 // vpunpckhbw %zmm21,%zmm14,%zmm14
+	LONG $0x487de262; WORD $0x6a58; BYTE $0x1e // vpbroadcastd 0x78(%rdx),%zmm21
+	LONG $0x405e3262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm20,%zmm8
+	LONG $0x487de262; LONG $0x1e3a6c58 // vpbroadcastd 0x78(%rdx,%rdi,1),%zmm21
+	LONG $0x405eb262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm20,%zmm6
+	LONG $0x487da262; LONG $0x1e026c58 // vpbroadcastd 0x78(%rdx,%r8,1),%zmm21
+	LONG $0x405eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm20,%zmm5
+	LONG $0x487de262; WORD $0x6b58; BYTE $0x1e // vpbroadcastd 0x78(%rbx),%zmm21
+	LONG $0x405eb262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm20,%zmm4
+	LONG $0x487de262; WORD $0x6258; BYTE $0x2e // vpbroadcastd 0xb8(%rdx),%zmm20
+	LONG $0x402eb262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm26,%zmm3
+	LONG $0x487de262; LONG $0x2e3a6458 // vpbroadcastd 0xb8(%rdx,%rdi,1),%zmm20
+	LONG $0x402eb262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm26,%zmm2
+	LONG $0x487da262; LONG $0x2e026458 // vpbroadcastd 0xb8(%rdx,%r8,1),%zmm20
+	LONG $0x402eb262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm26,%zmm1
+	LONG $0x487de262; WORD $0x6358; BYTE $0x2e // vpbroadcastd 0xb8(%rbx),%zmm20
+	LONG $0x402eb262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm26,%zmm0
+	LONG $0x487de262; WORD $0x6258; BYTE $0x1f // vpbroadcastd 0x7c(%rdx),%zmm20
+	LONG $0x48063262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm15,%zmm8
+	LONG $0x487de262; LONG $0x1f3a6458 // vpbroadcastd 0x7c(%rdx,%rdi,1),%zmm20
+	LONG $0x4806b262; WORD $0xf452 // vdpbf16ps %zmm20,%zmm15,%zmm6
+	LONG $0x487da262; LONG $0x1f026458 // vpbroadcastd 0x7c(%rdx,%r8,1),%zmm20
+	LONG $0x4806b262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm15,%zmm5
+	LONG $0x487de262; WORD $0x6358; BYTE $0x1f // vpbroadcastd 0x7c(%rbx),%zmm20
+	LONG $0x4806b262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm15,%zmm4
+	LONG $0x487d7262; WORD $0x7a58; BYTE $0x2f // vpbroadcastd 0xbc(%rdx),%zmm15
+	LONG $0x480ed262; WORD $0xdf52 // vdpbf16ps %zmm15,%zmm14,%zmm3
+	LONG $0x487d7262; LONG $0x2f3a7c58 // vpbroadcastd 0xbc(%rdx,%rdi,1),%zmm15
+	LONG $0x480ed262; WORD $0xd752 // vdpbf16ps %zmm15,%zmm14,%zmm2
+	LONG $0x487d3262; LONG $0x2f027c58 // vpbroadcastd 0xbc(%rdx,%r8,1),%zmm15
+	LONG $0x480ed262; WORD $0xcf52 // vdpbf16ps %zmm15,%zmm14,%zmm1
+	LONG $0x487d7262; WORD $0x7b58; BYTE $0x2f // vpbroadcastd 0xbc(%rbx),%zmm15
+	LONG $0x480ed262; WORD $0xc752 // vdpbf16ps %zmm15,%zmm14,%zmm0
+	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
+	LONG $0xfea0850f; WORD $0xffff // jne 5335 <dotFP8BF16+0xbd5>
+	LONG $0x487d3262; LONG $0x01107418 // vbroadcastss 0x4(%rax,%r10,1),%zmm14
 	WORD $0xff49; BYTE $0xc6 // inc %r14
 	LONG $0x08fd6162; WORD $0xcf7e // vmovq %xmm25,%rdi
 	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
-	LONG $0x406d5262; WORD $0xc198 // vfmadd132ps %zmm9,%zmm18,%zmm8
-	LONG $0x4075d262; WORD $0xf198 // vfmadd132ps %zmm9,%zmm17,%zmm6
-	LONG $0x407dd262; WORD $0xe998 // vfmadd132ps %zmm9,%zmm16,%zmm5
-	LONG $0x4805d262; WORD $0xe198 // vfmadd132ps %zmm9,%zmm15,%zmm4
-	LONG $0x487d7262; LONG $0x02184c18 // vbroadcastss 0x8(%rax,%rbx,1),%zmm9
+	LONG $0x00c78149; WORD $0x0008; BYTE $0x00 // add $0x800,%r15
+	LONG $0x4835d262; WORD $0xee98 // vfmadd132ps %zmm14,%zmm9,%zmm5
+	LONG $0x487d3262; LONG $0x02104c18 // vbroadcastss 0x8(%rax,%r10,1),%zmm9
+	LONG $0x40755262; WORD $0xc698 // vfmadd132ps %zmm14,%zmm17,%zmm8
+	LONG $0x406dd262; WORD $0xf698 // vfmadd132ps %zmm14,%zmm18,%zmm6
+	LONG $0x407dd262; WORD $0xe698 // vfmadd132ps %zmm14,%zmm16,%zmm4
 	LONG $0x483dd262; WORD $0xd998 // vfmadd132ps %zmm9,%zmm8,%zmm3
 	LONG $0x484dd262; WORD $0xd198 // vfmadd132ps %zmm9,%zmm6,%zmm2
 	LONG $0x4855d262; WORD $0xc998 // vfmadd132ps %zmm9,%zmm5,%zmm1
 	LONG $0x485dd262; WORD $0xc198 // vfmadd132ps %zmm9,%zmm4,%zmm0
 	WORD $0x394c; BYTE $0xf7 // cmp %r14,%rdi
-	LONG $0xfba48f0f; WORD $0xffff // jg 4e8a <dotFP8BF16+0x92a>
+	LONG $0xfb948f0f; WORD $0xffff // jg 5089 <dotFP8BF16+0x929>
 	LONG $0x24848b4c; LONG $0x00000108 // mov 0x108(%rsp),%r8
+	LONG $0x24bc8b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rdi
 	LONG $0x08fde162; WORD $0xde7e // vmovq %xmm19,%rsi
-	LONG $0x08fde162; WORD $0xe77e // vmovq %xmm20,%rdi
-	LONG $0x001cdfe9; BYTE $0x00 // jmp 6fde <dotFP8BF16+0x2a7e>
+	LONG $0x001cdae9; BYTE $0x00 // jmp 71ea <dotFP8BF16+0x2a8a>
 	LONG $0x01f88349 // cmp $0x1,%r8
-	LONG $0x19e6840f; WORD $0x0000 // je 6cef <dotFP8BF16+0x278f>
+	LONG $0x19e1840f; WORD $0x0000 // je 6efb <dotFP8BF16+0x279b>
 	LONG $0x02f88349 // cmp $0x2,%r8
-	LONG $0x081e850f; WORD $0x0000 // jne 5b31 <dotFP8BF16+0x15d1>
+	LONG $0x0829850f; WORD $0x0000 // jne 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
-	LONG $0x08fde162; WORD $0xd36e // vmovq %rbx,%xmm18
+	LONG $0x08fde162; WORD $0xcb6e // vmovq %rbx,%xmm17
 	LONG $0x48fe7162; WORD $0x686f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm13
 	LONG $0x48fe7162; WORD $0x706f; BYTE $0x03 // vmovdqu64 0xc0(%rax),%zmm14
 	LONG $0x48fe7162; WORD $0x586f; BYTE $0x04 // vmovdqu64 0x100(%rax),%zmm11
@@ -3799,47 +3909,46 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x7fc38349 // add $0x7f,%r11
 	LONG $0xcb490f49 // cmovns %r11,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fde162; WORD $0xe16e // vmovq %rcx,%xmm20
+	LONG $0x08fde162; WORD $0xd16e // vmovq %rcx,%xmm18
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x19318e0f; WORD $0x0000 // jle 6c97 <dotFP8BF16+0x2737>
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x24b48b4c; LONG $0x00000138 // mov 0x138(%rsp),%r14
+	LONG $0x192e8e0f; WORD $0x0000 // jle 6ea5 <dotFP8BF16+0x2745>
+	LONG $0x08fde162; LONG $0x2724646e // vmovq 0x138(%rsp),%xmm20
 	LONG $0x24a48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r12
-	LONG $0x007da162; WORD $0xc0ef // vpxord %xmm16,%xmm16,%xmm16
-	LONG $0x07fbc148 // sar $0x7,%rbx
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x07fbc148 // sar $0x7,%rbx
 	LONG $0x0065a162; WORD $0xdbef // vpxord %xmm19,%xmm19,%xmm19
-	LONG $0x08fde162; WORD $0xcf6e // vmovq %rdi,%xmm17
-	LONG $0x249c8948; LONG $0x00000110 // mov %rbx,0x110(%rsp)
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	LONG $0x08fde162; WORD $0xc66e // vmovq %rsi,%xmm16
 	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
-	LONG $0x08fde162; WORD $0xc67e // vmovq %xmm16,%rsi
+	LONG $0x249c8948; LONG $0x00000110 // mov %rbx,0x110(%rsp)
 	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x08fde162; WORD $0xde7e // vmovq %xmm19,%rsi
 	LONG $0x487d7262; WORD $0xd17a // vpbroadcastb %ecx,%zmm10
-	LONG $0x08fde162; WORD $0xdf7e // vmovq %xmm19,%rdi
-	LONG $0x08fde162; WORD $0xc36e // vmovq %rbx,%xmm16
-	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
+	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
+	WORD $0x8949; BYTE $0xf5 // mov %rsi,%r13
 	LONG $0x03e58341 // and $0x3,%r13d
-	WORD $0x0c75 // jne 53d9 <dotFP8BF16+0xe79>
-	WORD $0x894c; BYTE $0xe6 // mov %r12,%rsi
+	WORD $0x0c75 // jne 55e0 <dotFP8BF16+0xe80>
+	WORD $0x894d; BYTE $0xe7 // mov %r12,%r15
 	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
 	LONG $0x40c48349 // add $0x40,%r12
 	LONG $0x249c8d49; LONG $0x00001000 // lea 0x1000(%r12),%rbx
-	LONG $0x08fdc162; WORD $0xd37e // vmovq %xmm18,%r11
-	LONG $0x24bc3948; LONG $0x00000110 // cmp %rdi,0x110(%rsp)
-	LONG $0x1770840f; WORD $0x0000 // je 6b65 <dotFP8BF16+0x2605>
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x3e148d4b // lea (%r14,%r15,1),%rdx
-	LONG $0x3e4c8d4b; BYTE $0x40 // lea 0x40(%r14,%r15,1),%rcx
-	LONG $0x08fd2162; WORD $0xec6f // vmovdqa64 %xmm20,%xmm29
-	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
-	LONG $0x487cf162; WORD $0xca28 // vmovaps %zmm2,%zmm1
-	LONG $0x487cf162; WORD $0xe228 // vmovaps %zmm2,%zmm4
-	LONG $0x487cf162; WORD $0xea28 // vmovaps %zmm2,%zmm5
-	LONG $0x487cf162; WORD $0xfa28 // vmovaps %zmm2,%zmm7
-	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
-	LONG $0x487c7162; WORD $0xca28 // vmovaps %zmm2,%zmm9
+	LONG $0x08fdc162; WORD $0xcb7e // vmovq %xmm17,%r11
+	LONG $0x24b43948; LONG $0x00000110 // cmp %rsi,0x110(%rsp)
+	LONG $0x1767840f; WORD $0x0000 // je 6d63 <dotFP8BF16+0x2603>
+	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
+	LONG $0x08fde162; WORD $0xe77e // vmovq %xmm20,%rdi
+	LONG $0x248c8d49; LONG $0x00001800 // lea 0x1800(%r12),%rcx
+	LONG $0x37148d4a // lea (%rdi,%r14,1),%rdx
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x487cd162; WORD $0xc828 // vmovaps %zmm8,%zmm1
+	LONG $0x487cd162; WORD $0xd028 // vmovaps %zmm8,%zmm2
+	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
+	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
+	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
+	LONG $0x08fde162; WORD $0xd77e // vmovq %xmm18,%rdi
 	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
 	LONG $0x404b180f // prefetcht0 0x40(%rbx)
 	LONG $0x808b180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rbx)
@@ -3850,76 +3959,75 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x48fdc162; WORD $0xf36f // vmovdqa64 %zmm11,%zmm22
 	LONG $0x40555262; WORD $0xfe7d // vpermt2b %zmm14,%zmm21,%zmm15
 	LONG $0x4055c262; WORD $0xdc7d // vpermt2b %zmm12,%zmm21,%zmm19
-	LONG $0x48fdc162; WORD $0xe36f // vmovdqa64 %zmm11,%zmm20
-	LONG $0x48fd4162; WORD $0xcd6f // vmovdqa64 %zmm13,%zmm25
+	LONG $0x48fd4162; WORD $0xcb6f // vmovdqa64 %zmm11,%zmm25
+	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
 	LONG $0x40555362; WORD $0xfa25; BYTE $0xf8 // vpternlogd $0xf8,%zmm10,%zmm21,%zmm15
-	LONG $0x48fee162; WORD $0x6b6f; BYTE $0xc1 // vmovdqu64 -0xfc0(%rbx),%zmm21
-	LONG $0x48fd4162; WORD $0xd36f // vmovdqa64 %zmm11,%zmm26
+	LONG $0x48fee162; WORD $0x6b6f; BYTE $0xbd // vmovdqu64 -0x10c0(%rbx),%zmm21
 	LONG $0x08c28348 // add $0x8,%rdx
 	LONG $0x40654162; WORD $0xc760 // vpunpcklbw %zmm15,%zmm19,%zmm24
 	LONG $0x4065c162; WORD $0xdf68 // vpunpckhbw %zmm15,%zmm19,%zmm19
 	LONG $0x48fd5162; WORD $0xfd6f // vmovdqa64 %zmm13,%zmm15
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
 	LONG $0x40555262; WORD $0xfe7d // vpermt2b %zmm14,%zmm21,%zmm15
 	LONG $0x4055c262; WORD $0xf47d // vpermt2b %zmm12,%zmm21,%zmm22
 	LONG $0x40555362; WORD $0xfa25; BYTE $0xf8 // vpternlogd $0xf8,%zmm10,%zmm21,%zmm15
 	LONG $0x48fdc162; WORD $0xed6f // vmovdqa64 %zmm13,%zmm21
 	LONG $0x404dc162; WORD $0xff60 // vpunpcklbw %zmm15,%zmm22,%zmm23
-	LONG $0x404d4162; WORD $0xdf68 // vpunpckhbw %zmm15,%zmm22,%zmm27
+	LONG $0x404dc162; WORD $0xd768 // vpunpckhbw %zmm15,%zmm22,%zmm18
 	LONG $0x48fe7162; WORD $0x7b6f; BYTE $0xbe // vmovdqu64 -0x1080(%rbx),%zmm15
 	LONG $0x4805c262; WORD $0xee7d // vpermt2b %zmm14,%zmm15,%zmm21
-	LONG $0x4805c262; WORD $0xe47d // vpermt2b %zmm12,%zmm15,%zmm20
+	LONG $0x48054262; WORD $0xcc7d // vpermt2b %zmm12,%zmm15,%zmm25
 	LONG $0x4805c362; WORD $0xea25; BYTE $0xf8 // vpternlogd $0xf8,%zmm10,%zmm15,%zmm21
-	LONG $0x48fe7162; WORD $0x7b6f; BYTE $0xbf // vmovdqu64 -0x1040(%rbx),%zmm15
-	LONG $0x48054262; WORD $0xce7d // vpermt2b %zmm14,%zmm15,%zmm25
-	LONG $0x48054262; WORD $0xd47d // vpermt2b %zmm12,%zmm15,%zmm26
-	LONG $0x405da162; WORD $0xf560 // vpunpcklbw %zmm21,%zmm20,%zmm22
-	LONG $0x405da162; WORD $0xe568 // vpunpckhbw %zmm21,%zmm20,%zmm20
-	LONG $0x48054362; WORD $0xca25; BYTE $0xf8 // vpternlogd $0xf8,%zmm10,%zmm15,%zmm25
-	LONG $0x402d8162; WORD $0xe960 // vpunpcklbw %zmm25,%zmm26,%zmm21
-	LONG $0x402d1162; WORD $0xf968 // vpunpckhbw %zmm25,%zmm26,%zmm15
-	LONG $0x503e7262; WORD $0x4a52; BYTE $0xfe // vdpbf16ps -0x8(%rdx){1to16},%zmm24,%zmm9
-	LONG $0x503e3262; LONG $0xfe1a4452 // vdpbf16ps -0x8(%rdx,%r11,1){1to16},%zmm24,%zmm8
-	LONG $0x5046f262; WORD $0x7a52; BYTE $0x0e // vdpbf16ps 0x38(%rdx){1to16},%zmm23,%zmm7
-	LONG $0x5046b262; LONG $0x0e1a6c52 // vdpbf16ps 0x38(%rdx,%r11,1){1to16},%zmm23,%zmm5
-	LONG $0x504ef262; WORD $0x6252; BYTE $0x1e // vdpbf16ps 0x78(%rdx){1to16},%zmm22,%zmm4
+	LONG $0x48fd5162; WORD $0xfb6f // vmovdqa64 %zmm11,%zmm15
+	LONG $0x4035a162; WORD $0xf560 // vpunpcklbw %zmm21,%zmm25,%zmm22
+	LONG $0x40352162; WORD $0xd568 // vpunpckhbw %zmm21,%zmm25,%zmm26
+	LONG $0x48fd4162; WORD $0xcd6f // vmovdqa64 %zmm13,%zmm25
+	LONG $0x48fee162; WORD $0x6b6f; BYTE $0xbf // vmovdqu64 -0x1040(%rbx),%zmm21
+	LONG $0x40554262; WORD $0xce7d // vpermt2b %zmm14,%zmm21,%zmm25
+	LONG $0x40555262; WORD $0xfc7d // vpermt2b %zmm12,%zmm21,%zmm15
+	LONG $0x40554362; WORD $0xca25; BYTE $0xf8 // vpternlogd $0xf8,%zmm10,%zmm21,%zmm25
+	LONG $0x48058162; WORD $0xe960 // vpunpcklbw %zmm25,%zmm15,%zmm21
+	LONG $0x48051162; WORD $0xf968 // vpunpckhbw %zmm25,%zmm15,%zmm15
+	LONG $0x503ef262; WORD $0x7a52; BYTE $0xfe // vdpbf16ps -0x8(%rdx){1to16},%zmm24,%zmm7
+	LONG $0x503eb262; LONG $0xfe1a6c52 // vdpbf16ps -0x8(%rdx,%r11,1){1to16},%zmm24,%zmm5
+	LONG $0x5046f262; WORD $0x6252; BYTE $0x0e // vdpbf16ps 0x38(%rdx){1to16},%zmm23,%zmm4
+	LONG $0x5046b262; LONG $0x0e1a5c52 // vdpbf16ps 0x38(%rdx,%r11,1){1to16},%zmm23,%zmm3
+	LONG $0x504ef262; WORD $0x5252; BYTE $0x1e // vdpbf16ps 0x78(%rdx){1to16},%zmm22,%zmm2
 	LONG $0x504eb262; LONG $0x1e1a4c52 // vdpbf16ps 0x78(%rdx,%r11,1){1to16},%zmm22,%zmm1
-	LONG $0x5056f262; WORD $0x5a52; BYTE $0x2e // vdpbf16ps 0xb8(%rdx){1to16},%zmm21,%zmm3
-	LONG $0x5056b262; LONG $0x2e1a5452 // vdpbf16ps 0xb8(%rdx,%r11,1){1to16},%zmm21,%zmm2
-	LONG $0x50667262; WORD $0x4a52; BYTE $0xff // vdpbf16ps -0x4(%rdx){1to16},%zmm19,%zmm9
-	LONG $0x50663262; LONG $0xff1a4452 // vdpbf16ps -0x4(%rdx,%r11,1){1to16},%zmm19,%zmm8
-	LONG $0x5026f262; WORD $0x7a52; BYTE $0x0f // vdpbf16ps 0x3c(%rdx){1to16},%zmm27,%zmm7
-	LONG $0x5026b262; LONG $0x0f1a6c52 // vdpbf16ps 0x3c(%rdx,%r11,1){1to16},%zmm27,%zmm5
-	LONG $0x505ef262; WORD $0x6252; BYTE $0x1f // vdpbf16ps 0x7c(%rdx){1to16},%zmm20,%zmm4
-	LONG $0x505eb262; LONG $0x1f1a4c52 // vdpbf16ps 0x7c(%rdx,%r11,1){1to16},%zmm20,%zmm1
-	LONG $0x5806f262; WORD $0x5a52; BYTE $0x2f // vdpbf16ps 0xbc(%rdx){1to16},%zmm15,%zmm3
-	LONG $0x5806b262; LONG $0x2f1a5452 // vdpbf16ps 0xbc(%rdx,%r11,1){1to16},%zmm15,%zmm2
-	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	LONG $0xfe97850f; WORD $0xffff // jne 5432 <dotFP8BF16+0xed2>
+	LONG $0x50567262; WORD $0x4a52; BYTE $0x2e // vdpbf16ps 0xb8(%rdx){1to16},%zmm21,%zmm9
+	LONG $0x50563262; LONG $0x2e1a4452 // vdpbf16ps 0xb8(%rdx,%r11,1){1to16},%zmm21,%zmm8
+	LONG $0x5066f262; WORD $0x7a52; BYTE $0xff // vdpbf16ps -0x4(%rdx){1to16},%zmm19,%zmm7
+	LONG $0x5066b262; LONG $0xff1a6c52 // vdpbf16ps -0x4(%rdx,%r11,1){1to16},%zmm19,%zmm5
+	LONG $0x506ef262; WORD $0x6252; BYTE $0x0f // vdpbf16ps 0x3c(%rdx){1to16},%zmm18,%zmm4
+	LONG $0x506eb262; LONG $0x0f1a5c52 // vdpbf16ps 0x3c(%rdx,%r11,1){1to16},%zmm18,%zmm3
+	LONG $0x502ef262; WORD $0x5252; BYTE $0x1f // vdpbf16ps 0x7c(%rdx){1to16},%zmm26,%zmm2
+	LONG $0x502eb262; LONG $0x1f1a4c52 // vdpbf16ps 0x7c(%rdx,%r11,1){1to16},%zmm26,%zmm1
+	LONG $0x58067262; WORD $0x4a52; BYTE $0x2f // vdpbf16ps 0xbc(%rdx){1to16},%zmm15,%zmm9
+	LONG $0x58063262; LONG $0x2f1a4452 // vdpbf16ps 0xbc(%rdx,%r11,1){1to16},%zmm15,%zmm8
+	WORD $0x3948; BYTE $0xd9 // cmp %rbx,%rcx
+	LONG $0xfe97850f; WORD $0xffff // jne 5643 <dotFP8BF16+0xee3>
 	LONG $0x02e5c149 // shl $0x2,%r13
-	WORD $0xff48; BYTE $0xc7 // inc %rdi
-	LONG $0x08fd6162; WORD $0xeb7e // vmovq %xmm29,%rbx
-	LONG $0x08fd8162; WORD $0xe56f // vmovdqa64 %xmm29,%xmm20
-	LONG $0x487d3262; WORD $0x3c18; BYTE $0xae // vbroadcastss (%rsi,%r13,4),%zmm15
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
+	WORD $0xff48; BYTE $0xc6 // inc %rsi
+	LONG $0x08fde162; WORD $0xd76e // vmovq %rdi,%xmm18
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x487d1262; WORD $0x3c18; BYTE $0xaf // vbroadcastss (%r15,%r13,4),%zmm15
 	LONG $0x00c48149; WORD $0x0008; BYTE $0x00 // add $0x800,%r12
-	LONG $0x487d5262; WORD $0xc798 // vfmadd132ps %zmm15,%zmm0,%zmm8
-	LONG $0x487db262; LONG $0x01ae4418 // vbroadcastss 0x4(%rsi,%r13,4),%zmm0
-	LONG $0x484d5262; WORD $0xcf98 // vfmadd132ps %zmm15,%zmm6,%zmm9
-	LONG $0x483df262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm8,%zmm5
-	LONG $0x4835f262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm9,%zmm7
-	LONG $0x487db262; LONG $0x02ae4418 // vbroadcastss 0x8(%rsi,%r13,4),%zmm0
+	LONG $0x487dd262; WORD $0xef98 // vfmadd132ps %zmm15,%zmm0,%zmm5
+	LONG $0x487d9262; LONG $0x01af4418 // vbroadcastss 0x4(%r15,%r13,4),%zmm0
+	LONG $0x484dd262; WORD $0xff98 // vfmadd132ps %zmm15,%zmm6,%zmm7
+	LONG $0x487cd162; WORD $0xf128 // vmovaps %zmm9,%zmm6
 	LONG $0x4845f262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm7,%zmm4
-	LONG $0x4855f262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm5,%zmm1
-	LONG $0x487db262; LONG $0x03ae4418 // vbroadcastss 0xc(%rsi,%r13,4),%zmm0
-	LONG $0x485df262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm4,%zmm3
-	LONG $0x4875f262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm1,%zmm0
-	LONG $0x487cf162; WORD $0xf328 // vmovaps %zmm3,%zmm6
-	WORD $0x3948; BYTE $0xfb // cmp %rdi,%rbx
-	LONG $0xfdaa8f0f; WORD $0xffff // jg 53c4 <dotFP8BF16+0xe64>
+	LONG $0x4855f262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm5,%zmm3
+	LONG $0x487d9262; LONG $0x02af4418 // vbroadcastss 0x8(%r15,%r13,4),%zmm0
+	LONG $0x485df262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm4,%zmm2
+	LONG $0x4865f262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm3,%zmm1
+	LONG $0x487d9262; LONG $0x03af4418 // vbroadcastss 0xc(%r15,%r13,4),%zmm0
+	LONG $0x486df262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm2,%zmm6
+	LONG $0x4875d262; WORD $0xc098 // vfmadd132ps %zmm8,%zmm1,%zmm0
+	WORD $0x3948; BYTE $0xf7 // cmp %rsi,%rdi
+	LONG $0xfda68f0f; WORD $0xffff // jg 55cb <dotFP8BF16+0xe6b>
+	LONG $0x24bc8b48; LONG $0x00000100 // mov 0x100(%rsp),%rdi
 	LONG $0x08fde162; WORD $0xc67e // vmovq %xmm16,%rsi
-	LONG $0x08fde162; WORD $0xcf7e // vmovq %xmm17,%rdi
-	LONG $0x001676e9; BYTE $0x00 // jmp 6ca1 <dotFP8BF16+0x2741>
+	LONG $0x001677e9; BYTE $0x00 // jmp 6eaf <dotFP8BF16+0x274f>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x24ac8b4c; LONG $0x00000138 // mov 0x138(%rsp),%r13
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
@@ -3942,20 +4050,20 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x6ef9e1c4; BYTE $0xf1 // vmovq %rcx,%xmm6
 	WORD $0x014c; BYTE $0xeb // add %r13,%rbx
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x14888e0f; WORD $0x0000 // jle 6b24 <dotFP8BF16+0x25c4>
-	LONG $0x9c7efac5; LONG $0x00012024; BYTE $0x00 // vmovq 0x120(%rsp),%xmm3
+	LONG $0x14798e0f; WORD $0x0000 // jle 6d22 <dotFP8BF16+0x25c2>
+	LONG $0xa47efac5; LONG $0x00012024; BYTE $0x00 // vmovq 0x120(%rsp),%xmm4
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0x00340162; WORD $0xc957 // vxorps %xmm25,%xmm25,%xmm25
 	LONG $0x48fde162; WORD $0xfa6f // vmovdqa64 %zmm2,%zmm23
 	LONG $0x07fac148 // sar $0x7,%rdx
 	LONG $0x48fd6162; WORD $0xc16f // vmovdqa64 %zmm1,%zmm24
-	LONG $0x24848948; LONG $0x000000d8 // mov %rax,0xd8(%rsp)
+	LONG $0x24bc8948; LONG $0x000000d8 // mov %rdi,0xd8(%rsp)
 	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
 	LONG $0x24948948; LONG $0x00000100 // mov %rdx,0x100(%rsp)
 	WORD $0xd231 // xor %edx,%edx
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x487c9162; WORD $0xc928 // vmovaps %zmm25,%zmm1
 	LONG $0x487c8162; WORD $0xc128 // vmovaps %zmm25,%zmm16
-	LONG $0x24948948; LONG $0x00000110 // mov %rdx,0x110(%rsp)
 	LONG $0x487c8162; WORD $0xc928 // vmovaps %zmm25,%zmm17
 	LONG $0x487c8162; WORD $0xd128 // vmovaps %zmm25,%zmm18
 	LONG $0x487c8162; WORD $0xd928 // vmovaps %zmm25,%zmm19
@@ -3966,44 +4074,46 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487dc262; WORD $0xf27a // vpbroadcastb %r10d,%zmm22
 	LONG $0x487c0162; WORD $0xd128 // vmovaps %zmm25,%zmm26
 	LONG $0x487c9162; WORD $0xd128 // vmovaps %zmm25,%zmm2
+	LONG $0x24948948; LONG $0x00000110 // mov %rdx,0x110(%rsp)
 	LONG $0x84d6f9c5; LONG $0x00010824; BYTE $0x00 // vmovq %xmm0,0x108(%rsp)
-	LONG $0x24a4894c; LONG $0x000000e8 // mov %r12,0xe8(%rsp)
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x24a4894c; LONG $0x000000e0 // mov %r12,0xe0(%rsp)
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
 	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
 	LONG $0x03e48341 // and $0x3,%r12d
-	WORD $0x0c75 // jne 574e <dotFP8BF16+0x11ee>
+	WORD $0x0c75 // jne 595b <dotFP8BF16+0x11fb>
 	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
 	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
 	LONG $0x40c08348 // add $0x40,%rax
 	LONG $0x249c8b4c; LONG $0x00000108 // mov 0x108(%rsp),%r11
-	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
-	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
+	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
+	WORD $0x0148; BYTE $0xd2 // add %rdx,%rdx
+	LONG $0x08fd6162; WORD $0xea6e // vmovq %rdx,%xmm29
 	LONG $0x248c3948; LONG $0x00000100 // cmp %rcx,0x100(%rsp)
-	LONG $0x1211840f; WORD $0x0000 // je 6981 <dotFP8BF16+0x2421>
+	LONG $0x121e840f; WORD $0x0000 // je 6b9b <dotFP8BF16+0x243b>
 	LONG $0x04e4c149 // shl $0x4,%r12
-	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
-	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
-	LONG $0x249c894c; LONG $0x000000a8 // mov %r11,0xa8(%rsp)
-	WORD $0x014c; BYTE $0xe7 // add %r12,%rdi
-	LONG $0x24a48b4c; LONG $0x00000110 // mov 0x110(%rsp),%r12
+	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
 	LONG $0x00908d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rax),%r10
-	LONG $0xacd6f9c5; LONG $0x0000c024; BYTE $0x00 // vmovq %xmm5,0xc0(%rsp)
-	LONG $0x08fd6162; WORD $0xe76e // vmovq %rdi,%xmm28
-	LONG $0x00b88d48; WORD $0x001a; BYTE $0x00 // lea 0x1a00(%rax),%rdi
-	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
-	LONG $0x248c8948; LONG $0x000000b0 // mov %rcx,0xb0(%rsp)
-	LONG $0x08fd4162; WORD $0xe37e // vmovq %xmm28,%r11
-	LONG $0x24bc8948; LONG $0x000000a0 // mov %rdi,0xa0(%rsp)
-	LONG $0x08fd6162; LONG $0x13246c7e // vmovq %xmm29,0x98(%rsp)
-	LONG $0x2484894c; LONG $0x00000090 // mov %r8,0x90(%rsp)
-	LONG $0xb4d6f9c5; LONG $0x00008824; BYTE $0x00 // vmovq %xmm6,0x88(%rsp)
-	WORD $0x294d; BYTE $0xe1 // sub %r12,%r9
-	LONG $0x248c894c; LONG $0x000000d0 // mov %r9,0xd0(%rsp)
-	LONG $0x24848b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rax
+	LONG $0xacd6f9c5; LONG $0x0000c824; BYTE $0x00 // vmovq %xmm5,0xc8(%rsp)
+	WORD $0x014c; BYTE $0xe2 // add %r12,%rdx
+	LONG $0x24a48b4c; LONG $0x00000110 // mov 0x110(%rsp),%r12
+	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
+	LONG $0x248c8948; LONG $0x000000b8 // mov %rcx,0xb8(%rsp)
+	LONG $0x08fd6162; WORD $0xe26e // vmovq %rdx,%xmm28
+	LONG $0x00908d48; WORD $0x001a; BYTE $0x00 // lea 0x1a00(%rax),%rdx
+	LONG $0x08fd6162; LONG $0x15246c7e // vmovq %xmm29,0xa8(%rsp)
+	LONG $0x24b48948; LONG $0x000000a0 // mov %rsi,0xa0(%rsp)
+	LONG $0x08fd6162; WORD $0xfa6e // vmovq %rdx,%xmm31
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0xb4d6f9c5; LONG $0x00009824; BYTE $0x00 // vmovq %xmm6,0x98(%rsp)
+	LONG $0x24bc8948; LONG $0x00000088 // mov %rdi,0x88(%rsp)
+	LONG $0x08fd6162; LONG $0x16247c7e // vmovq %xmm31,0xb0(%rsp)
+	LONG $0x08fd0162; WORD $0xfc6f // vmovdqa64 %xmm28,%xmm31
+	WORD $0x294c; BYTE $0xe2 // sub %r12,%rdx
+	LONG $0x24948948; LONG $0x00000090 // mov %rdx,0x90(%rsp)
+	LONG $0x24848b48; LONG $0x00000090 // mov 0x90(%rsp),%rax
 	LONG $0x570041c4; BYTE $0xff // vxorps %xmm15,%xmm15,%xmm15
-	LONG $0x00ba8d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%rdi
+	LONG $0x008a8d4d; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%r9
+	LONG $0x1c348d4b // lea (%r12,%r11,1),%rsi
 	LONG $0x487c5162; WORD $0xf728 // vmovaps %zmm15,%zmm14
 	LONG $0x487c5162; WORD $0xdf28 // vmovaps %zmm15,%zmm11
 	LONG $0x487c5162; WORD $0xd728 // vmovaps %zmm15,%zmm10
@@ -4012,60 +4122,58 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cd162; WORD $0xff28 // vmovaps %zmm15,%zmm7
 	LONG $0x487cd162; WORD $0xf728 // vmovaps %zmm15,%zmm6
 	LONG $0x487cd162; WORD $0xef28 // vmovaps %zmm15,%zmm5
-	LONG $0x487cd162; WORD $0xe728 // vmovaps %zmm15,%zmm4
-	LONG $0x20048d4e // lea (%rax,%r12,1),%r8
+	LONG $0x487cd162; WORD $0xdf28 // vmovaps %zmm15,%zmm3
+	LONG $0x20148d4a // lea (%rax,%r12,1),%rdx
 	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
-	LONG $0x040c8d4d // lea (%r12,%rax,1),%r9
-	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
 	LONG $0x040c8d49 // lea (%r12,%rax,1),%rcx
 	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
 	LONG $0x48fd4162; WORD $0xdd6f // vmovdqa64 %zmm13,%zmm27
-	LONG $0x48fe4162; WORD $0x206f // vmovdqu64 (%r8),%zmm28
+	LONG $0x48fe6162; WORD $0x226f // vmovdqu64 (%rdx),%zmm28
 	LONG $0x48fdd162; WORD $0xc46f // vmovdqa64 %zmm12,%zmm0
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
+	LONG $0x09180f41 // prefetcht0 (%r9)
 	LONG $0x401d2262; WORD $0xdf7d // vpermt2b %zmm23,%zmm28,%zmm27
 	LONG $0x401d9262; WORD $0xc07d // vpermt2b %zmm24,%zmm28,%zmm0
-	LONG $0x40c78348 // add $0x40,%rdi
-	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
 	LONG $0x401d2362; WORD $0xde25; BYTE $0xf8 // vpternlogd $0xf8,%zmm22,%zmm28,%zmm27
-	LONG $0x487d9162; WORD $0xdb60 // vpunpcklbw %zmm27,%zmm0,%zmm3
+	LONG $0x487d0162; WORD $0xeb60 // vpunpcklbw %zmm27,%zmm0,%zmm29
 	LONG $0x487d9162; WORD $0xc368 // vpunpckhbw %zmm27,%zmm0,%zmm0
 	LONG $0x487d4262; LONG $0x00055c58 // vpbroadcastd 0x0(%r13,%rax,1),%zmm27
-	LONG $0x48669262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm3,%zmm4
-	LONG $0x487d0262; LONG $0x000d5c58 // vpbroadcastd 0x0(%r13,%r9,1),%zmm27
-	LONG $0x48669262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm3,%zmm5
+	LONG $0x40169262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm29,%zmm3
+	LONG $0x487d4262; LONG $0x00355c58 // vpbroadcastd 0x0(%r13,%rsi,1),%zmm27
+	LONG $0x40169262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm29,%zmm5
 	LONG $0x487d4262; LONG $0x000d5c58 // vpbroadcastd 0x0(%r13,%rcx,1),%zmm27
-	LONG $0x48669262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm3,%zmm6
+	LONG $0x40169262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm29,%zmm6
 	LONG $0x487d4262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm27
-	LONG $0x48669262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm3,%zmm7
-	LONG $0x487d0262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%r15,%r9,1),%zmm27
-	LONG $0x48661262; WORD $0xc352 // vdpbf16ps %zmm27,%zmm3,%zmm8
+	LONG $0x40169262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm29,%zmm7
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x37 // vpbroadcastd (%r15,%rsi,1),%zmm27
+	LONG $0x40161262; WORD $0xc352 // vdpbf16ps %zmm27,%zmm29,%zmm8
 	LONG $0x487d4262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm27
-	LONG $0x48661262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm3,%zmm9
+	LONG $0x40161262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm29,%zmm9
 	LONG $0x487d4262; WORD $0x1c58; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm27
-	LONG $0x48661262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm3,%zmm10
-	LONG $0x487d0262; WORD $0x1c58; BYTE $0x0e // vpbroadcastd (%r14,%r9,1),%zmm27
-	LONG $0x48661262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm3,%zmm11
+	LONG $0x40161262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm29,%zmm10
+	LONG $0x487d4262; WORD $0x1c58; BYTE $0x36 // vpbroadcastd (%r14,%rsi,1),%zmm27
+	LONG $0x40161262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm29,%zmm11
 	LONG $0x487d4262; WORD $0x1c58; BYTE $0x0e // vpbroadcastd (%r14,%rcx,1),%zmm27
-	LONG $0x48661262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm3,%zmm14
+	LONG $0x40161262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm29,%zmm14
 	LONG $0x487d6262; WORD $0x1c58; BYTE $0x03 // vpbroadcastd (%rbx,%rax,1),%zmm27
-	LONG $0x48661262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm3,%zmm15
+	LONG $0x40161262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm29,%zmm15
 	LONG $0x487d4262; LONG $0x01055c58 // vpbroadcastd 0x4(%r13,%rax,1),%zmm27
-	LONG $0x487e9262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm0,%zmm4
-	LONG $0x487d0262; LONG $0x010d5c58 // vpbroadcastd 0x4(%r13,%r9,1),%zmm27
+	LONG $0x487e9262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm0,%zmm3
+	LONG $0x487d4262; LONG $0x01355c58 // vpbroadcastd 0x4(%r13,%rsi,1),%zmm27
 	LONG $0x487e9262; WORD $0xeb52 // vdpbf16ps %zmm27,%zmm0,%zmm5
 	LONG $0x487d4262; LONG $0x010d5c58 // vpbroadcastd 0x4(%r13,%rcx,1),%zmm27
 	LONG $0x487e9262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm0,%zmm6
 	LONG $0x487d4262; LONG $0x01075c58 // vpbroadcastd 0x4(%r15,%rax,1),%zmm27
 	LONG $0x487e9262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm0,%zmm7
-	LONG $0x487d0262; LONG $0x010f5c58 // vpbroadcastd 0x4(%r15,%r9,1),%zmm27
+	LONG $0x487d4262; LONG $0x01375c58 // vpbroadcastd 0x4(%r15,%rsi,1),%zmm27
 	LONG $0x487e1262; WORD $0xc352 // vdpbf16ps %zmm27,%zmm0,%zmm8
 	LONG $0x487d4262; LONG $0x010f5c58 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm27
 	LONG $0x487e1262; WORD $0xcb52 // vdpbf16ps %zmm27,%zmm0,%zmm9
 	LONG $0x487d4262; LONG $0x01065c58 // vpbroadcastd 0x4(%r14,%rax,1),%zmm27
 	LONG $0x487e1262; WORD $0xd352 // vdpbf16ps %zmm27,%zmm0,%zmm10
-	LONG $0x487d0262; LONG $0x010e5c58 // vpbroadcastd 0x4(%r14,%r9,1),%zmm27
-	LONG $0x08c18349 // add $0x8,%r9
+	LONG $0x487d4262; LONG $0x01365c58 // vpbroadcastd 0x4(%r14,%rsi,1),%zmm27
+	LONG $0x08c68348 // add $0x8,%rsi
 	LONG $0x487e1262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm0,%zmm11
 	LONG $0x487d4262; LONG $0x010e5c58 // vpbroadcastd 0x4(%r14,%rcx,1),%zmm27
 	LONG $0x08c18348 // add $0x8,%rcx
@@ -4073,16 +4181,15 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487d6262; LONG $0x01035c58 // vpbroadcastd 0x4(%rbx,%rax,1),%zmm27
 	LONG $0x08c08348 // add $0x8,%rax
 	LONG $0x487e1262; WORD $0xfb52 // vdpbf16ps %zmm27,%zmm0,%zmm15
-	WORD $0x394c; BYTE $0xd7 // cmp %r10,%rdi
-	LONG $0xfe9b850f; WORD $0xffff // jne 5857 <dotFP8BF16+0x12f7>
-	LONG $0x487dd262; WORD $0x0318 // vbroadcastss (%r11),%zmm0
-	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
-	LONG $0x00978d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdi),%r10
+	WORD $0x394d; BYTE $0xd1 // cmp %r10,%r9
+	LONG $0xfe9a850f; WORD $0xffff // jne 5a62 <dotFP8BF16+0x1302>
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
 	LONG $0x40c48349 // add $0x40,%r12
+	LONG $0x00918d4d; WORD $0x0002; BYTE $0x00 // lea 0x200(%r9),%r10
+	LONG $0x487df262; WORD $0x0018 // vbroadcastss (%rax),%zmm0
 	LONG $0x04c08348 // add $0x4,%rax
-	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
-	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
-	LONG $0x485de262; WORD $0xe8b8 // vfmadd231ps %zmm0,%zmm4,%zmm21
+	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	LONG $0x4865e262; WORD $0xe8b8 // vfmadd231ps %zmm0,%zmm3,%zmm21
 	LONG $0x4855e262; WORD $0xe0b8 // vfmadd231ps %zmm0,%zmm5,%zmm20
 	LONG $0x484de262; WORD $0xd8b8 // vfmadd231ps %zmm0,%zmm6,%zmm19
 	LONG $0x4845e262; WORD $0xd0b8 // vfmadd231ps %zmm0,%zmm7,%zmm18
@@ -4092,23 +4199,24 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x48256262; WORD $0xd0b8 // vfmadd231ps %zmm0,%zmm11,%zmm26
 	LONG $0x480df262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm14,%zmm1
 	LONG $0x48056262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm15,%zmm25
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xfdca850f; WORD $0xffff // jne 57ee <dotFP8BF16+0x128e>
-	LONG $0xb47efac5; LONG $0x00008824; BYTE $0x00 // vmovq 0x88(%rsp),%xmm6
-	LONG $0x248c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rcx
-	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
-	LONG $0xac7efac5; LONG $0x0000c024; BYTE $0x00 // vmovq 0xc0(%rsp),%xmm5
+	LONG $0x2494394c; LONG $0x000000b0 // cmp %r10,0xb0(%rsp)
+	LONG $0xfdce850f; WORD $0xffff // jne 5a01 <dotFP8BF16+0x12a1>
+	LONG $0xb47efac5; LONG $0x00009824; BYTE $0x00 // vmovq 0x98(%rsp),%xmm6
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
+	LONG $0xac7efac5; LONG $0x0000c824; BYTE $0x00 // vmovq 0xc8(%rsp),%xmm5
 	LONG $0x24848148; LONG $0x00000110; LONG $0x00000100 // addq $0x100,0x110(%rsp)
-	LONG $0x24848b4c; LONG $0x00000090 // mov 0x90(%rsp),%r8
+	LONG $0x24b48b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rsi
+	LONG $0x24bc8b48; LONG $0x00000088 // mov 0x88(%rsp),%rdi
 	WORD $0xff48; BYTE $0xc1 // inc %rcx
 	LONG $0x08000548; WORD $0x0000 // add $0x800,%rax
-	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
-	WORD $0x3948; BYTE $0xcf // cmp %rcx,%rdi
-	LONG $0xfcc88f0f; WORD $0xffff // jg 5739 <dotFP8BF16+0x11d9>
-	LONG $0x24a48b4c; LONG $0x000000e8 // mov 0xe8(%rsp),%r12
+	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
+	WORD $0x3948; BYTE $0xca // cmp %rcx,%rdx
+	LONG $0xfcbe8f0f; WORD $0xffff // jg 5946 <dotFP8BF16+0x11e6>
+	LONG $0x24a48b4c; LONG $0x000000e0 // mov 0xe0(%rsp),%r12
+	LONG $0x24bc8b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rdi
 	LONG $0x487c1162; WORD $0xf228 // vmovaps %zmm26,%zmm14
 	LONG $0x487c7162; WORD $0xfa28 // vmovaps %zmm2,%zmm15
-	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	LONG $0x248c8b4c; LONG $0x00000130 // mov 0x130(%rsp),%r9
 	LONG $0x7f0c8d48 // lea (%rdi,%rdi,2),%rcx
 	LONG $0xbd048d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rax
@@ -4120,22 +4228,22 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x21148d4b // lea (%r9,%r12,1),%rdx
 	LONG $0x055c8d49; BYTE $0x00 // lea 0x0(%r13,%rax,1),%rbx
 	LONG $0x133c8d4f // lea (%r11,%r10,1),%r15
-	LONG $0x03248d4d // lea (%r11,%rax,1),%r12
+	LONG $0x01248d4d // lea (%r9,%rax,1),%r12
 	WORD $0x014d; BYTE $0xca // add %r9,%r10
 	LONG $0x03348d4c // lea (%rbx,%rax,1),%r14
-	LONG $0x013c8d49 // lea (%r9,%rax,1),%rdi
+	LONG $0x033c8d49 // lea (%r11,%rax,1),%rdi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	LONG $0x10048f0f; WORD $0x0000 // jg 6ae2 <dotFP8BF16+0x2582>
+	LONG $0x0fe68f0f; WORD $0x0000 // jg 6ce0 <dotFP8BF16+0x2580>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	LONG $0xc892f8c5 // kmovw %eax,%k1
 	LONG $0x497cc162; WORD $0x2911 // vmovups %zmm21,(%r9){%k1}
 	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497ce162; WORD $0x2711 // vmovups %zmm20,(%rdi){%k1}
+	LONG $0x497cc162; WORD $0x2411; BYTE $0x24 // vmovups %zmm20,(%r12){%k1}
 	LONG $0x497cc162; WORD $0x1a11 // vmovups %zmm19,(%r10){%k1}
 	LONG $0x497cc162; WORD $0x1311 // vmovups %zmm18,(%r11){%k1}
-	LONG $0x497cc162; WORD $0x0c11; BYTE $0x24 // vmovups %zmm17,(%r12){%k1}
+	LONG $0x497ce162; WORD $0x0f11 // vmovups %zmm17,(%rdi){%k1}
 	LONG $0x497cc162; WORD $0x0711 // vmovups %zmm16,(%r15){%k1}
 	LONG $0x497c5162; WORD $0x7d11; BYTE $0x00 // vmovups %zmm15,0x0(%r13){%k1}
 	LONG $0x497c7162; WORD $0x3311 // vmovups %zmm14,(%rbx){%k1}
@@ -4144,25 +4252,25 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4b7c6162; WORD $0x0a11 // vmovups %zmm25,(%rdx){%k3}
 	LONG $0x2484014c; LONG $0x000000f0 // add %r8,0xf0(%rsp)
 	LONG $0x248cff48; LONG $0x000000f8 // decq 0xf8(%rsp)
-	LONG $0x2603840f; WORD $0x0000 // je 814a <dotFP8BF16+0x3bea>
+	LONG $0x260e840f; WORD $0x0000 // je 8371 <dotFP8BF16+0x3c11>
 	LONG $0x304e8b48 // mov 0x30(%rsi),%rcx
-	LONG $0xffeafae9; BYTE $0xff // jmp 464a <dotFP8BF16+0xea>
+	LONG $0xffeadee9; BYTE $0xff // jmp 484a <dotFP8BF16+0xea>
 	LONG $0x01408d49 // lea 0x1(%r8),%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0xfee08348 // and $0xfffffffffffffffe,%rax
 	WORD $0xd148; BYTE $0xf9 // sar %rcx
 	LONG $0x05f98348 // cmp $0x5,%rcx
-	LONG $0xfac3840f; WORD $0xffff // je 562b <dotFP8BF16+0x10cb>
+	LONG $0xfab4840f; WORD $0xffff // je 5838 <dotFP8BF16+0x10d8>
 	LONG $0x0af88348 // cmp $0xa,%rax
-	LONG $0x056f8e0f; WORD $0x0000 // jle 60e1 <dotFP8BF16+0x1b81>
+	LONG $0x05698e0f; WORD $0x0000 // jle 62f7 <dotFP8BF16+0x1b97>
 	LONG $0x06f98348 // cmp $0x6,%rcx
-	WORD $0xb975 // jne 5b31 <dotFP8BF16+0x15d1>
+	WORD $0xb975 // jne 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
 	LONG $0x24bc8b4c; LONG $0x00000138 // mov 0x138(%rsp),%r15
 	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
 	LONG $0xfd588d49 // lea -0x3(%r8),%rbx
-	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
+	LONG $0x6ef9e1c4; BYTE $0xeb // vmovq %rbx,%xmm5
 	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
 	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
 	LONG $0x48fe7162; WORD $0x786f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm15
@@ -4175,16 +4283,16 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x7fc38349 // add $0x7f,%r11
 	LONG $0xcb490f49 // cmovns %r11,%rcx
 	WORD $0x0149; BYTE $0xda // add %rbx,%r10
-	LONG $0x7ef9e1c4; BYTE $0xe3 // vmovq %xmm4,%rbx
+	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
 	LONG $0xdaaf0f48 // imul %rdx,%rbx
 	LONG $0x07f9c148 // sar $0x7,%rcx
 	LONG $0x572c8d4f // lea (%r15,%r10,2),%r13
 	LONG $0x97248d4f // lea (%r15,%r10,4),%r12
-	LONG $0x6ef961c4; BYTE $0xd1 // vmovq %rcx,%xmm10
+	LONG $0x6ef961c4; BYTE $0xc1 // vmovq %rcx,%xmm8
 	WORD $0x014c; BYTE $0xfb // add %r15,%rbx
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x0c1c8e0f; WORD $0x0000 // jle 6817 <dotFP8BF16+0x22b7>
-	LONG $0xac7efac5; LONG $0x00012024; BYTE $0x00 // vmovq 0x120(%rsp),%xmm5
+	LONG $0x0c1a8e0f; WORD $0x0000 // jle 6a31 <dotFP8BF16+0x22d1>
+	LONG $0xb47efac5; LONG $0x00012024; BYTE $0x00 // vmovq 0x120(%rsp),%xmm6
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0x48fd6162; WORD $0xe86f // vmovdqa64 %zmm0,%zmm29
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
@@ -4202,30 +4310,30 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ce162; WORD $0xc828 // vmovaps %zmm0,%zmm17
 	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
 	LONG $0x487c6162; WORD $0xe028 // vmovaps %zmm0,%zmm28
-	LONG $0x9cd6f9c5; LONG $0x00011024; BYTE $0x00 // vmovq %xmm3,0x110(%rsp)
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0x48fd9162; WORD $0xc66f // vmovdqa64 %zmm30,%zmm0
 	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
 	LONG $0xffefc1c5 // vpxor %xmm7,%xmm7,%xmm7
 	WORD $0xc931 // xor %ecx,%ecx
+	LONG $0x9cd6f9c5; LONG $0x00011024; BYTE $0x00 // vmovq %xmm3,0x110(%rsp)
 	LONG $0x487d4262; WORD $0xd27a // vpbroadcastb %r10d,%zmm26
-	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
+	LONG $0x24bc8948; LONG $0x000000c8 // mov %rdi,0xc8(%rsp)
 	LONG $0x487c0162; WORD $0xf128 // vmovaps %zmm25,%zmm30
-	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
 	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
 	WORD $0xe783; BYTE $0x03 // and $0x3,%edi
 	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
-	WORD $0x0c75 // jne 5cb5 <dotFP8BF16+0x1755>
+	WORD $0x0c75 // jne 5ed4 <dotFP8BF16+0x1774>
 	LONG $0x6ef9e1c4; BYTE $0xf8 // vmovq %rax,%xmm7
 	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
 	LONG $0x40c08348 // add $0x40,%rax
 	LONG $0x24948b4c; LONG $0x00000110 // mov 0x110(%rsp),%r10
 	WORD $0x894c; BYTE $0xd7 // mov %r10,%rdi
 	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
-	LONG $0x24bc8948; LONG $0x000000e8 // mov %rdi,0xe8(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xf7 // vmovq %rdi,%xmm6
 	LONG $0x248c3948; LONG $0x00000108 // cmp %rcx,0x108(%rsp)
-	LONG $0x0a23840f; WORD $0x0000 // je 66fc <dotFP8BF16+0x219c>
+	LONG $0x0a23840f; WORD $0x0000 // je 6918 <dotFP8BF16+0x21b8>
 	LONG $0x7ef9c1c4; BYTE $0xd3 // vmovq %xmm2,%r11
 	LONG $0x7ef9e1c4; BYTE $0xff // vmovq %xmm7,%rdi
 	LONG $0x00888d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rax),%r9
@@ -4233,20 +4341,20 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x04e3c149 // shl $0x4,%r11
 	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
 	LONG $0x248c8948; LONG $0x000000b0 // mov %rcx,0xb0(%rsp)
-	LONG $0x2494894c; LONG $0x000000a8 // mov %r10,0xa8(%rsp)
+	LONG $0xacd6f9c5; LONG $0x0000a824; BYTE $0x00 // vmovq %xmm5,0xa8(%rsp)
 	WORD $0x014c; BYTE $0xdf // add %r11,%rdi
-	LONG $0xa4d6f9c5; LONG $0x0000a024; BYTE $0x00 // vmovq %xmm4,0xa0(%rsp)
+	LONG $0xb4d6f9c5; LONG $0x0000a024; BYTE $0x00 // vmovq %xmm6,0xa0(%rsp)
 	WORD $0x894d; BYTE $0xf3 // mov %r14,%r11
 	LONG $0x24b48948; LONG $0x00000098 // mov %rsi,0x98(%rsp)
 	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
 	LONG $0x00b88d48; WORD $0x001a; BYTE $0x00 // lea 0x1a00(%rax),%rdi
 	LONG $0x2484894c; LONG $0x00000090 // mov %r8,0x90(%rsp)
-	LONG $0x94d679c5; LONG $0x00008824; BYTE $0x00 // vmovq %xmm10,0x88(%rsp)
-	LONG $0x24bc8948; LONG $0x000000d8 // mov %rdi,0xd8(%rsp)
+	LONG $0x24948948; LONG $0x00000088 // mov %rdx,0x88(%rsp)
+	LONG $0x24bc8948; LONG $0x000000e0 // mov %rdi,0xe0(%rsp)
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	WORD $0x294c; BYTE $0xf7 // sub %r14,%rdi
-	LONG $0x24bc8948; LONG $0x000000d0 // mov %rdi,0xd0(%rsp)
-	LONG $0x24848b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rax
+	LONG $0x24bc8948; LONG $0x000000d8 // mov %rdi,0xd8(%rsp)
+	LONG $0x24848b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rax
 	LONG $0x007ca162; WORD $0xc057 // vxorps %xmm16,%xmm16,%xmm16
 	LONG $0x487c6162; LONG $0x01247429 // vmovaps %zmm30,0x40(%rsp)
 	LONG $0x487c6162; WORD $0x2429; BYTE $0x24 // vmovaps %zmm28,(%rsp)
@@ -4255,23 +4363,22 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c2162; WORD $0xcb28 // vmovaps %zmm19,%zmm25
 	LONG $0x487ca162; WORD $0xe228 // vmovaps %zmm18,%zmm20
 	LONG $0x00b98d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r9),%rdi
+	LONG $0x1a348d4b // lea (%r10,%r11,1),%rsi
 	LONG $0x487c3162; WORD $0xe828 // vmovaps %zmm16,%zmm13
 	LONG $0x487c3162; WORD $0xe028 // vmovaps %zmm16,%zmm12
 	LONG $0x487c3162; WORD $0xd828 // vmovaps %zmm16,%zmm11
 	LONG $0x487c3162; WORD $0xd028 // vmovaps %zmm16,%zmm10
 	LONG $0x487c3162; WORD $0xc828 // vmovaps %zmm16,%zmm9
-	LONG $0x487c3162; WORD $0xc028 // vmovaps %zmm16,%zmm8
 	LONG $0x487cb162; WORD $0xf828 // vmovaps %zmm16,%zmm7
 	LONG $0x18048d4e // lea (%rax,%r11,1),%r8
-	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
 	LONG $0x487cb162; WORD $0xf028 // vmovaps %zmm16,%zmm6
 	LONG $0x487cb162; WORD $0xe828 // vmovaps %zmm16,%zmm5
 	LONG $0x487cb162; WORD $0xe028 // vmovaps %zmm16,%zmm4
+	LONG $0x487cb162; WORD $0xd828 // vmovaps %zmm16,%zmm3
 	LONG $0x487cb162; WORD $0xd028 // vmovaps %zmm16,%zmm2
 	LONG $0x487ce162; WORD $0xd928 // vmovaps %zmm1,%zmm19
 	LONG $0x487ca162; WORD $0xd128 // vmovaps %zmm17,%zmm18
-	LONG $0x03348d49 // lea (%r11,%rax,1),%rsi
-	LONG $0x24848b48; LONG $0x000000e8 // mov 0xe8(%rsp),%rax
 	LONG $0x030c8d49 // lea (%r11,%rax,1),%rcx
 	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
 	LONG $0x48fd4162; WORD $0xff6f // vmovdqa64 %zmm15,%zmm31
@@ -4288,15 +4395,15 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487d4262; WORD $0x3c58; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm31
 	LONG $0x40769262; WORD $0xd752 // vdpbf16ps %zmm31,%zmm17,%zmm2
 	LONG $0x487d4262; WORD $0x3c58; BYTE $0x37 // vpbroadcastd (%r15,%rsi,1),%zmm31
-	LONG $0x40769262; WORD $0xe752 // vdpbf16ps %zmm31,%zmm17,%zmm4
+	LONG $0x40769262; WORD $0xdf52 // vdpbf16ps %zmm31,%zmm17,%zmm3
 	LONG $0x487d4262; WORD $0x3c58; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm31
-	LONG $0x40769262; WORD $0xef52 // vdpbf16ps %zmm31,%zmm17,%zmm5
+	LONG $0x40769262; WORD $0xe752 // vdpbf16ps %zmm31,%zmm17,%zmm4
 	LONG $0x487d4262; LONG $0x00057c58 // vpbroadcastd 0x0(%r13,%rax,1),%zmm31
-	LONG $0x40769262; WORD $0xf752 // vdpbf16ps %zmm31,%zmm17,%zmm6
+	LONG $0x40769262; WORD $0xef52 // vdpbf16ps %zmm31,%zmm17,%zmm5
 	LONG $0x487d4262; LONG $0x00357c58 // vpbroadcastd 0x0(%r13,%rsi,1),%zmm31
-	LONG $0x40769262; WORD $0xff52 // vdpbf16ps %zmm31,%zmm17,%zmm7
+	LONG $0x40769262; WORD $0xf752 // vdpbf16ps %zmm31,%zmm17,%zmm6
 	LONG $0x487d4262; LONG $0x000d7c58 // vpbroadcastd 0x0(%r13,%rcx,1),%zmm31
-	LONG $0x40761262; WORD $0xc752 // vdpbf16ps %zmm31,%zmm17,%zmm8
+	LONG $0x40769262; WORD $0xff52 // vdpbf16ps %zmm31,%zmm17,%zmm7
 	LONG $0x487d4262; WORD $0x3c58; BYTE $0x04 // vpbroadcastd (%r12,%rax,1),%zmm31
 	LONG $0x40761262; WORD $0xcf52 // vdpbf16ps %zmm31,%zmm17,%zmm9
 	LONG $0x487d4262; WORD $0x3c58; BYTE $0x34 // vpbroadcastd (%r12,%rsi,1),%zmm31
@@ -4312,15 +4419,15 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487dc262; LONG $0x01074c58 // vpbroadcastd 0x4(%r15,%rax,1),%zmm17
 	LONG $0x4876b262; WORD $0xd152 // vdpbf16ps %zmm17,%zmm1,%zmm2
 	LONG $0x487dc262; LONG $0x01374c58 // vpbroadcastd 0x4(%r15,%rsi,1),%zmm17
-	LONG $0x4876b262; WORD $0xe152 // vdpbf16ps %zmm17,%zmm1,%zmm4
+	LONG $0x4876b262; WORD $0xd952 // vdpbf16ps %zmm17,%zmm1,%zmm3
 	LONG $0x487dc262; LONG $0x010f4c58 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm17
-	LONG $0x4876b262; WORD $0xe952 // vdpbf16ps %zmm17,%zmm1,%zmm5
+	LONG $0x4876b262; WORD $0xe152 // vdpbf16ps %zmm17,%zmm1,%zmm4
 	LONG $0x487dc262; LONG $0x01054c58 // vpbroadcastd 0x4(%r13,%rax,1),%zmm17
-	LONG $0x4876b262; WORD $0xf152 // vdpbf16ps %zmm17,%zmm1,%zmm6
+	LONG $0x4876b262; WORD $0xe952 // vdpbf16ps %zmm17,%zmm1,%zmm5
 	LONG $0x487dc262; LONG $0x01354c58 // vpbroadcastd 0x4(%r13,%rsi,1),%zmm17
-	LONG $0x4876b262; WORD $0xf952 // vdpbf16ps %zmm17,%zmm1,%zmm7
+	LONG $0x4876b262; WORD $0xf152 // vdpbf16ps %zmm17,%zmm1,%zmm6
 	LONG $0x487dc262; LONG $0x010d4c58 // vpbroadcastd 0x4(%r13,%rcx,1),%zmm17
-	LONG $0x48763262; WORD $0xc152 // vdpbf16ps %zmm17,%zmm1,%zmm8
+	LONG $0x4876b262; WORD $0xf952 // vdpbf16ps %zmm17,%zmm1,%zmm7
 	LONG $0x487dc262; LONG $0x01044c58 // vpbroadcastd 0x4(%r12,%rax,1),%zmm17
 	LONG $0x48763262; WORD $0xc952 // vdpbf16ps %zmm17,%zmm1,%zmm9
 	LONG $0x487dc262; LONG $0x01344c58 // vpbroadcastd 0x4(%r12,%rsi,1),%zmm17
@@ -4337,7 +4444,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x08c18348 // add $0x8,%rcx
 	LONG $0x4876a262; WORD $0xc152 // vdpbf16ps %zmm17,%zmm1,%zmm16
 	WORD $0x394c; BYTE $0xcf // cmp %r9,%rdi
-	LONG $0xfe65850f; WORD $0xffff // jne 5e05 <dotFP8BF16+0x18a5>
+	LONG $0xfe65850f; WORD $0xffff // jne 6019 <dotFP8BF16+0x18b9>
 	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
 	LONG $0x487cb162; WORD $0xcb28 // vmovaps %zmm19,%zmm1
 	LONG $0x487ca162; WORD $0xca28 // vmovaps %zmm18,%zmm17
@@ -4353,34 +4460,34 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x04c08348 // add $0x4,%rax
 	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
 	LONG $0x486d8262; WORD $0xdfb8 // vfmadd231ps %zmm31,%zmm2,%zmm19
-	LONG $0x485d8262; WORD $0xcfb8 // vfmadd231ps %zmm31,%zmm4,%zmm17
-	LONG $0x48559262; WORD $0xcfb8 // vfmadd231ps %zmm31,%zmm5,%zmm1
-	LONG $0x484d8262; WORD $0xd7b8 // vfmadd231ps %zmm31,%zmm6,%zmm18
-	LONG $0x48458262; WORD $0xe7b8 // vfmadd231ps %zmm31,%zmm7,%zmm20
-	LONG $0x483d0262; WORD $0xcfb8 // vfmadd231ps %zmm31,%zmm8,%zmm25
+	LONG $0x48658262; WORD $0xcfb8 // vfmadd231ps %zmm31,%zmm3,%zmm17
+	LONG $0x485d9262; WORD $0xcfb8 // vfmadd231ps %zmm31,%zmm4,%zmm1
+	LONG $0x48558262; WORD $0xd7b8 // vfmadd231ps %zmm31,%zmm5,%zmm18
+	LONG $0x484d8262; WORD $0xe7b8 // vfmadd231ps %zmm31,%zmm6,%zmm20
+	LONG $0x48450262; WORD $0xcfb8 // vfmadd231ps %zmm31,%zmm7,%zmm25
 	LONG $0x48358262; WORD $0xefb8 // vfmadd231ps %zmm31,%zmm9,%zmm21
 	LONG $0x482d8262; WORD $0xf7b8 // vfmadd231ps %zmm31,%zmm10,%zmm22
 	LONG $0x48258262; WORD $0xffb8 // vfmadd231ps %zmm31,%zmm11,%zmm23
 	LONG $0x481d0262; WORD $0xc7b8 // vfmadd231ps %zmm31,%zmm12,%zmm24
 	LONG $0x48150262; WORD $0xf7b8 // vfmadd231ps %zmm31,%zmm13,%zmm30
 	LONG $0x407d0262; WORD $0xe7b8 // vfmadd231ps %zmm31,%zmm16,%zmm28
-	LONG $0x248c394c; LONG $0x000000d8 // cmp %r9,0xd8(%rsp)
-	LONG $0xfd0e850f; WORD $0xffff // jne 5d5c <dotFP8BF16+0x17fc>
-	LONG $0x947e7ac5; LONG $0x00008824; BYTE $0x00 // vmovq 0x88(%rsp),%xmm10
+	LONG $0x248c394c; LONG $0x000000e0 // cmp %r9,0xe0(%rsp)
+	LONG $0xfd16850f; WORD $0xffff // jne 5f78 <dotFP8BF16+0x1818>
 	LONG $0x248c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rcx
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
 	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
+	LONG $0x7ef961c4; BYTE $0xc7 // vmovq %xmm8,%rdi
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
 	LONG $0xbc7efac5; LONG $0x0000c024; BYTE $0x00 // vmovq 0xc0(%rsp),%xmm7
-	LONG $0xa47efac5; LONG $0x0000a024; BYTE $0x00 // vmovq 0xa0(%rsp),%xmm4
+	LONG $0xac7efac5; LONG $0x0000a824; BYTE $0x00 // vmovq 0xa8(%rsp),%xmm5
 	LONG $0x24b48b48; LONG $0x00000098 // mov 0x98(%rsp),%rsi
 	LONG $0x24848b4c; LONG $0x00000090 // mov 0x90(%rsp),%r8
+	LONG $0x24948b48; LONG $0x00000088 // mov 0x88(%rsp),%rdx
 	WORD $0xff48; BYTE $0xc1 // inc %rcx
 	LONG $0x08000548; WORD $0x0000 // add $0x800,%rax
-	LONG $0x7ef961c4; BYTE $0xd7 // vmovq %xmm10,%rdi
 	WORD $0x3948; BYTE $0xcf // cmp %rcx,%rdi
-	LONG $0xfbf58f0f; WORD $0xffff // jg 5c9c <dotFP8BF16+0x173c>
+	LONG $0xfc018f0f; WORD $0xffff // jg 5ebb <dotFP8BF16+0x175b>
 	LONG $0x487ce162; WORD $0xc128 // vmovaps %zmm1,%zmm16
-	LONG $0x7ef9e1c4; BYTE $0xdf // vmovq %xmm3,%rdi
+	LONG $0x24bc8b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rdi
 	LONG $0x487cb162; WORD $0xca28 // vmovaps %zmm18,%zmm1
 	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
 	LONG $0x487ca162; WORD $0xdc28 // vmovaps %zmm20,%zmm19
@@ -4388,13 +4495,13 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c0162; WORD $0xce28 // vmovaps %zmm30,%zmm25
 	LONG $0x48fd6162; WORD $0xf06f // vmovdqa64 %zmm0,%zmm30
 	LONG $0x487c9162; WORD $0xc428 // vmovaps %zmm28,%zmm0
-	LONG $0x00077ce9; BYTE $0x00 // jmp 685d <dotFP8BF16+0x22fd>
+	LONG $0x000780e9; BYTE $0x00 // jmp 6a77 <dotFP8BF16+0x2317>
 	LONG $0x04f98348 // cmp $0x4,%rcx
-	LONG $0xfa46850f; WORD $0xffff // jne 5b31 <dotFP8BF16+0x15d1>
+	LONG $0xfa4c850f; WORD $0xffff // jne 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
 	LONG $0x24ac8b4c; LONG $0x00000138 // mov 0x138(%rsp),%r13
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	WORD $0x8949; BYTE $0xdf // mov %rbx,%r15
 	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
 	LONG $0x48fe7162; WORD $0x686f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm13
 	LONG $0x48fe7162; WORD $0x706f; BYTE $0x03 // vmovdqu64 0xc0(%rax),%zmm14
@@ -4407,20 +4514,20 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xcb490f49 // cmovns %r11,%rcx
 	LONG $0xfe588d4d // lea -0x2(%r8),%r11
 	WORD $0x0149; BYTE $0xda // add %rbx,%r10
-	LONG $0xf3af0f4d // imul %r11,%r14
+	LONG $0xfbaf0f4d // imul %r11,%r15
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x557c8d4f; BYTE $0x00 // lea 0x0(%r13,%r10,2),%r15
+	LONG $0x55748d4f; BYTE $0x00 // lea 0x0(%r13,%r10,2),%r14
 	LONG $0x6ef9e1c4; BYTE $0xf1 // vmovq %rcx,%xmm6
-	WORD $0x014d; BYTE $0xee // add %r13,%r14
+	WORD $0x014d; BYTE $0xef // add %r13,%r15
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x056d8e0f; WORD $0x0000 // jle 66c7 <dotFP8BF16+0x2167>
+	LONG $0x05738e0f; WORD $0x0000 // jle 68e3 <dotFP8BF16+0x2183>
 	LONG $0xa47efac5; LONG $0x00012024; BYTE $0x00 // vmovq 0x120(%rsp),%xmm4
 	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
 	LONG $0x0054a162; WORD $0xed57 // vxorps %xmm21,%xmm21,%xmm21
 	LONG $0xdbefe1c5 // vpxor %xmm3,%xmm3,%xmm3
 	LONG $0x07fbc148 // sar $0x7,%rbx
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x6ef961c4; BYTE $0xc7 // vmovq %rdi,%xmm8
+	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
 	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
 	LONG $0x249c8948; LONG $0x00000108 // mov %rbx,0x108(%rsp)
 	LONG $0x487cb162; WORD $0xcd28 // vmovaps %zmm21,%zmm1
@@ -4434,37 +4541,37 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0xc931 // xor %ecx,%ecx
 	LONG $0x487d5262; WORD $0xd27a // vpbroadcastb %r10d,%zmm10
 	LONG $0x9cd6f9c5; LONG $0x00011024; BYTE $0x00 // vmovq %xmm3,0x110(%rsp)
-	LONG $0x08fd6162; WORD $0xe86f // vmovdqa64 %xmm0,%xmm29
-	LONG $0x08fd4162; WORD $0xfb6e // vmovq %r11,%xmm31
+	LONG $0x08fd6162; WORD $0xd06f // vmovdqa64 %xmm0,%xmm26
+	LONG $0x08fd4162; WORD $0xe36e // vmovq %r11,%xmm28
 	WORD $0x894c; BYTE $0xc7 // mov %r8,%rdi
 	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
 	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
 	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
-	WORD $0x0c75 // jne 61f1 <dotFP8BF16+0x1c91>
+	WORD $0x0c75 // jne 640a <dotFP8BF16+0x1caa>
 	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
 	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
 	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x08fd4162; WORD $0xe87e // vmovq %xmm29,%r8
-	LONG $0x08fd4162; WORD $0xeb7e // vmovq %xmm29,%r11
+	LONG $0x08fd4162; WORD $0xd07e // vmovq %xmm26,%r8
+	LONG $0x08fd4162; WORD $0xd37e // vmovq %xmm26,%r11
 	WORD $0x014d; BYTE $0xc0 // add %r8,%r8
 	LONG $0x248c3948; LONG $0x00000108 // cmp %rcx,0x108(%rsp)
-	LONG $0x033d840f; WORD $0x0000 // je 654b <dotFP8BF16+0x1feb>
+	LONG $0x0340840f; WORD $0x0000 // je 6767 <dotFP8BF16+0x2007>
 	LONG $0x7ef9c1c4; BYTE $0xe9 // vmovq %xmm5,%r9
 	LONG $0x04e3c148 // shl $0x4,%rbx
 	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x249c894c; LONG $0x000000d0 // mov %r11,0xd0(%rsp)
+	LONG $0x249c894c; LONG $0x000000e0 // mov %r11,0xe0(%rsp)
 	WORD $0x014c; BYTE $0xcb // add %r9,%rbx
 	LONG $0x00908d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rax),%r10
 	LONG $0x054c8d4f; BYTE $0x00 // lea 0x0(%r13,%r8,1),%r9
-	LONG $0x08fd6162; WORD $0xdd6f // vmovdqa64 %xmm5,%xmm27
+	LONG $0x08fd6162; WORD $0xed6f // vmovdqa64 %xmm5,%xmm29
 	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
 	LONG $0x00988d48; WORD $0x001a; BYTE $0x00 // lea 0x1a00(%rax),%rbx
-	WORD $0x014d; BYTE $0xf8 // add %r15,%r8
-	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
+	WORD $0x014d; BYTE $0xf0 // add %r14,%r8
+	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
 	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
 	LONG $0x249c8b48; LONG $0x00000110 // mov 0x110(%rsp),%rbx
-	LONG $0x248c8948; LONG $0x000000e8 // mov %rcx,0xe8(%rsp)
 	LONG $0x7ef9c1c4; BYTE $0xe3 // vmovq %xmm4,%r11
+	LONG $0x24bc8948; LONG $0x000000c8 // mov %rdi,0xc8(%rsp)
 	LONG $0x08fd6162; LONG $0x1b24447e // vmovq %xmm24,0xd8(%rsp)
 	LONG $0xb4d6f9c5; LONG $0x0000c024; BYTE $0x00 // vmovq %xmm6,0xc0(%rsp)
 	LONG $0x24948948; LONG $0x000000b0 // mov %rdx,0xb0(%rsp)
@@ -4472,135 +4579,136 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x24a4894c; LONG $0x000000b8 // mov %r12,0xb8(%rsp)
 	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0x00a28d4d; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%r12
+	LONG $0x00928d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%rdx
 	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
 	LONG $0x487c3162; WORD $0xcf28 // vmovaps %zmm23,%zmm9
-	LONG $0x487c2162; WORD $0xd728 // vmovaps %zmm23,%zmm26
+	LONG $0x487c3162; WORD $0xc728 // vmovaps %zmm23,%zmm8
 	LONG $0x487cb162; WORD $0xff28 // vmovaps %zmm23,%zmm7
 	LONG $0x487cb162; WORD $0xf728 // vmovaps %zmm23,%zmm6
 	LONG $0x487cb162; WORD $0xef28 // vmovaps %zmm23,%zmm5
 	LONG $0x487cb162; WORD $0xdf28 // vmovaps %zmm23,%zmm3
-	LONG $0x18148d48 // lea (%rax,%rbx,1),%rdx
-	LONG $0x24848b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rax
-	LONG $0x030c8d48 // lea (%rbx,%rax,1),%rcx
+	LONG $0x183c8d48 // lea (%rax,%rbx,1),%rdi
+	LONG $0x24848b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rax
+	LONG $0x03248d4c // lea (%rbx,%rax,1),%r12
 	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
 	LONG $0x48fd4162; WORD $0xc56f // vmovdqa64 %zmm13,%zmm24
-	LONG $0x48fef162; WORD $0x126f // vmovdqu64 (%rdx),%zmm2
+	LONG $0x48fef162; WORD $0x176f // vmovdqu64 (%rdi),%zmm2
 	LONG $0x48fdd162; WORD $0xc36f // vmovdqa64 %zmm11,%zmm0
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
 	LONG $0x486d4262; WORD $0xc67d // vpermt2b %zmm14,%zmm2,%zmm24
 	LONG $0x486dd262; WORD $0xc47d // vpermt2b %zmm12,%zmm2,%zmm0
-	LONG $0x40c48349 // add $0x40,%r12
-	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
 	LONG $0x486d4362; WORD $0xc225; BYTE $0xf8 // vpternlogd $0xf8,%zmm10,%zmm2,%zmm24
 	LONG $0x487d9162; WORD $0xd060 // vpunpcklbw %zmm24,%zmm0,%zmm2
 	LONG $0x487d9162; WORD $0xc068 // vpunpckhbw %zmm24,%zmm0,%zmm0
 	LONG $0x487d4262; LONG $0x00054458 // vpbroadcastd 0x0(%r13,%rax,1),%zmm24
 	LONG $0x486e9262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm2,%zmm3
-	LONG $0x487d4262; LONG $0x000d4458 // vpbroadcastd 0x0(%r13,%rcx,1),%zmm24
+	LONG $0x487d0262; LONG $0x00254458 // vpbroadcastd 0x0(%r13,%r12,1),%zmm24
 	LONG $0x486e9262; WORD $0xe852 // vdpbf16ps %zmm24,%zmm2,%zmm5
 	LONG $0x487d4262; WORD $0x0458; BYTE $0x01 // vpbroadcastd (%r9,%rax,1),%zmm24
 	LONG $0x486e9262; WORD $0xf052 // vdpbf16ps %zmm24,%zmm2,%zmm6
-	LONG $0x487d4262; WORD $0x0458; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm24
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm24
 	LONG $0x486e9262; WORD $0xf852 // vdpbf16ps %zmm24,%zmm2,%zmm7
-	LONG $0x487d4262; WORD $0x0458; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm24
-	LONG $0x486e0262; WORD $0xd052 // vdpbf16ps %zmm24,%zmm2,%zmm26
+	LONG $0x487d0262; WORD $0x0458; BYTE $0x26 // vpbroadcastd (%r14,%r12,1),%zmm24
+	LONG $0x486e1262; WORD $0xc052 // vdpbf16ps %zmm24,%zmm2,%zmm8
 	LONG $0x487d4262; WORD $0x0458; BYTE $0x00 // vpbroadcastd (%r8,%rax,1),%zmm24
 	LONG $0x486e1262; WORD $0xc852 // vdpbf16ps %zmm24,%zmm2,%zmm9
-	LONG $0x487d4262; WORD $0x0458; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm24
+	LONG $0x487d4262; WORD $0x0458; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm24
 	LONG $0x486e8262; WORD $0xf052 // vdpbf16ps %zmm24,%zmm2,%zmm22
-	LONG $0x487d4262; WORD $0x0458; BYTE $0x0e // vpbroadcastd (%r14,%rcx,1),%zmm24
+	LONG $0x487d0262; WORD $0x0458; BYTE $0x27 // vpbroadcastd (%r15,%r12,1),%zmm24
 	LONG $0x486e8262; WORD $0xf852 // vdpbf16ps %zmm24,%zmm2,%zmm23
 	LONG $0x487dd262; LONG $0x01055458 // vpbroadcastd 0x4(%r13,%rax,1),%zmm2
 	LONG $0x487ef262; WORD $0xda52 // vdpbf16ps %zmm2,%zmm0,%zmm3
-	LONG $0x487dd262; LONG $0x010d5458 // vpbroadcastd 0x4(%r13,%rcx,1),%zmm2
+	LONG $0x487d9262; LONG $0x01255458 // vpbroadcastd 0x4(%r13,%r12,1),%zmm2
 	LONG $0x487ef262; WORD $0xea52 // vdpbf16ps %zmm2,%zmm0,%zmm5
 	LONG $0x487dd262; LONG $0x01015458 // vpbroadcastd 0x4(%r9,%rax,1),%zmm2
 	LONG $0x487ef262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm0,%zmm6
-	LONG $0x487dd262; LONG $0x01075458 // vpbroadcastd 0x4(%r15,%rax,1),%zmm2
+	LONG $0x487dd262; LONG $0x01065458 // vpbroadcastd 0x4(%r14,%rax,1),%zmm2
 	LONG $0x487ef262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm0,%zmm7
-	LONG $0x487dd262; LONG $0x010f5458 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm2
-	LONG $0x487e6262; WORD $0xd252 // vdpbf16ps %zmm2,%zmm0,%zmm26
+	LONG $0x487d9262; LONG $0x01265458 // vpbroadcastd 0x4(%r14,%r12,1),%zmm2
+	LONG $0x487e7262; WORD $0xc252 // vdpbf16ps %zmm2,%zmm0,%zmm8
 	LONG $0x487dd262; LONG $0x01005458 // vpbroadcastd 0x4(%r8,%rax,1),%zmm2
 	LONG $0x487e7262; WORD $0xca52 // vdpbf16ps %zmm2,%zmm0,%zmm9
-	LONG $0x487dd262; LONG $0x01065458 // vpbroadcastd 0x4(%r14,%rax,1),%zmm2
+	LONG $0x487dd262; LONG $0x01075458 // vpbroadcastd 0x4(%r15,%rax,1),%zmm2
 	LONG $0x08c08348 // add $0x8,%rax
 	LONG $0x487ee262; WORD $0xf252 // vdpbf16ps %zmm2,%zmm0,%zmm22
-	LONG $0x487dd262; LONG $0x010e5458 // vpbroadcastd 0x4(%r14,%rcx,1),%zmm2
-	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x487d9262; LONG $0x01275458 // vpbroadcastd 0x4(%r15,%r12,1),%zmm2
+	LONG $0x08c48349 // add $0x8,%r12
 	LONG $0x487ee262; WORD $0xfa52 // vdpbf16ps %zmm2,%zmm0,%zmm23
-	WORD $0x394d; BYTE $0xd4 // cmp %r10,%r12
-	LONG $0xfed4850f; WORD $0xffff // jne 62df <dotFP8BF16+0x1d7f>
+	WORD $0x394c; BYTE $0xd2 // cmp %r10,%rdx
+	LONG $0xfed6850f; WORD $0xffff // jne 64f6 <dotFP8BF16+0x1d96>
 	LONG $0x487dd262; WORD $0x0318 // vbroadcastss (%r11),%zmm0
 	LONG $0x24848b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rax
-	LONG $0x24948d4d; LONG $0x00000200 // lea 0x200(%r12),%r10
+	LONG $0x00928d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdx),%r10
 	LONG $0x40c38348 // add $0x40,%rbx
 	LONG $0x04c38349 // add $0x4,%r11
 	LONG $0x4865e262; WORD $0xe0b8 // vfmadd231ps %zmm0,%zmm3,%zmm20
 	LONG $0x4855e262; WORD $0xd8b8 // vfmadd231ps %zmm0,%zmm5,%zmm19
 	LONG $0x484de262; WORD $0xd0b8 // vfmadd231ps %zmm0,%zmm6,%zmm18
 	LONG $0x4845e262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm7,%zmm17
-	LONG $0x402de262; WORD $0xc0b8 // vfmadd231ps %zmm0,%zmm26,%zmm16
+	LONG $0x483de262; WORD $0xc0b8 // vfmadd231ps %zmm0,%zmm8,%zmm16
 	LONG $0x48357262; WORD $0xf8b8 // vfmadd231ps %zmm0,%zmm9,%zmm15
 	LONG $0x404df262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm22,%zmm1
 	LONG $0x4045e262; WORD $0xe8b8 // vfmadd231ps %zmm0,%zmm23,%zmm21
 	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xfe2b850f; WORD $0xffff // jne 628d <dotFP8BF16+0x1d2d>
+	LONG $0xfe2e850f; WORD $0xffff // jne 64a4 <dotFP8BF16+0x1d44>
 	LONG $0xb47efac5; LONG $0x0000c024; BYTE $0x00 // vmovq 0xc0(%rsp),%xmm6
-	LONG $0x248c8b48; LONG $0x000000e8 // mov 0xe8(%rsp),%rcx
-	LONG $0x08fd9162; WORD $0xeb6f // vmovdqa64 %xmm27,%xmm5
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	LONG $0x24848148; LONG $0x00000110; LONG $0x00000100 // addq $0x100,0x110(%rsp)
-	LONG $0x24948b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdx
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
 	WORD $0xff48; BYTE $0xc1 // inc %rcx
+	LONG $0x24848148; LONG $0x00000110; LONG $0x00000100 // addq $0x100,0x110(%rsp)
+	LONG $0x24bc8b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rdi
+	LONG $0x24948b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdx
+	LONG $0x08fd9162; WORD $0xed6f // vmovdqa64 %xmm29,%xmm5
 	LONG $0x08000548; WORD $0x0000 // add $0x800,%rax
 	LONG $0x7ef9e1c4; BYTE $0xf3 // vmovq %xmm6,%rbx
 	WORD $0x3948; BYTE $0xcb // cmp %rcx,%rbx
-	LONG $0xfd318f0f; WORD $0xffff // jg 61dd <dotFP8BF16+0x1c7d>
+	LONG $0xfd388f0f; WORD $0xffff // jg 63f6 <dotFP8BF16+0x1c96>
 	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
-	LONG $0x08fd4162; WORD $0xfb7e // vmovq %xmm31,%r11
-	LONG $0x7ef961c4; BYTE $0xc7 // vmovq %xmm8,%rdi
+	LONG $0x24bc8b48; LONG $0x00000100 // mov 0x100(%rsp),%rdi
+	LONG $0x08fd4162; WORD $0xe37e // vmovq %xmm28,%r11
 	LONG $0x24948b48; LONG $0x00000130 // mov 0x130(%rsp),%rdx
 	LONG $0xbd048d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rax
 	LONG $0x7f0c8d48 // lea (%rdi,%rdi,2),%rcx
+	LONG $0xfd148d4c; LONG $0x00000000 // lea 0x0(,%rdi,8),%r10
 	LONG $0xd8af0f4c // imul %rax,%r11
-	LONG $0x8a148d4c // lea (%rdx,%rcx,4),%r10
+	LONG $0x8a1c8d48 // lea (%rdx,%rcx,4),%rbx
 	LONG $0x248c8b48; LONG $0x00000128 // mov 0x128(%rsp),%rcx
 	WORD $0x0149; BYTE $0xd3 // add %rdx,%r11
-	LONG $0x021c8d48 // lea (%rdx,%rax,1),%rbx
-	LONG $0xfa248d4d // lea (%r10,%rdi,8),%r12
+	LONG $0x12248d4e // lea (%rdx,%r10,1),%r12
+	LONG $0x022c8d4c // lea (%rdx,%rax,1),%r13
 	LONG $0x03348d4d // lea (%r11,%rax,1),%r14
-	LONG $0x032c8d4c // lea (%rbx,%rax,1),%r13
-	LONG $0x023c8d49 // lea (%r10,%rax,1),%rdi
+	WORD $0x0149; BYTE $0xda // add %rbx,%r10
+	LONG $0x033c8d48 // lea (%rbx,%rax,1),%rdi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	LONG $0x01928f0f; WORD $0x0000 // jg 6691 <dotFP8BF16+0x2131>
+	LONG $0x01928f0f; WORD $0x0000 // jg 68ad <dotFP8BF16+0x214d>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	LONG $0xc892f8c5 // kmovw %eax,%k1
 	LONG $0x497ce162; WORD $0x2211 // vmovups %zmm20,(%rdx){%k1}
 	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx){%k1}
-	LONG $0x497cc162; WORD $0x5511; BYTE $0x00 // vmovups %zmm18,0x0(%r13){%k1}
-	LONG $0x497cc162; WORD $0x0a11 // vmovups %zmm17,(%r10){%k1}
+	LONG $0x497cc162; WORD $0x5d11; BYTE $0x00 // vmovups %zmm19,0x0(%r13){%k1}
+	LONG $0x497cc162; WORD $0x1411; BYTE $0x24 // vmovups %zmm18,(%r12){%k1}
+	LONG $0x497ce162; WORD $0x0b11 // vmovups %zmm17,(%rbx){%k1}
 	LONG $0x497ce162; WORD $0x0711 // vmovups %zmm16,(%rdi){%k1}
-	LONG $0x497c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12){%k1}
+	LONG $0x497c5162; WORD $0x3a11 // vmovups %zmm15,(%r10){%k1}
 	LONG $0x497cd162; WORD $0x0b11 // vmovups %zmm1,(%r11){%k1}
 	LONG $0xf892f8c5 // kmovw %eax,%k7
 	LONG $0x4f7cc162; WORD $0x2e11 // vmovups %zmm21,(%r14){%k7}
-	LONG $0xfff5e6e9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
+	LONG $0xfff5e6e9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x24b48b4c; LONG $0x00000108 // mov 0x108(%rsp),%r14
 	LONG $0x24ac8d4c; LONG $0x00000140 // lea 0x140(%rsp),%r13
 	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
 	WORD $0x894d; BYTE $0xec // mov %r13,%r12
-	LONG $0x6ef961c4; BYTE $0xc9 // vmovq %rcx,%xmm9
-	WORD $0x894d; BYTE $0xf3 // mov %r14,%r11
+	LONG $0x6ef9e1c4; BYTE $0xf9 // vmovq %rcx,%xmm7
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
 	LONG $0x08e6c149 // shl $0x8,%r14
-	LONG $0x07e3c149 // shl $0x7,%r11
+	LONG $0x07e0c149 // shl $0x7,%r8
 	LONG $0x6ef9c1c4; BYTE $0xd6 // vmovq %r14,%xmm2
 	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
-	LONG $0x6ef9c1c4; BYTE $0xdb // vmovq %r11,%xmm3
+	LONG $0x6ef9c1c4; BYTE $0xd8 // vmovq %r8,%xmm3
 	WORD $0x8945; BYTE $0xca // mov %r9d,%r10d
 	LONG $0xd7af0f4d // imul %r15,%r10
 	LONG $0x21eac149 // shr $0x21,%r10
@@ -4635,42 +4743,42 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
 	LONG $0xffffb841; WORD $0x0000 // mov $0xffff,%r8d
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x157f // jg 6622 <dotFP8BF16+0x20c2>
+	WORD $0x157f // jg 683e <dotFP8BF16+0x20de>
 	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0d7e // jle 6622 <dotFP8BF16+0x20c2>
+	WORD $0x0d7e // jle 683e <dotFP8BF16+0x20de>
 	WORD $0x8945; BYTE $0xf0 // mov %r14d,%r8d
 	WORD $0xd341; BYTE $0xe0 // shl %cl,%r8d
 	WORD $0xff41; BYTE $0xc8 // dec %r8d
 	LONG $0xc0b70f45 // movzwl %r8w,%r8d
 	LONG $0x9278c1c4; BYTE $0xf0 // kmovw %r8d,%k6
-	LONG $0xaeff9162; WORD $0x246f; BYTE $0x1a // vmovdqu16 (%r10,%r11,1),%ymm4{%k6}{z}
+	LONG $0xaeff1162; WORD $0x046f; BYTE $0x1a // vmovdqu16 (%r10,%r11,1),%ymm8{%k6}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7e81c4; WORD $0x1c24 // vmovdqu %ymm4,(%r12,%r11,1)
+	LONG $0x7f7e01c4; WORD $0x1c04 // vmovdqu %ymm8,(%r12,%r11,1)
 	LONG $0x20c38349 // add $0x20,%r11
 	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
-	WORD $0xbc75 // jne 6601 <dotFP8BF16+0x20a1>
+	WORD $0xbc75 // jne 681d <dotFP8BF16+0x20bd>
 	WORD $0xff49; BYTE $0xc1 // inc %r9
 	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
 	LONG $0x08f98349 // cmp $0x8,%r9
-	LONG $0xff2e850f; WORD $0xffff // jne 6587 <dotFP8BF16+0x2027>
+	LONG $0xff2e850f; WORD $0xffff // jne 67a3 <dotFP8BF16+0x2043>
 	LONG $0x0100ba41; WORD $0x0000 // mov $0x100,%r10d
-	LONG $0x7ef961c4; BYTE $0xc9 // vmovq %xmm9,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xf9 // vmovq %xmm7,%rcx
 	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
-	LONG $0x24b48d4c; LONG $0x00000740 // lea 0x740(%rsp),%r14
-	LONG $0x24bc8d4c; LONG $0x00000440 // lea 0x440(%rsp),%r15
-	LONG $0x08fd4162; WORD $0xea6e // vmovq %r10,%xmm29
+	LONG $0x24bc8d4c; LONG $0x00000740 // lea 0x740(%rsp),%r15
+	LONG $0x24b48d4c; LONG $0x00000440 // lea 0x440(%rsp),%r14
+	LONG $0x08fd4162; WORD $0xd26e // vmovq %r10,%xmm26
 	LONG $0x2484c748; LONG $0x00000110; LONG $0x00000000 // movq $0x0,0x110(%rsp)
-	LONG $0xfffb7de9; BYTE $0xff // jmp 620e <dotFP8BF16+0x1cae>
+	LONG $0xfffb7ae9; BYTE $0xff // jmp 6427 <dotFP8BF16+0x1cc7>
 	LONG $0x487ce162; WORD $0x2211 // vmovups %zmm20,(%rdx)
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx)
-	LONG $0x487cc162; WORD $0x5511; BYTE $0x00 // vmovups %zmm18,0x0(%r13)
-	LONG $0x487cc162; WORD $0x0a11 // vmovups %zmm17,(%r10)
+	LONG $0x487cc162; WORD $0x5d11; BYTE $0x00 // vmovups %zmm19,0x0(%r13)
+	LONG $0x487cc162; WORD $0x1411; BYTE $0x24 // vmovups %zmm18,(%r12)
+	LONG $0x487ce162; WORD $0x0b11 // vmovups %zmm17,(%rbx)
 	LONG $0x487ce162; WORD $0x0711 // vmovups %zmm16,(%rdi)
-	LONG $0x487c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12)
+	LONG $0x487c5162; WORD $0x3a11 // vmovups %zmm15,(%r10)
 	LONG $0x487cd162; WORD $0x0b11 // vmovups %zmm1,(%r11)
-	LONG $0xfffe75e9; BYTE $0xff // jmp 653c <dotFP8BF16+0x1fdc>
+	LONG $0xfffe75e9; BYTE $0xff // jmp 6758 <dotFP8BF16+0x1ff8>
 	LONG $0x0054a162; WORD $0xed57 // vxorps %xmm21,%xmm21,%xmm21
 	LONG $0x487cb162; WORD $0xcd28 // vmovaps %zmm21,%zmm1
 	LONG $0x487c3162; WORD $0xfd28 // vmovaps %zmm21,%zmm15
@@ -4679,7 +4787,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ca162; WORD $0xd528 // vmovaps %zmm21,%zmm18
 	LONG $0x487ca162; WORD $0xdd28 // vmovaps %zmm21,%zmm19
 	LONG $0x487ca162; WORD $0xe528 // vmovaps %zmm21,%zmm20
-	LONG $0xfffdbee9; BYTE $0xff // jmp 64ba <dotFP8BF16+0x1f5a>
+	LONG $0xfffdb7e9; BYTE $0xff // jmp 66cf <dotFP8BF16+0x1f6f>
 	LONG $0x249c8b48; LONG $0x00000108 // mov 0x108(%rsp),%rbx
 	LONG $0x24bc8d4c; LONG $0x00000140 // lea 0x140(%rsp),%r15
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
@@ -4690,10 +4798,10 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x08e3c148 // shl $0x8,%rbx
 	LONG $0x07e7c148 // shl $0x7,%rdi
 	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
-	LONG $0x6ef9e1c4; BYTE $0xef // vmovq %rdi,%xmm5
+	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
 	WORD $0x894c; BYTE $0xff // mov %r15,%rdi
 	WORD $0x8945; BYTE $0xd9 // mov %r11d,%r9d
-	LONG $0x7ef9e1c4; BYTE $0xe1 // vmovq %xmm4,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xe9 // vmovq %xmm5,%rcx
 	WORD $0x8945; BYTE $0xda // mov %r11d,%r10d
 	LONG $0xcdaf0f4d // imul %r13,%r9
 	LONG $0x21e9c149 // shr $0x21,%r9
@@ -4703,7 +4811,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc94f0f4c // cmovg %rcx,%r9
 	WORD $0x2941; BYTE $0xda // sub %ebx,%r10d
 	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
+	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
 	WORD $0x634d; BYTE $0xd2 // movslq %r10d,%r10
 	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
 	LONG $0x249c8b48; LONG $0x00000138 // mov 0x138(%rsp),%rbx
@@ -4714,10 +4822,10 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x014c; BYTE $0xcb // add %r9,%rbx
 	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x157f // jg 67a3 <dotFP8BF16+0x2243>
+	WORD $0x157f // jg 69bf <dotFP8BF16+0x225f>
 	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0d7e // jle 67a3 <dotFP8BF16+0x2243>
+	WORD $0x0d7e // jle 69bf <dotFP8BF16+0x225f>
 	WORD $0x8945; BYTE $0xe1 // mov %r12d,%r9d
 	WORD $0xd341; BYTE $0xe1 // shl %cl,%r9d
 	WORD $0xff41; BYTE $0xc9 // dec %r9d
@@ -4728,19 +4836,20 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x7f7e21c4; WORD $0x170c // vmovdqu %ymm9,(%rdi,%r10,1)
 	LONG $0x20c28349 // add $0x20,%r10
 	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
-	WORD $0xbc75 // jne 6782 <dotFP8BF16+0x2222>
+	WORD $0xbc75 // jne 699e <dotFP8BF16+0x223e>
 	WORD $0xff49; BYTE $0xc3 // inc %r11
 	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
 	LONG $0x0cfb8349 // cmp $0xc,%r11
-	LONG $0xff5c850f; WORD $0xffff // jne 6736 <dotFP8BF16+0x21d6>
+	LONG $0xff5c850f; WORD $0xffff // jne 6952 <dotFP8BF16+0x21f2>
+	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
 	LONG $0x7ef9e1c4; BYTE $0xf1 // vmovq %xmm6,%rcx
-	LONG $0x2484c748; LONG $0x000000e8; LONG $0x00000200 // movq $0x200,0xe8(%rsp)
 	LONG $0x249c8d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rbx
 	LONG $0x24a48d4c; LONG $0x00000740 // lea 0x740(%rsp),%r12
+	LONG $0x6ef9e1c4; BYTE $0xf7 // vmovq %rdi,%xmm6
 	LONG $0x24ac8d4c; LONG $0x00000440 // lea 0x440(%rsp),%r13
 	LONG $0x2484c748; LONG $0x00000110; LONG $0x00000100 // movq $0x100,0x110(%rsp)
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xfff4c2e9; BYTE $0xff // jmp 5cd9 <dotFP8BF16+0x1779>
+	LONG $0xfff4c4e9; BYTE $0xff // jmp 5ef5 <dotFP8BF16+0x1795>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x487c6162; WORD $0xc828 // vmovaps %zmm0,%zmm25
 	LONG $0x487c6162; WORD $0xc028 // vmovaps %zmm0,%zmm24
@@ -4755,25 +4864,25 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
 	LONG $0x248c8b4c; LONG $0x00000130 // mov 0x130(%rsp),%r9
 	LONG $0xbd048d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rax
-	LONG $0x7ef9c1c4; BYTE $0xe2 // vmovq %xmm4,%r10
+	LONG $0x7ef9c1c4; BYTE $0xea // vmovq %xmm5,%r10
 	LONG $0x7f0c8d48 // lea (%rdi,%rdi,2),%rcx
 	LONG $0xd0af0f4c // imul %rax,%r10
 	LONG $0x89348d4d // lea (%r9,%rcx,4),%r14
 	LONG $0xc9248d4d // lea (%r9,%rcx,8),%r12
 	LONG $0x248c8b48; LONG $0x00000128 // mov 0x128(%rsp),%rcx
 	LONG $0x013c8d4d // lea (%r9,%rax,1),%r15
-	LONG $0x071c8d49 // lea (%r15,%rax,1),%rbx
+	LONG $0x073c8d49 // lea (%r15,%rax,1),%rdi
 	WORD $0x014d; BYTE $0xca // add %r9,%r10
 	LONG $0x062c8d4d // lea (%r14,%rax,1),%r13
-	LONG $0x057c8d49; BYTE $0x00 // lea 0x0(%r13,%rax,1),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
-	LONG $0x021c8d4d // lea (%r10,%rax,1),%r11
 	LONG $0x041c8d49 // lea (%r12,%rax,1),%rbx
+	LONG $0x6ef9e1c4; BYTE $0xe7 // vmovq %rdi,%xmm4
+	LONG $0x021c8d4d // lea (%r10,%rax,1),%r11
+	LONG $0x057c8d49; BYTE $0x00 // lea 0x0(%r13,%rax,1),%rdi
 	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
 	LONG $0x03148d49 // lea (%r11,%rax,1),%rdx
 	LONG $0x033c8d48 // lea (%rbx,%rax,1),%rdi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x6e7f // jg 692c <dotFP8BF16+0x23cc>
+	WORD $0x6e7f // jg 6b46 <dotFP8BF16+0x23e6>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	LONG $0x7ef9e1c4; BYTE $0xe1 // vmovq %xmm4,%rcx
@@ -4794,7 +4903,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x497c4162; WORD $0x0b11 // vmovups %zmm25,(%r11){%k1}
 	LONG $0xe892f8c5 // kmovw %eax,%k5
 	LONG $0x4d7cf162; WORD $0x0211 // vmovups %zmm0,(%rdx){%k5}
-	LONG $0xfff205e9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
+	LONG $0xfff207e9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
 	LONG $0x487cc162; WORD $0x1111 // vmovups %zmm18,(%r9)
 	LONG $0x487cc162; WORD $0x0f11 // vmovups %zmm17,(%r15)
@@ -4809,95 +4918,91 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ce162; WORD $0x3f11 // vmovups %zmm23,(%rdi)
 	LONG $0x487c4162; WORD $0x0211 // vmovups %zmm24,(%r10)
 	LONG $0x487c4162; WORD $0x0b11 // vmovups %zmm25,(%r11)
-	WORD $0x9ceb // jmp 691d <dotFP8BF16+0x23bd>
+	WORD $0x9ceb // jmp 6b37 <dotFP8BF16+0x23d7>
 	LONG $0x249c8b48; LONG $0x00000100 // mov 0x100(%rsp),%rbx
-	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
 	LONG $0x24ac8d4c; LONG $0x00000140 // lea 0x140(%rsp),%r13
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xd76e79c5 // vmovd %edi,%xmm10
-	LONG $0x24bc8b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rdi
-	WORD $0x894d; BYTE $0xe9 // mov %r13,%r9
 	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
+	WORD $0x894d; BYTE $0xe9 // mov %r13,%r9
+	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
 	LONG $0x6ef961c4; BYTE $0xd9 // vmovq %rcx,%xmm11
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
 	LONG $0x08e3c148 // shl $0x8,%rbx
-	LONG $0x07e6c149 // shl $0x7,%r14
+	LONG $0x07e2c148 // shl $0x7,%rdx
 	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	LONG $0x6ef9c1c4; BYTE $0xe6 // vmovq %r14,%xmm4
+	LONG $0x6ef9e1c4; BYTE $0xe2 // vmovq %rdx,%xmm4
 	WORD $0x8944; BYTE $0xd3 // mov %r10d,%ebx
 	LONG $0xdfaf0f49 // imul %r15,%rbx
 	LONG $0x21ebc148 // shr $0x21,%rbx
 	LONG $0x9d1c8d44; LONG $0x00000000 // lea 0x0(,%rbx,4),%r11d
-	WORD $0x8941; BYTE $0xde // mov %ebx,%r14d
-	WORD $0x2945; BYTE $0xde // sub %r11d,%r14d
+	WORD $0xda89 // mov %ebx,%edx
+	WORD $0x1c8d; BYTE $0x5b // lea (%rbx,%rbx,2),%ebx
+	WORD $0x2944; BYTE $0xda // sub %r11d,%edx
 	LONG $0x0003bb41; WORD $0x0000 // mov $0x3,%r11d
-	LONG $0x0a4e8d41 // lea 0xa(%r14),%ecx
+	WORD $0x4a8d; BYTE $0x0a // lea 0xa(%rdx),%ecx
 	WORD $0x3944; BYTE $0xd9 // cmp %r11d,%ecx
 	LONG $0xcb4f0f41 // cmovg %r11d,%ecx
-	WORD $0xf741; BYTE $0xde // neg %r14d
+	WORD $0xdaf7 // neg %edx
 	WORD $0x894d; BYTE $0xc3 // mov %r8,%r11
 	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x634d; BYTE $0xf6 // movslq %r14d,%r14
+	WORD $0x6348; BYTE $0xd2 // movslq %edx,%rdx
 	WORD $0x2949; BYTE $0xcb // sub %rcx,%r11
 	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	WORD $0x394d; BYTE $0xf3 // cmp %r14,%r11
-	LONG $0xde4f0f4d // cmovg %r14,%r11
-	LONG $0x5b348d44 // lea (%rbx,%rbx,2),%r14d
-	WORD $0x8944; BYTE $0xd3 // mov %r10d,%ebx
-	WORD $0x2944; BYTE $0xf3 // sub %r14d,%ebx
-	LONG $0x7ef9c1c4; BYTE $0xe6 // vmovq %xmm4,%r14
-	WORD $0x6348; BYTE $0xdb // movslq %ebx,%rbx
-	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
-	LONG $0x24b48b4c; LONG $0x00000138 // mov 0x138(%rsp),%r14
-	WORD $0x0149; BYTE $0xdb // add %rbx,%r11
-	LONG $0x5eaf0f4c; BYTE $0x20 // imul 0x20(%rsi),%r11
+	WORD $0x3949; BYTE $0xd3 // cmp %rdx,%r11
+	LONG $0xda4f0f4c // cmovg %rdx,%r11
+	WORD $0x8944; BYTE $0xd2 // mov %r10d,%edx
+	WORD $0xda29 // sub %ebx,%edx
 	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	LONG $0x5b1c8d4a // lea (%rbx,%r11,2),%rbx
+	WORD $0x6348; BYTE $0xd2 // movslq %edx,%rdx
+	WORD $0x0149; BYTE $0xd3 // add %rdx,%r11
+	LONG $0x5eaf0f4c; BYTE $0x20 // imul 0x20(%rsi),%r11
+	LONG $0x5b148d4a // lea (%rbx,%r11,2),%rdx
+	LONG $0x7ef9e1c4; BYTE $0xe3 // vmovq %xmm4,%rbx
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x014c; BYTE $0xf3 // add %r14,%rbx
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
-	LONG $0x00ffffbb; BYTE $0x00 // mov $0xffff,%ebx
+	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
+	LONG $0x249c8b48; LONG $0x00000138 // mov 0x138(%rsp),%rbx
+	WORD $0x0148; BYTE $0xd3 // add %rdx,%rbx
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 6a5f <dotFP8BF16+0x24ff>
-	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x117f // jg 6c65 <dotFP8BF16+0x2505>
+	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 6a5f <dotFP8BF16+0x24ff>
-	LONG $0xd37e79c5 // vmovd %xmm10,%ebx
-	WORD $0xe3d3 // shl %cl,%ebx
-	WORD $0xcbff // dec %ebx
-	WORD $0xb70f; BYTE $0xdb // movzwl %bx,%ebx
-	LONG $0xd392f8c5 // kmovw %ebx,%k2
-	LONG $0xaaff9162; WORD $0x3c6f; BYTE $0x1e // vmovdqu16 (%r14,%r11,1),%ymm7{%k2}{z}
+	WORD $0x0a7e // jle 6c65 <dotFP8BF16+0x2505>
+	WORD $0x8944; BYTE $0xf2 // mov %r14d,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xd292f8c5 // kmovw %edx,%k2
+	LONG $0xaaff3162; WORD $0x0c6f; BYTE $0x1b // vmovdqu16 (%rbx,%r11,1),%ymm9{%k2}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7e81c4; WORD $0x193c // vmovdqu %ymm7,(%r9,%r11,1)
+	LONG $0x7f7e01c4; WORD $0x190c // vmovdqu %ymm9,(%r9,%r11,1)
 	LONG $0x20c38349 // add $0x20,%r11
 	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
-	WORD $0xc175 // jne 6a42 <dotFP8BF16+0x24e2>
+	WORD $0xc275 // jne 6c49 <dotFP8BF16+0x24e9>
 	WORD $0xff49; BYTE $0xc2 // inc %r10
 	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
 	LONG $0x0afa8349 // cmp $0xa,%r10
-	LONG $0xff33850f; WORD $0xffff // jne 69c8 <dotFP8BF16+0x2468>
-	LONG $0x24bc8948; LONG $0x000000d8 // mov %rdi,0xd8(%rsp)
-	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
+	LONG $0xff3c850f; WORD $0xffff // jne 6bd7 <dotFP8BF16+0x2477>
+	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
 	LONG $0x7ef961c4; BYTE $0xd9 // vmovq %xmm11,%rcx
-	LONG $0x249c8d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rbx
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
 	LONG $0x24b48d4c; LONG $0x00000740 // lea 0x740(%rsp),%r14
 	LONG $0x24bc8d4c; LONG $0x00000440 // lea 0x440(%rsp),%r15
+	LONG $0x08fd6162; WORD $0xeb6e // vmovq %rbx,%xmm29
 	LONG $0x2484c748; LONG $0x00000108; LONG $0x00000100 // movq $0x100,0x108(%rsp)
+	LONG $0x249c8d48; LONG $0x00000a40 // lea 0xa40(%rsp),%rbx
 	LONG $0x2484c748; LONG $0x00000110; LONG $0x00000000 // movq $0x0,0x110(%rsp)
-	LONG $0xffec8ee9; BYTE $0xff // jmp 5770 <dotFP8BF16+0x1210>
+	LONG $0xffec9de9; BYTE $0xff // jmp 597d <dotFP8BF16+0x121d>
 	LONG $0x487cc162; WORD $0x2911 // vmovups %zmm21,(%r9)
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487ce162; WORD $0x2711 // vmovups %zmm20,(%rdi)
+	LONG $0x487cc162; WORD $0x2411; BYTE $0x24 // vmovups %zmm20,(%r12)
 	LONG $0x487cc162; WORD $0x1a11 // vmovups %zmm19,(%r10)
 	LONG $0x487cc162; WORD $0x1311 // vmovups %zmm18,(%r11)
-	LONG $0x487cc162; WORD $0x0c11; BYTE $0x24 // vmovups %zmm17,(%r12)
+	LONG $0x487ce162; WORD $0x0f11 // vmovups %zmm17,(%rdi)
 	LONG $0x487cc162; WORD $0x0711 // vmovups %zmm16,(%r15)
 	LONG $0x487c5162; WORD $0x7d11; BYTE $0x00 // vmovups %zmm15,0x0(%r13)
 	LONG $0x487c7162; WORD $0x3311 // vmovups %zmm14,(%rbx)
 	LONG $0x487cd162; WORD $0x0e11 // vmovups %zmm1,(%r14)
-	LONG $0xfff003e9; BYTE $0xff // jmp 5b27 <dotFP8BF16+0x15c7>
+	LONG $0xfff021e9; BYTE $0xff // jmp 5d43 <dotFP8BF16+0x15e3>
 	LONG $0x00340162; WORD $0xc957 // vxorps %xmm25,%xmm25,%xmm25
 	LONG $0x487c9162; WORD $0xc928 // vmovaps %zmm25,%zmm1
 	LONG $0x487c1162; WORD $0xf128 // vmovaps %zmm25,%zmm14
@@ -4908,85 +5013,87 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c8162; WORD $0xd928 // vmovaps %zmm25,%zmm19
 	LONG $0x487c8162; WORD $0xe128 // vmovaps %zmm25,%zmm20
 	LONG $0x487c8162; WORD $0xe928 // vmovaps %zmm25,%zmm21
-	LONG $0xffef23e9; BYTE $0xff // jmp 5a88 <dotFP8BF16+0x1528>
-	LONG $0x24948b48; LONG $0x00000110 // mov 0x110(%rsp),%rdx
+	LONG $0xffef41e9; BYTE $0xff // jmp 5ca4 <dotFP8BF16+0x1544>
+	LONG $0x24bc8b48; LONG $0x00000110 // mov 0x110(%rsp),%rdi
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
 	LONG $0x24b48d4c; LONG $0x00000140 // lea 0x140(%rsp),%r14
-	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
-	LONG $0x08e2c148 // shl $0x8,%rdx
-	LONG $0x07e7c149 // shl $0x7,%r15
-	LONG $0x6ef9e1c4; BYTE $0xe2 // vmovq %rdx,%xmm4
-	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
+	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
+	LONG $0x08e7c148 // shl $0x8,%rdi
+	LONG $0x07e2c148 // shl $0x7,%rdx
+	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
 	LONG $0x248c8948; LONG $0x00000108 // mov %rcx,0x108(%rsp)
 	LONG $0x248c8b48; LONG $0x00000138 // mov 0x138(%rsp),%rcx
-	WORD $0x0148; BYTE $0xd1 // add %rdx,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xd1 // vmovq %rcx,%xmm2
+	WORD $0x0148; BYTE $0xf9 // add %rdi,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xd9 // vmovq %rcx,%xmm3
 	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
-	LONG $0xc96ef9c5 // vmovd %ecx,%xmm1
+	LONG $0xd16ef9c5 // vmovd %ecx,%xmm2
 	LONG $0x248c8b48; LONG $0x00000108 // mov 0x108(%rsp),%rcx
 	LONG $0x2494894c; LONG $0x00000108 // mov %r10,0x108(%rsp)
 	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 6bdf <dotFP8BF16+0x267f>
+	WORD $0x127f // jg 6ddd <dotFP8BF16+0x267d>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 6bdf <dotFP8BF16+0x267f>
-	LONG $0xc87ef9c5 // vmovd %xmm1,%eax
+	WORD $0x0b7e // jle 6ddd <dotFP8BF16+0x267d>
+	LONG $0xd07ef9c5 // vmovd %xmm2,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
+	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
 	LONG $0xe092f8c5 // kmovw %eax,%k4
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xacffb162; WORD $0x1c6f; BYTE $0x1a // vmovdqu16 (%rdx,%r11,1),%ymm3{%k4}{z}
-	LONG $0x7f7e81c4; WORD $0x1e1c // vmovdqu %ymm3,(%r14,%r11,1)
+	LONG $0xacffb162; WORD $0x246f; BYTE $0x1a // vmovdqu16 (%rdx,%r11,1),%ymm4{%k4}{z}
+	LONG $0x7f7e81c4; WORD $0x1e24 // vmovdqu %ymm4,(%r14,%r11,1)
 	LONG $0x20c38349 // add $0x20,%r11
 	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
-	WORD $0xbc75 // jne 6bc2 <dotFP8BF16+0x2662>
+	WORD $0xbc75 // jne 6dc0 <dotFP8BF16+0x2660>
 	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
 	LONG $0x24948b4c; LONG $0x00000108 // mov 0x108(%rsp),%r10
-	LONG $0x7ef9e1c4; BYTE $0xe2 // vmovq %xmm4,%rdx
+	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
-	LONG $0x24bc8b4c; LONG $0x00000138 // mov 0x138(%rsp),%r15
-	LONG $0x52148d4a // lea (%rdx,%r10,2),%rdx
-	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xca // vmovq %rdx,%xmm1
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	LONG $0xe26ef9c5 // vmovd %edx,%xmm4
+	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
+	LONG $0x573c8d4a // lea (%rdi,%r10,2),%rdi
+	LONG $0x6ef9e1c4; BYTE $0xcf // vmovq %rdi,%xmm1
+	LONG $0x24bc8b48; LONG $0x00000138 // mov 0x138(%rsp),%rdi
+	LONG $0x7ef9e1c4; BYTE $0xca // vmovq %xmm1,%rdx
+	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
+	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	LONG $0xcf6ef9c5 // vmovd %edi,%xmm1
+	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
 	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 6c59 <dotFP8BF16+0x26f9>
+	WORD $0x127f // jg 6e66 <dotFP8BF16+0x2706>
 	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 6c59 <dotFP8BF16+0x26f9>
-	LONG $0xe27ef9c5 // vmovd %xmm4,%edx
+	WORD $0x0b7e // jle 6e66 <dotFP8BF16+0x2706>
+	LONG $0xca7ef9c5 // vmovd %xmm1,%edx
 	WORD $0xe2d3 // shl %cl,%edx
 	WORD $0xcaff // dec %edx
 	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0x7ef9c1c4; BYTE $0xcf // vmovq %xmm1,%r15
 	LONG $0xea92f8c5 // kmovw %edx,%k5
+	LONG $0xadffb162; WORD $0x1c6f; BYTE $0x1f // vmovdqu16 (%rdi,%r11,1),%ymm3{%k5}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xadff9162; WORD $0x146f; BYTE $0x1f // vmovdqu16 (%r15,%r11,1),%ymm2{%k5}{z}
-	LONG $0x7f7ea1c4; LONG $0x02401c94; WORD $0x0000 // vmovdqu %ymm2,0x240(%rsp,%r11,1)
+	LONG $0x7f7ea1c4; LONG $0x02401c9c; WORD $0x0000 // vmovdqu %ymm3,0x240(%rsp,%r11,1)
 	LONG $0x20c38349 // add $0x20,%r11
 	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
-	WORD $0xb875 // jne 6c3c <dotFP8BF16+0x26dc>
-	LONG $0x000100ba; BYTE $0x00 // mov $0x100,%edx
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x08fde162; WORD $0xd26e // vmovq %rdx,%xmm18
-	LONG $0xffe75ee9; BYTE $0xff // jmp 53f5 <dotFP8BF16+0xe95>
+	WORD $0xbd75 // jne 6e49 <dotFP8BF16+0x26e9>
+	LONG $0x000100bf; BYTE $0x00 // mov $0x100,%edi
+	LONG $0x08fdc162; WORD $0xe66e // vmovq %r14,%xmm20
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x08fde162; WORD $0xcf6e // vmovq %rdi,%xmm17
+	LONG $0xffe757e9; BYTE $0xff // jmp 55fc <dotFP8BF16+0xe9c>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
 	LONG $0x249c8b48; LONG $0x00000130 // mov 0x130(%rsp),%rbx
-	LONG $0x24948b48; LONG $0x00000128 // mov 0x128(%rsp),%rdx
+	LONG $0x248c8b48; LONG $0x00000128 // mov 0x128(%rsp),%rcx
 	LONG $0xbb3c8d48 // lea (%rbx,%rdi,4),%rdi
-	LONG $0x0ffa8348 // cmp $0xf,%rdx
-	WORD $0x277f // jg 6ce2 <dotFP8BF16+0x2782>
-	WORD $0xd189 // mov %edx,%ecx
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x257f // jg 6eee <dotFP8BF16+0x278e>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
@@ -4995,10 +5102,10 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4e7cf162; WORD $0x3311 // vmovups %zmm6,(%rbx){%k6}
 	LONG $0xf992f8c5 // kmovw %ecx,%k7
 	LONG $0x4f7cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k7}
-	LONG $0xffee4fe9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
+	LONG $0xffee5fe9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x487cf162; WORD $0x3311 // vmovups %zmm6,(%rbx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	WORD $0xe4eb // jmp 6cd3 <dotFP8BF16+0x2773>
+	WORD $0xe4eb // jmp 6edf <dotFP8BF16+0x277f>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x48fe7162; WORD $0x586f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm11
 	LONG $0x48fe7162; WORD $0x606f; BYTE $0x03 // vmovdqu64 0xc0(%rax),%zmm12
@@ -5012,7 +5119,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07fec149 // sar $0x7,%r14
 	LONG $0x6ef9c1c4; BYTE $0xee // vmovq %r14,%xmm5
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x02888e0f; WORD $0x0000 // jle 6fbf <dotFP8BF16+0x2a5f>
+	LONG $0x02888e0f; WORD $0x0000 // jle 71cb <dotFP8BF16+0x2a6b>
 	LONG $0x24bc8b4c; LONG $0x00000138 // mov 0x138(%rsp),%r15
 	LONG $0x249c8b4c; LONG $0x00000120 // mov 0x120(%rsp),%r11
 	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
@@ -5026,12 +5133,12 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
 	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
 	LONG $0x03e48341 // and $0x3,%r12d
-	WORD $0x0b75 // jne 6d7c <dotFP8BF16+0x281c>
+	WORD $0x0b75 // jne 6f88 <dotFP8BF16+0x2828>
 	LONG $0x40c78348 // add $0x40,%rdi
 	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
 	LONG $0x0b180f41 // prefetcht0 (%r11)
 	WORD $0x3949; BYTE $0xda // cmp %rbx,%r10
-	LONG $0x01ae840f; WORD $0x0000 // je 6f33 <dotFP8BF16+0x29d3>
+	LONG $0x01ae840f; WORD $0x0000 // je 713f <dotFP8BF16+0x29df>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x37148d4b // lea (%r15,%r14,1),%rdx
 	LONG $0x009f8d4c; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdi),%r11
@@ -5081,7 +5188,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x580ef262; WORD $0x4a52; BYTE $0x1f // vdpbf16ps 0x7c(%rdx){1to16},%zmm14,%zmm1
 	LONG $0x583ef262; WORD $0x4252; BYTE $0x2f // vdpbf16ps 0xbc(%rdx){1to16},%zmm8,%zmm0
 	WORD $0x394c; BYTE $0xdf // cmp %r11,%rdi
-	LONG $0xfeed850f; WORD $0xffff // jne 6da6 <dotFP8BF16+0x2846>
+	LONG $0xfeed850f; WORD $0xffff // jne 6fb2 <dotFP8BF16+0x2852>
 	LONG $0x02e4c149 // shl $0x2,%r12
 	WORD $0xff48; BYTE $0xc3 // inc %rbx
 	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
@@ -5092,20 +5199,20 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x586d9262; LONG $0x02a54c98 // vfmadd132ps 0x8(%r13,%r12,4){1to16},%zmm2,%zmm1
 	LONG $0x58759262; LONG $0x03a56498 // vfmadd132ps 0xc(%r13,%r12,4){1to16},%zmm1,%zmm4
 	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
-	LONG $0xfe6a8f0f; WORD $0xffff // jg 6d65 <dotFP8BF16+0x2805>
+	LONG $0xfe6a8f0f; WORD $0xffff // jg 6f71 <dotFP8BF16+0x2811>
 	LONG $0x249c8b48; LONG $0x00000128 // mov 0x128(%rsp),%rbx
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x0e7f // jg 6f1c <dotFP8BF16+0x29bc>
+	WORD $0x0e7f // jg 7128 <dotFP8BF16+0x29c8>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xd989 // mov %ebx,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0x249c8b48; LONG $0x00000130 // mov 0x130(%rsp),%rbx
+	LONG $0x24bc8b48; LONG $0x00000130 // mov 0x130(%rsp),%rdi
 	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cf162; WORD $0x2311 // vmovups %zmm4,(%rbx){%k3}
-	LONG $0xffebfee9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
+	LONG $0x4b7cf162; WORD $0x2711 // vmovups %zmm4,(%rdi){%k3}
+	LONG $0xffec0ee9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x24b48b4c; LONG $0x00000138 // mov 0x138(%rsp),%r14
 	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
 	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
@@ -5118,14 +5225,14 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x014d; BYTE $0xde // add %r11,%r14
 	LONG $0x6ef9c1c4; BYTE $0xc6 // vmovq %r14,%xmm0
 	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
-	LONG $0x6e79c1c4; BYTE $0xf6 // vmovd %r14d,%xmm6
+	LONG $0x6e79c1c4; BYTE $0xde // vmovd %r14d,%xmm3
 	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x177f // jg 6f8f <dotFP8BF16+0x2a2f>
+	WORD $0x177f // jg 719b <dotFP8BF16+0x2a3b>
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0f7e // jle 6f8f <dotFP8BF16+0x2a2f>
-	LONG $0x7e79c1c4; BYTE $0xf3 // vmovd %xmm6,%r11d
+	WORD $0x0f7e // jle 719b <dotFP8BF16+0x2a3b>
+	LONG $0x7e79c1c4; BYTE $0xdb // vmovd %xmm3,%r11d
 	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
 	WORD $0xff41; BYTE $0xcb // dec %r11d
 	LONG $0xdbb70f45 // movzwl %r11w,%r11d
@@ -5136,11 +5243,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x7f7ec1c4; WORD $0x170c // vmovdqu %ymm1,(%r15,%rdx,1)
 	LONG $0x20c28348 // add $0x20,%rdx
 	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xb575 // jne 6f6c <dotFP8BF16+0x2a0c>
+	WORD $0xb575 // jne 7178 <dotFP8BF16+0x2a18>
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xfffdc6e9; BYTE $0xff // jmp 6d85 <dotFP8BF16+0x2825>
+	LONG $0xfffdc6e9; BYTE $0xff // jmp 6f91 <dotFP8BF16+0x2831>
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
-	LONG $0xffff33e9; BYTE $0xff // jmp 6efb <dotFP8BF16+0x299b>
+	LONG $0xffff33e9; BYTE $0xff // jmp 7107 <dotFP8BF16+0x29a7>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
 	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
@@ -5152,7 +5259,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x831c8d4c // lea (%rbx,%rax,4),%r11
 	LONG $0xbb3c8d48 // lea (%rbx,%rdi,4),%rdi
 	LONG $0x0ffa8348 // cmp $0xf,%rdx
-	WORD $0x347f // jg 7038 <dotFP8BF16+0x2ad8>
+	WORD $0x347f // jg 7244 <dotFP8BF16+0x2ae4>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xd189 // mov %edx,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
@@ -5164,17 +5271,17 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x497cd162; WORD $0x0a11 // vmovups %zmm1,(%r10){%k1}
 	LONG $0xf892f8c5 // kmovw %eax,%k7
 	LONG $0x4f7cd162; WORD $0x0311 // vmovups %zmm0,(%r11){%k7}
-	LONG $0xffeaf9e9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
+	LONG $0xffeb09e9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x487cf162; WORD $0x1b11 // vmovups %zmm3,(%rbx)
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x487cf162; WORD $0x1711 // vmovups %zmm2,(%rdi)
 	LONG $0x487cd162; WORD $0x0a11 // vmovups %zmm1,(%r10)
-	WORD $0xd8eb // jmp 7029 <dotFP8BF16+0x2ac9>
+	WORD $0xd8eb // jmp 7235 <dotFP8BF16+0x2ad5>
 	LONG $0x249c8b48; LONG $0x00000110 // mov 0x110(%rsp),%rbx
-	LONG $0x24948d4c; LONG $0x00000140 // lea 0x140(%rsp),%r10
+	LONG $0x248c8d4c; LONG $0x00000140 // lea 0x140(%rsp),%r9
 	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
-	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
+	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
+	LONG $0x0001ba41; WORD $0x0000 // mov $0x1,%r10d
 	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
 	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
 	LONG $0x08e3c148 // shl $0x8,%rbx
@@ -5182,10 +5289,10 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x8949; BYTE $0xdd // mov %rbx,%r13
 	LONG $0x000004bb; BYTE $0x00 // mov $0x4,%ebx
 	LONG $0x6ef9e1c4; BYTE $0xee // vmovq %rsi,%xmm5
-	WORD $0x894c; BYTE $0xd6 // mov %r10,%rsi
+	WORD $0x894c; BYTE $0xce // mov %r9,%rsi
 	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
 	LONG $0x000003b8; BYTE $0x00 // mov $0x3,%eax
-	LONG $0xcfaf0f49 // imul %r15,%rcx
+	LONG $0xccaf0f49 // imul %r12,%rcx
 	LONG $0x21e9c148 // shr $0x21,%rcx
 	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
 	WORD $0xcf89 // mov %ecx,%edi
@@ -5217,11 +5324,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x117f // jg 7122 <dotFP8BF16+0x2bc2>
+	WORD $0x117f // jg 732e <dotFP8BF16+0x2bce>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0a7e // jle 7122 <dotFP8BF16+0x2bc2>
-	WORD $0x8944; BYTE $0xd8 // mov %r11d,%eax
+	WORD $0x0a7e // jle 732e <dotFP8BF16+0x2bce>
+	WORD $0x8944; BYTE $0xd0 // mov %r10d,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
@@ -5231,352 +5338,361 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x347f7ec5; BYTE $0x3e // vmovdqu %ymm14,(%rsi,%rdi,1)
 	LONG $0x20c78348 // add $0x20,%rdi
 	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
-	WORD $0xc375 // jne 7106 <dotFP8BF16+0x2ba6>
+	WORD $0xc375 // jne 7312 <dotFP8BF16+0x2bb2>
 	WORD $0xff49; BYTE $0xc0 // inc %r8
 	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
 	LONG $0x04f88349 // cmp $0x4,%r8
-	LONG $0xff39850f; WORD $0xffff // jne 7090 <dotFP8BF16+0x2b30>
+	LONG $0xff39850f; WORD $0xffff // jne 729c <dotFP8BF16+0x2b3c>
 	LONG $0x24b48d48; LONG $0x00000440 // lea 0x440(%rsp),%rsi
 	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
 	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
-	LONG $0x08fd4162; WORD $0xc26e // vmovq %r10,%xmm24
+	LONG $0x08fd4162; WORD $0xc16e // vmovq %r9,%xmm24
 	LONG $0x08fde162; WORD $0xfe6e // vmovq %rsi,%xmm23
 	LONG $0x0100bd41; WORD $0x0000 // mov $0x100,%r13d
 	WORD $0xf631 // xor %esi,%esi
-	LONG $0xffdd3fe9; BYTE $0xff // jmp 4ec2 <dotFP8BF16+0x962>
+	LONG $0xffdd2fe9; BYTE $0xff // jmp 50be <dotFP8BF16+0x95e>
 	LONG $0x40468b48 // mov 0x40(%rsi),%rax
 	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
-	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
-	LONG $0x48fe7162; WORD $0x686f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm13
-	LONG $0x48fe7162; WORD $0x706f; BYTE $0x03 // vmovdqu64 0xc0(%rax),%zmm14
-	LONG $0x48fe7162; WORD $0x586f; BYTE $0x04 // vmovdqu64 0x100(%rax),%zmm11
-	LONG $0x48fe7162; WORD $0x606f; BYTE $0x05 // vmovdqu64 0x140(%rax),%zmm12
+	LONG $0x08fde162; WORD $0xd36e // vmovq %rbx,%xmm18
+	LONG $0x48fe7162; WORD $0x486f; BYTE $0x02 // vmovdqu64 0x80(%rax),%zmm9
+	LONG $0x48fe7162; WORD $0x506f; BYTE $0x03 // vmovdqu64 0xc0(%rax),%zmm10
+	LONG $0x48fef162; WORD $0x786f; BYTE $0x04 // vmovdqu64 0x100(%rax),%zmm7
+	LONG $0x48fe7162; WORD $0x406f; BYTE $0x05 // vmovdqu64 0x140(%rax),%zmm8
 	LONG $0x18468b48 // mov 0x18(%rsi),%rax
 	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
 	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
 	LONG $0x7fc38349 // add $0x7f,%r11
 	LONG $0xcb490f49 // cmovns %r11,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fd6162; WORD $0xc96e // vmovq %rcx,%xmm25
+	LONG $0x08fde162; WORD $0xe16e // vmovq %rcx,%xmm20
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x055f8e0f; WORD $0x0000 // jle 7735 <dotFP8BF16+0x31d5>
-	LONG $0x08fde162; LONG $0x2724546e // vmovq 0x138(%rsp),%xmm18
-	LONG $0x24a48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r12
+	LONG $0x058f8e0f; WORD $0x0000 // jle 7971 <dotFP8BF16+0x3211>
+	LONG $0x08fde162; LONG $0x27245c6e // vmovq 0x138(%rsp),%xmm19
+	LONG $0x24b48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r14
 	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0xef0141c4; BYTE $0xff // vpxor %xmm15,%xmm15,%xmm15
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
 	LONG $0x0075a162; WORD $0xc9ef // vpxord %xmm17,%xmm17,%xmm17
-	LONG $0x249c8948; LONG $0x00000110 // mov %rbx,0x110(%rsp)
-	LONG $0x2484894c; LONG $0x00000100 // mov %r8,0x100(%rsp)
-	LONG $0x7ef961c4; BYTE $0xff // vmovq %xmm15,%rdi
+	LONG $0x007da162; WORD $0xc0ef // vpxord %xmm16,%xmm16,%xmm16
+	LONG $0x2484894c; LONG $0x00000108 // mov %r8,0x108(%rsp)
+	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
 	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
+	LONG $0x249c8948; LONG $0x00000110 // mov %rbx,0x110(%rsp)
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
 	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x08fd4162; WORD $0xc57e // vmovq %xmm24,%r13
-	LONG $0x08fdc162; WORD $0xc87e // vmovq %xmm17,%r8
-	LONG $0x487d7262; WORD $0xc97a // vpbroadcastb %ecx,%zmm9
-	LONG $0x08fd6162; WORD $0xcb7e // vmovq %xmm25,%rbx
-	LONG $0x6ef961c4; BYTE $0xfa // vmovq %rdx,%xmm15
-	LONG $0x08fdc162; WORD $0xd17e // vmovq %xmm18,%r9
-	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
-	WORD $0xe283; BYTE $0x03 // and $0x3,%edx
-	LONG $0x6ef961c4; BYTE $0xc2 // vmovq %rdx,%xmm8
-	WORD $0x0c75 // jne 7264 <dotFP8BF16+0x2d04>
-	WORD $0x894c; BYTE $0xe7 // mov %r12,%rdi
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x40c48349 // add $0x40,%r12
-	LONG $0x24948d4d; LONG $0x00001000 // lea 0x1000(%r12),%r10
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x2d4c8d4b; BYTE $0x00 // lea 0x0(%r13,%r13,1),%rcx
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x487df262; WORD $0xf17a // vpbroadcastb %ecx,%zmm6
+	LONG $0x08fdc162; WORD $0xc97e // vmovq %xmm17,%r9
+	LONG $0x08fdc162; WORD $0xc07e // vmovq %xmm16,%r8
+	LONG $0x08fd2162; WORD $0xd46f // vmovdqa64 %xmm20,%xmm26
+	LONG $0x08fde162; WORD $0xd77e // vmovq %xmm18,%rdi
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	WORD $0x894d; BYTE $0xf3 // mov %r14,%r11
+	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
+	LONG $0x08fde162; WORD $0xeb6e // vmovq %rbx,%xmm21
+	WORD $0x0b75 // jne 746f <dotFP8BF16+0x2d0f>
+	LONG $0x40c38349 // add $0x40,%r11
+	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
+	LONG $0x0e180f41 // prefetcht0 (%r14)
+	LONG $0x00bb8d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r11),%r15
+	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
+	LONG $0x3f0c8d48 // lea (%rdi,%rdi,1),%rcx
 	LONG $0x2484394c; LONG $0x00000110 // cmp %r8,0x110(%rsp)
-	LONG $0x0394840f; WORD $0x0000 // je 7616 <dotFP8BF16+0x30b6>
-	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
-	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
-	LONG $0x391c8d4f // lea (%r9,%r15,1),%r11
-	WORD $0x014c; BYTE $0xca // add %r9,%rdx
-	WORD $0x014c; BYTE $0xc9 // add %r9,%rcx
-	LONG $0x24b48d4d; LONG $0x00001800 // lea 0x1800(%r12),%r14
-	LONG $0x487c2162; WORD $0xcf28 // vmovaps %zmm23,%zmm25
-	LONG $0x487c2162; WORD $0xd728 // vmovaps %zmm23,%zmm26
-	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
-	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	LONG $0x487cb162; WORD $0xcf28 // vmovaps %zmm23,%zmm1
-	LONG $0x487cb162; WORD $0xd728 // vmovaps %zmm23,%zmm2
-	LONG $0x487cb162; WORD $0xdf28 // vmovaps %zmm23,%zmm3
-	LONG $0x487cb162; WORD $0xe728 // vmovaps %zmm23,%zmm4
-	LONG $0x487cb162; WORD $0xf728 // vmovaps %zmm23,%zmm6
-	LONG $0x08fd4162; WORD $0xc06f // vmovdqa64 %xmm8,%xmm24
-	LONG $0x487ce162; WORD $0xd028 // vmovaps %zmm0,%zmm18
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x8a180f41; LONG $0x00000080 // prefetcht0 0x80(%r10)
-	LONG $0x8a180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r10)
-	LONG $0x48fd5162; WORD $0xd56f // vmovdqa64 %zmm13,%zmm10
-	LONG $0x48fdc162; WORD $0xcb6f // vmovdqa64 %zmm11,%zmm17
-	LONG $0x48fe5162; WORD $0x426f; BYTE $0xc0 // vmovdqu64 -0x1000(%r10),%zmm8
-	LONG $0x48fdc162; WORD $0xc36f // vmovdqa64 %zmm11,%zmm16
-	LONG $0x483d5262; WORD $0xd67d // vpermt2b %zmm14,%zmm8,%zmm10
-	LONG $0x483dc262; WORD $0xcc7d // vpermt2b %zmm12,%zmm8,%zmm17
-	LONG $0x48fe4162; WORD $0x5a6f; BYTE $0xc2 // vmovdqu64 -0xf80(%r10),%zmm27
-	LONG $0x48fdd162; WORD $0xc36f // vmovdqa64 %zmm11,%zmm0
-	LONG $0x483d5362; WORD $0xd125; BYTE $0xf8 // vpternlogd $0xf8,%zmm9,%zmm8,%zmm10
-	LONG $0x48fe5162; WORD $0x426f; BYTE $0xc1 // vmovdqu64 -0xfc0(%r10),%zmm8
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x08c38349 // add $0x8,%r11
-	LONG $0x40754162; WORD $0xfa60 // vpunpcklbw %zmm10,%zmm17,%zmm31
-	LONG $0x4075c162; WORD $0xca68 // vpunpckhbw %zmm10,%zmm17,%zmm17
-	LONG $0x48fd5162; WORD $0xd56f // vmovdqa64 %zmm13,%zmm10
+	LONG $0x03f1840f; WORD $0x0000 // je 787c <dotFP8BF16+0x311c>
+	LONG $0x08fde162; WORD $0xeb7e // vmovq %xmm21,%rbx
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0x00b38d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r11),%r14
+	WORD $0x894d; BYTE $0xdc // mov %r11,%r12
+	LONG $0x02e3c148 // shl $0x2,%rbx
+	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
+	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
+	LONG $0x487cf162; WORD $0xcb28 // vmovaps %zmm3,%zmm1
+	LONG $0x6ef961c4; BYTE $0xf3 // vmovq %rbx,%xmm14
+	LONG $0x08fde162; WORD $0xdb7e // vmovq %xmm19,%rbx
+	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
+	LONG $0x487c7162; WORD $0xeb28 // vmovaps %zmm3,%zmm13
+	LONG $0x0b148d4a // lea (%rbx,%r9,1),%rdx
+	LONG $0x08fd2162; WORD $0xe56f // vmovdqa64 %xmm21,%xmm28
+	LONG $0x08fd4162; WORD $0xee6f // vmovdqa64 %xmm14,%xmm29
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	LONG $0x48fd5162; WORD $0xf16f // vmovdqa64 %zmm9,%zmm14
+	LONG $0x48fec162; WORD $0x2c6f; BYTE $0x24 // vmovdqu64 (%r12),%zmm21
+	LONG $0x48fd7162; WORD $0xff6f // vmovdqa64 %zmm7,%zmm15
+	LONG $0x48fec162; LONG $0x0124446f // vmovdqu64 0x40(%r12),%zmm16
+	LONG $0x40555262; WORD $0xf27d // vpermt2b %zmm10,%zmm21,%zmm14
+	LONG $0x40555262; WORD $0xf87d // vpermt2b %zmm8,%zmm21,%zmm15
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x0f180f41 // prefetcht0 (%r15)
+	LONG $0x40557362; WORD $0xf625; BYTE $0xf8 // vpternlogd $0xf8,%zmm6,%zmm21,%zmm14
+	LONG $0x48fdc162; WORD $0xe96f // vmovdqa64 %zmm9,%zmm21
+	LONG $0x4f180f41; BYTE $0x40 // prefetcht0 0x40(%r15)
+	LONG $0x80ef8349 // sub $0xffffffffffffff80,%r15
+	LONG $0x4805c162; WORD $0xe660 // vpunpcklbw %zmm14,%zmm15,%zmm20
+	LONG $0x48055162; WORD $0xfe68 // vpunpckhbw %zmm14,%zmm15,%zmm15
+	LONG $0x48fd7162; WORD $0xf76f // vmovdqa64 %zmm7,%zmm14
+	LONG $0x407dc262; WORD $0xea7d // vpermt2b %zmm10,%zmm16,%zmm21
+	LONG $0x407d5262; WORD $0xf07d // vpermt2b %zmm8,%zmm16,%zmm14
+	LONG $0x407de362; WORD $0xee25; BYTE $0xf8 // vpternlogd $0xf8,%zmm6,%zmm16,%zmm21
+	LONG $0x480da162; WORD $0xc560 // vpunpcklbw %zmm21,%zmm14,%zmm16
+	LONG $0x480d3162; WORD $0xf568 // vpunpckhbw %zmm21,%zmm14,%zmm14
+	LONG $0x487de262; WORD $0x2b58 // vpbroadcastd (%rbx),%zmm21
+	LONG $0x405e3262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm20,%zmm13
+	LONG $0x487da262; WORD $0x2c58; BYTE $0x13 // vpbroadcastd (%rbx,%r10,1),%zmm21
+	LONG $0x405e3262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm20,%zmm12
+	LONG $0x487de262; WORD $0x2c58; BYTE $0x0b // vpbroadcastd (%rbx,%rcx,1),%zmm21
+	LONG $0x405eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm1
+	LONG $0x487de262; WORD $0x6358; BYTE $0x10 // vpbroadcastd 0x40(%rbx),%zmm20
+	LONG $0x407eb262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm16,%zmm2
+	LONG $0x487dc262; LONG $0x101a6458 // vpbroadcastd 0x40(%r10,%rbx,1),%zmm20
+	LONG $0x407e3262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm16,%zmm11
+	LONG $0x487de262; LONG $0x100b6458 // vpbroadcastd 0x40(%rbx,%rcx,1),%zmm20
+	LONG $0x407eb262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm16,%zmm3
+	LONG $0x487de262; WORD $0x4358; BYTE $0x01 // vpbroadcastd 0x4(%rbx),%zmm16
+	LONG $0x48063262; WORD $0xe852 // vdpbf16ps %zmm16,%zmm15,%zmm13
+	LONG $0x487dc262; LONG $0x011a4458 // vpbroadcastd 0x4(%r10,%rbx,1),%zmm16
+	LONG $0x48063262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm15,%zmm12
+	LONG $0x487de262; LONG $0x010b4458 // vpbroadcastd 0x4(%rbx,%rcx,1),%zmm16
+	LONG $0x4806b262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm15,%zmm1
+	LONG $0x487d7262; WORD $0x7b58; BYTE $0x11 // vpbroadcastd 0x44(%rbx),%zmm15
+	LONG $0x480ed262; WORD $0xd752 // vdpbf16ps %zmm15,%zmm14,%zmm2
+	LONG $0x487d5262; LONG $0x111a7c58 // vpbroadcastd 0x44(%r10,%rbx,1),%zmm15
+	LONG $0x08c38348 // add $0x8,%rbx
+	LONG $0x480e5262; WORD $0xdf52 // vdpbf16ps %zmm15,%zmm14,%zmm11
+	LONG $0x487d7262; LONG $0x0f0b7c58 // vpbroadcastd 0x3c(%rbx,%rcx,1),%zmm15
+	LONG $0x480ed262; WORD $0xdf52 // vdpbf16ps %zmm15,%zmm14,%zmm3
+	WORD $0x394d; BYTE $0xe6 // cmp %r12,%r14
+	LONG $0xfed9850f; WORD $0xffff // jne 74df <dotFP8BF16+0x2d7f>
+	LONG $0x08fd4162; WORD $0xe47e // vmovq %xmm28,%r12
+	LONG $0x08fd4162; WORD $0xef7e // vmovq %xmm29,%r15
+	LONG $0x009b8d49; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r11),%rbx
+	LONG $0x04e4c149 // shl $0x4,%r12
+	LONG $0xbd3c8d4e; LONG $0x00000004 // lea 0x4(,%r15,4),%r15
+	LONG $0x487d1262; LONG $0x00257c18 // vbroadcastss 0x0(%r13,%r12,1),%zmm15
+	LONG $0x08fd4162; WORD $0xec7e // vmovq %xmm29,%r12
+	LONG $0x487dd262; WORD $0xcf98 // vfmadd132ps %zmm15,%zmm0,%zmm1
+	LONG $0x487d9262; LONG $0x01a54418 // vbroadcastss 0x4(%r13,%r12,4),%zmm0
+	LONG $0x48555262; WORD $0xef98 // vfmadd132ps %zmm15,%zmm5,%zmm13
+	LONG $0x485d5262; WORD $0xe798 // vfmadd132ps %zmm15,%zmm4,%zmm12
+	LONG $0x487cd162; WORD $0xe328 // vmovaps %zmm11,%zmm4
+	LONG $0x80a38d4d; WORD $0x0000; BYTE $0x00 // lea 0x80(%r11),%r12
+	LONG $0x00c38149; WORD $0x0018; BYTE $0x00 // add $0x1800,%r11
+	LONG $0x4815f262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm13,%zmm2
+	LONG $0x571041c4; BYTE $0xed // vxorps %xmm13,%xmm13,%xmm13
+	LONG $0x4875f262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm1,%zmm3
+	LONG $0x481df262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm12,%zmm4
+	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
+	LONG $0x487c5162; WORD $0xf528 // vmovaps %zmm13,%zmm14
+	LONG $0x487c5162; WORD $0xfd28 // vmovaps %zmm13,%zmm15
+	LONG $0x487cd162; WORD $0xdd28 // vmovaps %zmm13,%zmm3
+	LONG $0x487cd162; WORD $0xcd28 // vmovaps %zmm13,%zmm1
+	LONG $0x487cd162; WORD $0xc528 // vmovaps %zmm13,%zmm0
+	LONG $0x48fdd162; WORD $0xe96f // vmovdqa64 %zmm9,%zmm5
+	LONG $0x48fec162; WORD $0x2c6f; BYTE $0x24 // vmovdqu64 (%r12),%zmm21
+	LONG $0x48fd7162; WORD $0xe76f // vmovdqa64 %zmm7,%zmm12
+	LONG $0x48fec162; LONG $0x0124446f // vmovdqu64 0x40(%r12),%zmm16
+	LONG $0x4055d262; WORD $0xea7d // vpermt2b %zmm10,%zmm21,%zmm5
+	LONG $0x40555262; WORD $0xe07d // vpermt2b %zmm8,%zmm21,%zmm12
+	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
+	LONG $0x404b180f // prefetcht0 0x40(%rbx)
+	LONG $0x4055f362; WORD $0xee25; BYTE $0xf8 // vpternlogd $0xf8,%zmm6,%zmm21,%zmm5
+	LONG $0x48fdc162; WORD $0xe96f // vmovdqa64 %zmm9,%zmm21
+	LONG $0x80eb8348 // sub $0xffffffffffffff80,%rbx
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x481de162; WORD $0xe560 // vpunpcklbw %zmm5,%zmm12,%zmm20
+	LONG $0x481d7162; WORD $0xe568 // vpunpckhbw %zmm5,%zmm12,%zmm12
+	LONG $0x48fdf162; WORD $0xef6f // vmovdqa64 %zmm7,%zmm5
+	LONG $0x407dc262; WORD $0xea7d // vpermt2b %zmm10,%zmm16,%zmm21
+	LONG $0x407dd262; WORD $0xe87d // vpermt2b %zmm8,%zmm16,%zmm5
+	LONG $0x407de362; WORD $0xee25; BYTE $0xf8 // vpternlogd $0xf8,%zmm6,%zmm16,%zmm21
+	LONG $0x4855a162; WORD $0xc560 // vpunpcklbw %zmm21,%zmm5,%zmm16
+	LONG $0x4855b162; WORD $0xed68 // vpunpckhbw %zmm21,%zmm5,%zmm5
+	LONG $0x487de262; WORD $0x6a58; BYTE $0x20 // vpbroadcastd 0x80(%rdx),%zmm21
+	LONG $0x405eb262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm20,%zmm0
+	LONG $0x487dc262; LONG $0x20126c58 // vpbroadcastd 0x80(%r10,%rdx,1),%zmm21
+	LONG $0x405eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm20,%zmm1
+	LONG $0x487de262; LONG $0x200a6c58 // vpbroadcastd 0x80(%rdx,%rcx,1),%zmm21
+	LONG $0x405eb262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm20,%zmm3
+	LONG $0x487de262; WORD $0x6a58; BYTE $0x30 // vpbroadcastd 0xc0(%rdx),%zmm21
+	LONG $0x407e3262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm16,%zmm15
+	LONG $0x487dc262; LONG $0x30126c58 // vpbroadcastd 0xc0(%r10,%rdx,1),%zmm21
+	LONG $0x407e3262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm16,%zmm14
+	LONG $0x487de262; LONG $0x300a6c58 // vpbroadcastd 0xc0(%rdx,%rcx,1),%zmm21
+	LONG $0x407e3262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm16,%zmm13
+	LONG $0x487de262; WORD $0x6a58; BYTE $0x21 // vpbroadcastd 0x84(%rdx),%zmm21
+	LONG $0x481eb262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm12,%zmm0
+	LONG $0x487dc262; LONG $0x21126c58 // vpbroadcastd 0x84(%r10,%rdx,1),%zmm21
+	LONG $0x481eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm12,%zmm1
+	LONG $0x487de262; LONG $0x210a6c58 // vpbroadcastd 0x84(%rdx,%rcx,1),%zmm21
+	LONG $0x481eb262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm12,%zmm3
+	LONG $0x487d7262; WORD $0x6258; BYTE $0x31 // vpbroadcastd 0xc4(%rdx),%zmm12
+	LONG $0x48565262; WORD $0xfc52 // vdpbf16ps %zmm12,%zmm5,%zmm15
+	LONG $0x487d5262; LONG $0x31126458 // vpbroadcastd 0xc4(%r10,%rdx,1),%zmm12
 	LONG $0x08c28348 // add $0x8,%rdx
-	LONG $0x483d5262; WORD $0xd67d // vpermt2b %zmm14,%zmm8,%zmm10
-	LONG $0x483dc262; WORD $0xc47d // vpermt2b %zmm12,%zmm8,%zmm16
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x483d5362; WORD $0xd125; BYTE $0xf8 // vpternlogd $0xf8,%zmm9,%zmm8,%zmm10
-	LONG $0x48fd5162; WORD $0xc56f // vmovdqa64 %zmm13,%zmm8
-	LONG $0x407d4162; WORD $0xea60 // vpunpcklbw %zmm10,%zmm16,%zmm29
-	LONG $0x407dc162; WORD $0xc268 // vpunpckhbw %zmm10,%zmm16,%zmm16
-	LONG $0x48fd5162; WORD $0xd36f // vmovdqa64 %zmm11,%zmm10
-	LONG $0x40255262; WORD $0xc67d // vpermt2b %zmm14,%zmm27,%zmm8
-	LONG $0x40255262; WORD $0xd47d // vpermt2b %zmm12,%zmm27,%zmm10
-	LONG $0x40255362; WORD $0xc125; BYTE $0xf8 // vpternlogd $0xf8,%zmm9,%zmm27,%zmm8
-	LONG $0x48fe4162; WORD $0x5a6f; BYTE $0xbf // vmovdqu64 -0x1040(%r10),%zmm27
-	LONG $0x482d4162; WORD $0xe060 // vpunpcklbw %zmm8,%zmm10,%zmm28
-	LONG $0x482d5162; WORD $0xd068 // vpunpckhbw %zmm8,%zmm10,%zmm10
-	LONG $0x48fd5162; WORD $0xc56f // vmovdqa64 %zmm13,%zmm8
-	LONG $0x40255262; WORD $0xc67d // vpermt2b %zmm14,%zmm27,%zmm8
-	LONG $0x4025d262; WORD $0xc47d // vpermt2b %zmm12,%zmm27,%zmm0
-	LONG $0x40255362; WORD $0xc125; BYTE $0xf8 // vpternlogd $0xf8,%zmm9,%zmm27,%zmm8
-	LONG $0x487d4162; WORD $0xd860 // vpunpcklbw %zmm8,%zmm0,%zmm27
-	LONG $0x487d5162; WORD $0xc068 // vpunpckhbw %zmm8,%zmm0,%zmm8
-	LONG $0x487dd262; WORD $0x4358; BYTE $0xfe // vpbroadcastd -0x8(%r11),%zmm0
-	LONG $0x4006f262; WORD $0xf052 // vdpbf16ps %zmm0,%zmm31,%zmm6
-	LONG $0x487df262; WORD $0x4258; BYTE $0xfe // vpbroadcastd -0x8(%rdx),%zmm0
-	LONG $0x4006f262; WORD $0xe052 // vdpbf16ps %zmm0,%zmm31,%zmm4
-	LONG $0x487df262; WORD $0x4158; BYTE $0xfe // vpbroadcastd -0x8(%rcx),%zmm0
-	LONG $0x4006f262; WORD $0xd852 // vdpbf16ps %zmm0,%zmm31,%zmm3
-	LONG $0x487d4262; WORD $0x7b58; BYTE $0x0e // vpbroadcastd 0x38(%r11),%zmm31
-	LONG $0x40169262; WORD $0xd752 // vdpbf16ps %zmm31,%zmm29,%zmm2
-	LONG $0x487d6262; WORD $0x7a58; BYTE $0x0e // vpbroadcastd 0x38(%rdx),%zmm31
-	LONG $0x40169262; WORD $0xcf52 // vdpbf16ps %zmm31,%zmm29,%zmm1
-	LONG $0x487d6262; WORD $0x7958; BYTE $0x0e // vpbroadcastd 0x38(%rcx),%zmm31
-	LONG $0x40168262; WORD $0xf752 // vdpbf16ps %zmm31,%zmm29,%zmm22
-	LONG $0x487d4262; WORD $0x6b58; BYTE $0x1e // vpbroadcastd 0x78(%r11),%zmm29
-	LONG $0x401e8262; WORD $0xed52 // vdpbf16ps %zmm29,%zmm28,%zmm21
-	LONG $0x487d6262; WORD $0x6a58; BYTE $0x1e // vpbroadcastd 0x78(%rdx),%zmm29
-	LONG $0x401e8262; WORD $0xe552 // vdpbf16ps %zmm29,%zmm28,%zmm20
-	LONG $0x487d6262; WORD $0x6958; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm29
-	LONG $0x401e8262; WORD $0xdd52 // vdpbf16ps %zmm29,%zmm28,%zmm19
-	LONG $0x487d4262; WORD $0x6358; BYTE $0x2e // vpbroadcastd 0xb8(%r11),%zmm28
-	LONG $0x40260262; WORD $0xd452 // vdpbf16ps %zmm28,%zmm27,%zmm26
-	LONG $0x487d6262; WORD $0x6258; BYTE $0x2e // vpbroadcastd 0xb8(%rdx),%zmm28
-	LONG $0x40260262; WORD $0xcc52 // vdpbf16ps %zmm28,%zmm27,%zmm25
-	LONG $0x487d6262; WORD $0x6158; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm28
-	LONG $0x40268262; WORD $0xfc52 // vdpbf16ps %zmm28,%zmm27,%zmm23
-	LONG $0x487d4262; WORD $0x5b58; BYTE $0xff // vpbroadcastd -0x4(%r11),%zmm27
-	LONG $0x40769262; WORD $0xf352 // vdpbf16ps %zmm27,%zmm17,%zmm6
-	LONG $0x487d6262; WORD $0x5a58; BYTE $0xff // vpbroadcastd -0x4(%rdx),%zmm27
-	LONG $0x40769262; WORD $0xe352 // vdpbf16ps %zmm27,%zmm17,%zmm4
-	LONG $0x487d6262; WORD $0x5958; BYTE $0xff // vpbroadcastd -0x4(%rcx),%zmm27
-	LONG $0x40769262; WORD $0xdb52 // vdpbf16ps %zmm27,%zmm17,%zmm3
-	LONG $0x487dc262; WORD $0x4b58; BYTE $0x0f // vpbroadcastd 0x3c(%r11),%zmm17
-	LONG $0x407eb262; WORD $0xd152 // vdpbf16ps %zmm17,%zmm16,%zmm2
-	LONG $0x487de262; WORD $0x4a58; BYTE $0x0f // vpbroadcastd 0x3c(%rdx),%zmm17
-	LONG $0x407eb262; WORD $0xc952 // vdpbf16ps %zmm17,%zmm16,%zmm1
-	LONG $0x487de262; WORD $0x4958; BYTE $0x0f // vpbroadcastd 0x3c(%rcx),%zmm17
-	LONG $0x407ea262; WORD $0xf152 // vdpbf16ps %zmm17,%zmm16,%zmm22
-	LONG $0x487dc262; WORD $0x4358; BYTE $0x1f // vpbroadcastd 0x7c(%r11),%zmm16
-	LONG $0x482ea262; WORD $0xe852 // vdpbf16ps %zmm16,%zmm10,%zmm21
-	LONG $0x487de262; WORD $0x4258; BYTE $0x1f // vpbroadcastd 0x7c(%rdx),%zmm16
-	LONG $0x482ea262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm10,%zmm20
-	LONG $0x487de262; WORD $0x4158; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm16
-	LONG $0x482ea262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm10,%zmm19
-	LONG $0x487d5262; WORD $0x5358; BYTE $0x2f // vpbroadcastd 0xbc(%r11),%zmm10
-	LONG $0x483e4262; WORD $0xd252 // vdpbf16ps %zmm10,%zmm8,%zmm26
-	LONG $0x487d7262; WORD $0x5258; BYTE $0x2f // vpbroadcastd 0xbc(%rdx),%zmm10
-	LONG $0x483e4262; WORD $0xca52 // vdpbf16ps %zmm10,%zmm8,%zmm25
-	LONG $0x487d7262; WORD $0x5158; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm10
-	LONG $0x483ec262; WORD $0xfa52 // vdpbf16ps %zmm10,%zmm8,%zmm23
-	WORD $0x394d; BYTE $0xd6 // cmp %r10,%r14
-	LONG $0xfdcb850f; WORD $0xffff // jne 72ee <dotFP8BF16+0x2d8e>
-	LONG $0x08fd4162; WORD $0xc67e // vmovq %xmm24,%r14
+	LONG $0x48565262; WORD $0xf452 // vdpbf16ps %zmm12,%zmm5,%zmm14
+	LONG $0x487d7262; LONG $0x2f0a6458 // vpbroadcastd 0xbc(%rdx,%rcx,1),%zmm12
+	LONG $0x48565262; WORD $0xec52 // vdpbf16ps %zmm12,%zmm5,%zmm13
+	WORD $0x394c; BYTE $0xdb // cmp %r11,%rbx
+	LONG $0xfed8850f; WORD $0xffff // jne 769c <dotFP8BF16+0x2f3c>
+	LONG $0x487d1262; LONG $0x013d6418 // vbroadcastss 0x4(%r13,%r15,1),%zmm12
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x487d9262; LONG $0x023d4418 // vbroadcastss 0x8(%r13,%r15,1),%zmm0
 	WORD $0xff49; BYTE $0xc0 // inc %r8
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x00c48149; WORD $0x0008; BYTE $0x00 // add $0x800,%r12
-	LONG $0x02e6c149 // shl $0x2,%r14
-	LONG $0x487db262; LONG $0x01b74418 // vbroadcastss 0x4(%rdi,%r14,4),%zmm0
-	LONG $0x487d3262; WORD $0x0418; BYTE $0xb7 // vbroadcastss (%rdi,%r14,4),%zmm8
-	LONG $0x4845d262; WORD $0xf098 // vfmadd132ps %zmm8,%zmm7,%zmm6
-	LONG $0x4855d262; WORD $0xe098 // vfmadd132ps %zmm8,%zmm5,%zmm4
-	LONG $0x484df262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm6,%zmm2
-	LONG $0x485df262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm4,%zmm1
-	LONG $0x406dd262; WORD $0xd898 // vfmadd132ps %zmm8,%zmm18,%zmm3
-	LONG $0x4865e262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm3,%zmm22
-	LONG $0x487db262; LONG $0x02b74418 // vbroadcastss 0x8(%rdi,%r14,4),%zmm0
-	LONG $0x487c9162; WORD $0xfa28 // vmovaps %zmm26,%zmm7
-	LONG $0x487c9162; WORD $0xe928 // vmovaps %zmm25,%zmm5
-	LONG $0x486de262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm2,%zmm21
-	LONG $0x4875e262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm1,%zmm20
-	LONG $0x404de262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm22,%zmm19
-	LONG $0x487db262; LONG $0x03b74418 // vbroadcastss 0xc(%rdi,%r14,4),%zmm0
-	LONG $0x4055f262; WORD $0xf898 // vfmadd132ps %zmm0,%zmm21,%zmm7
-	LONG $0x405df262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm20,%zmm5
-	LONG $0x4065b262; WORD $0xc798 // vfmadd132ps %zmm23,%zmm19,%zmm0
+	LONG $0x08fd6162; WORD $0xd37e // vmovq %xmm26,%rbx
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x485dd262; WORD $0xcc98 // vfmadd132ps %zmm12,%zmm4,%zmm1
+	LONG $0x487cd162; WORD $0xe628 // vmovaps %zmm14,%zmm4
+	LONG $0x486dd262; WORD $0xec98 // vfmadd132ps %zmm12,%zmm2,%zmm5
+	LONG $0x4825d262; WORD $0xdc98 // vfmadd132ps %zmm12,%zmm11,%zmm3
+	LONG $0x4805f262; WORD $0xe8b8 // vfmadd231ps %zmm0,%zmm15,%zmm5
+	LONG $0x4875f262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm1,%zmm4
+	LONG $0x4865d262; WORD $0xc598 // vfmadd132ps %zmm13,%zmm3,%zmm0
 	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
-	LONG $0xfc918f0f; WORD $0xffff // jg 724b <dotFP8BF16+0x2ceb>
-	LONG $0x24848b4c; LONG $0x00000100 // mov 0x100(%rsp),%r8
-	LONG $0x7ef961c4; BYTE $0xff // vmovq %xmm15,%rdi
+	LONG $0xfc368f0f; WORD $0xffff // jg 7453 <dotFP8BF16+0x2cf3>
+	LONG $0x24848b4c; LONG $0x00000108 // mov 0x108(%rsp),%r8
+	LONG $0x24bc8b48; LONG $0x00000100 // mov 0x100(%rsp),%rdi
 	LONG $0x249c8b48; LONG $0x00000130 // mov 0x130(%rsp),%rbx
 	LONG $0x24948b48; LONG $0x00000128 // mov 0x128(%rsp),%rdx
 	LONG $0xfb148d4c // lea (%rbx,%rdi,8),%r10
 	LONG $0xbb3c8d48 // lea (%rbx,%rdi,4),%rdi
 	LONG $0x0ffa8348 // cmp $0xf,%rdx
-	LONG $0x01368f0f; WORD $0x0000 // jg 771f <dotFP8BF16+0x31bf>
+	LONG $0x010c8f0f; WORD $0x0000 // jg 795b <dotFP8BF16+0x31fb>
 	WORD $0xd189 // mov %edx,%ecx
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cf162; WORD $0x3b11 // vmovups %zmm7,(%rbx){%k3}
+	LONG $0x4b7cf162; WORD $0x2b11 // vmovups %zmm5,(%rbx){%k3}
 	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4b7cf162; WORD $0x2f11 // vmovups %zmm5,(%rdi){%k3}
+	LONG $0x4b7cf162; WORD $0x2711 // vmovups %zmm4,(%rdi){%k3}
 	LONG $0xe992f8c5 // kmovw %ecx,%k5
 	LONG $0x4d7cd162; WORD $0x0211 // vmovups %zmm0,(%r10){%k5}
-	LONG $0xffe51be9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
-	LONG $0x24948b48; LONG $0x00000110 // mov 0x110(%rsp),%rdx
-	LONG $0x248c8d4c; LONG $0x00000140 // lea 0x140(%rsp),%r9
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	WORD $0x894d; BYTE $0xce // mov %r9,%r14
-	LONG $0xc17f79c5 // vmovdqa %xmm8,%xmm1
+	LONG $0xffe4d1e9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
+	LONG $0x249c8b48; LONG $0x00000110 // mov 0x110(%rsp),%rbx
+	LONG $0x24948d48; LONG $0x00000140 // lea 0x140(%rsp),%rdx
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x249c894c; LONG $0x000000e0 // mov %r11,0xe0(%rsp)
+	WORD $0x8949; BYTE $0xd6 // mov %rdx,%r14
+	LONG $0x6ef9e1c4; BYTE $0xca // vmovq %rdx,%xmm1
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
+	LONG $0x08e3c148 // shl $0x8,%rbx
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	LONG $0x204e8b48 // mov 0x20(%rsi),%rcx
+	LONG $0x249c8b4c; LONG $0x00000138 // mov 0x138(%rsp),%r11
+	LONG $0x7ef9c1c4; BYTE $0xda // vmovq %xmm3,%r10
+	LONG $0xcbaf0f48 // imul %rbx,%rcx
+	LONG $0x49048d49 // lea (%r9,%rcx,2),%rax
 	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x08e2c148 // shl $0x8,%rdx
-	LONG $0x07e1c148 // shl $0x7,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	LONG $0x6ef9e1c4; BYTE $0xe1 // vmovq %rcx,%xmm4
-	LONG $0xd26ef9c5 // vmovd %edx,%xmm2
-	LONG $0x20568b48 // mov 0x20(%rsi),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xd9 // vmovq %xmm3,%rcx
-	LONG $0xd5af0f49 // imul %r13,%rdx
-	LONG $0x511c8d4c // lea (%rcx,%rdx,2),%r11
-	LONG $0x7ef9e1c4; BYTE $0xe2 // vmovq %xmm4,%rdx
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x248c8948; LONG $0x00000108 // mov %rcx,0x108(%rsp)
-	LONG $0x248c8b48; LONG $0x00000138 // mov 0x138(%rsp),%rcx
-	WORD $0x014c; BYTE $0xd9 // add %r11,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xf1 // vmovq %rcx,%xmm6
-	LONG $0x248c8b48; LONG $0x00000108 // mov 0x108(%rsp),%rcx
-	LONG $0x24848948; LONG $0x00000108 // mov %rax,0x108(%rsp)
-	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x177f // jg 76ba <dotFP8BF16+0x315a>
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0f7e // jle 76ba <dotFP8BF16+0x315a>
-	LONG $0x7e79c1c4; BYTE $0xd3 // vmovd %xmm2,%r11d
-	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
-	WORD $0xff41; BYTE $0xcb // dec %r11d
-	LONG $0xdbb70f45 // movzwl %r11w,%r11d
-	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
-	LONG $0x9278c1c4; BYTE $0xd3 // kmovw %r11d,%k2
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xaaff7162; WORD $0x046f; BYTE $0x10 // vmovdqu16 (%rax,%rdx,1),%ymm8{%k2}{z}
-	LONG $0x7f7e41c4; WORD $0x1604 // vmovdqu %ymm8,(%r14,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xb575 // jne 7697 <dotFP8BF16+0x3137>
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x24848b48; LONG $0x00000108 // mov 0x108(%rsp),%rax
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x00ff8149; WORD $0x0003; BYTE $0x00 // cmp $0x300,%r15
-	LONG $0xff49850f; WORD $0xffff // jne 7651 <dotFP8BF16+0x30f1>
-	LONG $0xc16f79c5 // vmovdqa %xmm1,%xmm8
-	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	LONG $0x0100bd41; WORD $0x0000 // mov $0x100,%r13d
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xfffb63e9; BYTE $0xff // jmp 7282 <dotFP8BF16+0x2d22>
-	LONG $0x487cf162; WORD $0x3b11 // vmovups %zmm7,(%rbx)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487cf162; WORD $0x2f11 // vmovups %zmm5,(%rdi)
-	LONG $0xfffed2e9; BYTE $0xff // jmp 7607 <dotFP8BF16+0x30a7>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0xfffe7de9; BYTE $0xff // jmp 75c7 <dotFP8BF16+0x3067>
-	LONG $0x24bc8b48; LONG $0x00000110 // mov 0x110(%rsp),%rdi
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x08e7c148 // shl $0x8,%rdi
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
-	LONG $0x24bc8d48; LONG $0x00000140 // lea 0x140(%rsp),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
-	LONG $0xaaaaabba; BYTE $0xaa // mov $0xaaaaaaab,%edx
-	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
-	LONG $0x6ef9e1c4; BYTE $0xfa // vmovq %rdx,%xmm7
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	LONG $0xe26e79c5 // vmovd %edx,%xmm12
-	LONG $0x7ef9e1c4; BYTE $0xf9 // vmovq %xmm7,%rcx
-	WORD $0x8944; BYTE $0xc2 // mov %r8d,%edx
-	WORD $0x8945; BYTE $0xc2 // mov %r8d,%r10d
-	LONG $0xd1af0f48 // imul %rcx,%rdx
-	LONG $0x21eac148 // shr $0x21,%rdx
-	WORD $0x0c8d; BYTE $0x52 // lea (%rdx,%rdx,2),%ecx
-	WORD $0x2941; BYTE $0xca // sub %ecx,%r10d
-	WORD $0x6348; BYTE $0xd1 // movslq %ecx,%rdx
-	WORD $0x6349; BYTE $0xca // movslq %r10d,%rcx
-	LONG $0x24948b4c; LONG $0x00000138 // mov 0x138(%rsp),%r10
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x56af0f48; BYTE $0x20 // imul 0x20(%rsi),%rdx
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0x55548d49; BYTE $0x00 // lea 0x0(%r13,%rdx,2),%rdx
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
-	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
-	LONG $0x7ef9c1c4; BYTE $0xdb // vmovq %xmm3,%r11
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x014d; BYTE $0xda // add %r11,%r10
-	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
-	LONG $0x6ef9c1c4; BYTE $0xda // vmovq %r10,%xmm3
+	WORD $0x294c; BYTE $0xd1 // sub %r10,%rcx
+	WORD $0x0149; BYTE $0xc3 // add %rax,%r11
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 77f9 <dotFP8BF16+0x3299>
+	WORD $0x107f // jg 78fc <dotFP8BF16+0x319c>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 77f9 <dotFP8BF16+0x3299>
-	LONG $0xe07e79c5 // vmovd %xmm12,%eax
+	WORD $0x097e // jle 78fc <dotFP8BF16+0x319c>
+	WORD $0xf889 // mov %edi,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc8ff // dec %eax
+	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
+	LONG $0xd092f8c5 // kmovw %eax,%k2
+	LONG $0xaaff1162; WORD $0x246f; BYTE $0x13 // vmovdqu16 (%r11,%r10,1),%ymm12{%k2}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7e01c4; WORD $0x1624 // vmovdqu %ymm12,(%r14,%r10,1)
+	LONG $0x20c28349 // add $0x20,%r10
+	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
+	WORD $0xc375 // jne 78e1 <dotFP8BF16+0x3181>
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x00fc8149; WORD $0x0003; BYTE $0x00 // cmp $0x300,%r12
+	WORD $0x8475 // jne 78bc <dotFP8BF16+0x315c>
+	LONG $0x249c8b4c; LONG $0x000000e0 // mov 0xe0(%rsp),%r11
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
+	LONG $0x08fde162; WORD $0xd96f // vmovdqa64 %xmm1,%xmm19
+	LONG $0x000100bf; BYTE $0x00 // mov $0x100,%edi
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xfffb30e9; BYTE $0xff // jmp 748b <dotFP8BF16+0x2d2b>
+	LONG $0x487cf162; WORD $0x2b11 // vmovups %zmm5,(%rbx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cf162; WORD $0x2711 // vmovups %zmm4,(%rdi)
+	LONG $0xfffefce9; BYTE $0xff // jmp 786d <dotFP8BF16+0x310d>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0xfffea7e9; BYTE $0xff // jmp 782d <dotFP8BF16+0x30cd>
+	LONG $0x24bc8b48; LONG $0x00000108 // mov 0x108(%rsp),%rdi
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	LONG $0xaaabbb41; WORD $0xaaaa // mov $0xaaaaaaab,%r11d
+	LONG $0xea6ef9c5 // vmovd %edx,%xmm5
+	LONG $0x6ef961c4; BYTE $0xd8 // vmovq %rax,%xmm11
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x08e7c148 // shl $0x8,%rdi
+	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
+	LONG $0x24bc8d48; LONG $0x00000140 // lea 0x140(%rsp),%rdi
+	LONG $0x07e6c149 // shl $0x7,%r14
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	WORD $0xca89 // mov %ecx,%edx
+	WORD $0x8941; BYTE $0xc8 // mov %ecx,%r8d
+	LONG $0xd3af0f49 // imul %r11,%rdx
+	LONG $0x21eac148 // shr $0x21,%rdx
+	WORD $0x048d; BYTE $0x52 // lea (%rdx,%rdx,2),%eax
+	WORD $0x2941; BYTE $0xc0 // sub %eax,%r8d
+	WORD $0x6348; BYTE $0xd0 // movslq %eax,%rdx
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x014c; BYTE $0xc2 // add %r8,%rdx
+	LONG $0x56af0f48; BYTE $0x20 // imul 0x20(%rsi),%rdx
+	LONG $0x24848b4c; LONG $0x000000d8 // mov 0xd8(%rsp),%r8
+	WORD $0x294d; BYTE $0xf0 // sub %r14,%r8
+	LONG $0x54048d49 // lea (%r12,%rdx,2),%rax
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x7ef9c1c4; BYTE $0xda // vmovq %xmm3,%r10
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x127f // jg 7a33 <dotFP8BF16+0x32d3>
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0b7e // jle 7a33 <dotFP8BF16+0x32d3>
+	LONG $0xe87ef9c5 // vmovd %xmm5,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
 	LONG $0x7ef9c1c4; BYTE $0xda // vmovq %xmm3,%r10
 	LONG $0xe092f8c5 // kmovw %eax,%k4
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xacff5162; WORD $0x0c6f; BYTE $0x12 // vmovdqu16 (%r10,%rdx,1),%ymm9{%k4}{z}
-	LONG $0x7f7e41c4; WORD $0x110c // vmovdqu %ymm9,(%r9,%rdx,1)
+	LONG $0xacffd162; WORD $0x3c6f; BYTE $0x12 // vmovdqu16 (%r10,%rdx,1),%ymm7{%k4}{z}
+	LONG $0x7f7ec1c4; WORD $0x113c // vmovdqu %ymm7,(%r9,%rdx,1)
 	LONG $0x20c28348 // add $0x20,%rdx
 	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xbc75 // jne 77dc <dotFP8BF16+0x327c>
-	WORD $0xff49; BYTE $0xc0 // inc %r8
-	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	WORD $0xbc75 // jne 7a16 <dotFP8BF16+0x32b6>
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
 	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x06f88349 // cmp $0x6,%r8
-	LONG $0xff4f850f; WORD $0xffff // jne 7786 <dotFP8BF16+0x3226>
-	LONG $0x24848d4c; LONG $0x00000440 // lea 0x440(%rsp),%r8
-	LONG $0x08fd6162; WORD $0xe76e // vmovq %rdi,%xmm28
-	LONG $0x000100bf; BYTE $0x00 // mov $0x100,%edi
+	WORD $0xff48; BYTE $0xc1 // inc %rcx
+	LONG $0x06f98348 // cmp $0x6,%rcx
+	LONG $0xff50850f; WORD $0xffff // jne 79c1 <dotFP8BF16+0x3261>
+	LONG $0x24b48d4c; LONG $0x00000440 // lea 0x440(%rsp),%r14
+	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
 	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	LONG $0x08fd4162; WORD $0xe86e // vmovq %r8,%xmm29
-	LONG $0x08fd6162; WORD $0xff6e // vmovq %rdi,%xmm31
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0xffcf75e9; BYTE $0xff // jmp 47d8 <dotFP8BF16+0x278>
+	LONG $0x08fd6162; WORD $0xdf6e // vmovq %rdi,%xmm27
+	LONG $0x08fd4162; WORD $0xee6e // vmovq %r14,%xmm29
+	LONG $0x2484c748; LONG $0x00000110; LONG $0x00000100 // movq $0x100,0x110(%rsp)
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0xffcf48e9; BYTE $0xff // jmp 49eb <dotFP8BF16+0x28b>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
 	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
@@ -5594,7 +5710,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x023c8d48 // lea (%rdx,%rax,1),%rdi
 	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x547f // jg 7916 <dotFP8BF16+0x33b6>
+	WORD $0x3f7f // jg 7b41 <dotFP8BF16+0x33e1>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
@@ -5607,17 +5723,14 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x497cf162; WORD $0x0b11 // vmovups %zmm1,(%rbx){%k1}
 	LONG $0xe892f8c5 // kmovw %eax,%k5
 	LONG $0x4d7cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12){%k5}
-	LONG $0xffe230e9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
-	LONG $0x24848b4c; LONG $0x000000d8 // mov 0xd8(%rsp),%r8
-	LONG $0x24bc8b48; LONG $0x00000100 // mov 0x100(%rsp),%rdi
-	LONG $0xffff6fe9; BYTE $0xff // jmp 7885 <dotFP8BF16+0x3325>
+	LONG $0xffe20ce9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x487c7162; WORD $0x1211 // vmovups %zmm10,(%rdx)
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x487c5162; WORD $0x0211 // vmovups %zmm8,(%r10)
 	LONG $0x487cf162; WORD $0x3711 // vmovups %zmm6,(%rdi)
 	LONG $0x487cd162; WORD $0x2311 // vmovups %zmm4,(%r11)
 	LONG $0x487cf162; WORD $0x0b11 // vmovups %zmm1,(%rbx)
-	WORD $0xb6eb // jmp 78f1 <dotFP8BF16+0x3391>
+	WORD $0xcbeb // jmp 7b31 <dotFP8BF16+0x33d1>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -5646,32 +5759,32 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x53148d4a // lea (%rbx,%r10,2),%rdx
 	LONG $0x08fd6162; WORD $0xd26e // vmovq %rdx,%xmm26
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x07748e0f; WORD $0x0000 // jle 8129 <dotFP8BF16+0x3bc9>
+	LONG $0x07708e0f; WORD $0x0000 // jle 8350 <dotFP8BF16+0x3bf0>
 	LONG $0x24b48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r14
 	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
 	LONG $0x004da162; WORD $0xf6ef // vpxord %xmm22,%xmm22,%xmm22
-	LONG $0x0045a162; WORD $0xffef // vpxord %xmm23,%xmm23,%xmm23
 	LONG $0x07fac148 // sar $0x7,%rdx
+	LONG $0x0045a162; WORD $0xffef // vpxord %xmm23,%xmm23,%xmm23
 	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
 	LONG $0x08fd6162; WORD $0xdb6e // vmovq %rbx,%xmm27
 	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
 	LONG $0x24948948; LONG $0x00000110 // mov %rdx,0x110(%rsp)
 	LONG $0x08fde162; WORD $0xf66e // vmovq %rsi,%xmm22
 	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
-	LONG $0x08fde162; WORD $0xfe7e // vmovq %xmm23,%rsi
 	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
 	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
 	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
 	LONG $0x08fd4162; WORD $0xcd7e // vmovq %xmm25,%r13
 	LONG $0x2484894c; LONG $0x00000108 // mov %r8,0x108(%rsp)
-	LONG $0x08fde162; WORD $0xff6e // vmovq %rdi,%xmm23
+	LONG $0x08fde162; WORD $0xfe7e // vmovq %xmm23,%rsi
+	LONG $0x24bc8948; LONG $0x000000e0 // mov %rdi,0xe0(%rsp)
 	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
 	WORD $0x894d; BYTE $0xf3 // mov %r14,%r11
 	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
 	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
-	WORD $0x0b75 // jne 7a46 <dotFP8BF16+0x34e6>
+	WORD $0x0b75 // jne 7c73 <dotFP8BF16+0x3513>
 	LONG $0x40c38349 // add $0x40,%r11
 	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
 	LONG $0x0e180f41 // prefetcht0 (%r14)
@@ -5679,7 +5792,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
 	LONG $0x2d548d4f; BYTE $0x00 // lea 0x0(%r13,%r13,1),%r10
 	LONG $0x24b43948; LONG $0x00000110 // cmp %rsi,0x110(%rsp)
-	LONG $0x0570840f; WORD $0x0000 // je 7fd3 <dotFP8BF16+0x3a73>
+	LONG $0x056a840f; WORD $0x0000 // je 81fa <dotFP8BF16+0x3a9a>
 	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
 	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
 	LONG $0x00b38d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r11),%r14
@@ -5702,11 +5815,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
 	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
 	LONG $0x08fd6162; WORD $0xea6f // vmovdqa64 %xmm2,%xmm29
-	LONG $0x08fd2162; WORD $0xfd6f // vmovdqa64 %xmm21,%xmm31
+	LONG $0x08fd2162; WORD $0xcd6f // vmovdqa64 %xmm21,%xmm25
 	LONG $0x48fdc162; WORD $0xed6f // vmovdqa64 %zmm13,%zmm21
 	LONG $0x48fef162; WORD $0x136f // vmovdqu64 (%rbx),%zmm2
 	LONG $0x48fdd162; WORD $0xdb6f // vmovdqa64 %zmm11,%zmm3
-	LONG $0x48fd4162; WORD $0xcd6f // vmovdqa64 %zmm13,%zmm25
+	LONG $0x48fdc162; WORD $0xfd6f // vmovdqa64 %zmm13,%zmm23
 	LONG $0x486dc262; WORD $0xee7d // vpermt2b %zmm14,%zmm2,%zmm21
 	LONG $0x486dd262; WORD $0xdc7d // vpermt2b %zmm12,%zmm2,%zmm3
 	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
@@ -5719,41 +5832,40 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4865b162; WORD $0xdd68 // vpunpckhbw %zmm21,%zmm3,%zmm3
 	LONG $0x48fee162; WORD $0x6b6f; BYTE $0xfd // vmovdqu64 -0xc0(%rbx),%zmm21
 	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
-	LONG $0x40554262; WORD $0xce7d // vpermt2b %zmm14,%zmm21,%zmm25
+	LONG $0x4055c262; WORD $0xfe7d // vpermt2b %zmm14,%zmm21,%zmm23
 	LONG $0x4055d262; WORD $0xd47d // vpermt2b %zmm12,%zmm21,%zmm2
-	LONG $0x08c18349 // add $0x8,%r9
-	LONG $0x40550362; WORD $0xce25; BYTE $0xf8 // vpternlogd $0xf8,%zmm30,%zmm21,%zmm25
-	LONG $0x486d8162; WORD $0xe960 // vpunpcklbw %zmm25,%zmm2,%zmm21
-	LONG $0x486d9162; WORD $0xd168 // vpunpckhbw %zmm25,%zmm2,%zmm2
-	LONG $0x487d6262; WORD $0x4f58; BYTE $0xfe // vpbroadcastd -0x8(%rdi),%zmm25
-	LONG $0x403e1262; WORD $0xf952 // vdpbf16ps %zmm25,%zmm24,%zmm15
-	LONG $0x487d6262; LONG $0xfe174c58 // vpbroadcastd -0x8(%rdi,%rdx,1),%zmm25
-	LONG $0x403e1262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm24,%zmm10
-	LONG $0x487d2262; LONG $0xfe174c58 // vpbroadcastd -0x8(%rdi,%r10,1),%zmm25
-	LONG $0x403e1262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm24,%zmm8
-	LONG $0x487d4262; WORD $0x4958; BYTE $0xfe // vpbroadcastd -0x8(%r9),%zmm25
-	LONG $0x403e9262; WORD $0xf152 // vdpbf16ps %zmm25,%zmm24,%zmm6
-	LONG $0x487d4262; LONG $0xfe114c58 // vpbroadcastd -0x8(%r9,%rdx,1),%zmm25
-	LONG $0x403e9262; WORD $0xe152 // vdpbf16ps %zmm25,%zmm24,%zmm4
-	LONG $0x487d6262; WORD $0x4758; BYTE $0x0e // vpbroadcastd 0x38(%rdi),%zmm24
-	LONG $0x40568262; WORD $0xe052 // vdpbf16ps %zmm24,%zmm21,%zmm20
-	LONG $0x487d6262; LONG $0x0e174458 // vpbroadcastd 0x38(%rdi,%rdx,1),%zmm24
-	LONG $0x40568262; WORD $0xd052 // vdpbf16ps %zmm24,%zmm21,%zmm18
-	LONG $0x487d2262; LONG $0x0e174458 // vpbroadcastd 0x38(%rdi,%r10,1),%zmm24
-	LONG $0x40568262; WORD $0xc852 // vdpbf16ps %zmm24,%zmm21,%zmm17
-	LONG $0x487d4262; WORD $0x4158; BYTE $0x0e // vpbroadcastd 0x38(%r9),%zmm24
-	LONG $0x40568262; WORD $0xc052 // vdpbf16ps %zmm24,%zmm21,%zmm16
-	LONG $0x487d4262; LONG $0x0e114458 // vpbroadcastd 0x38(%r9,%rdx,1),%zmm24
-	LONG $0x40568262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm21,%zmm19
+	LONG $0x40558362; WORD $0xfe25; BYTE $0xf8 // vpternlogd $0xf8,%zmm30,%zmm21,%zmm23
+	LONG $0x486da162; WORD $0xef60 // vpunpcklbw %zmm23,%zmm2,%zmm21
+	LONG $0x486db162; WORD $0xd768 // vpunpckhbw %zmm23,%zmm2,%zmm2
+	LONG $0x487de262; WORD $0x7f58; BYTE $0xfe // vpbroadcastd -0x8(%rdi),%zmm23
+	LONG $0x403e3262; WORD $0xff52 // vdpbf16ps %zmm23,%zmm24,%zmm15
+	LONG $0x487de262; LONG $0xfe177c58 // vpbroadcastd -0x8(%rdi,%rdx,1),%zmm23
+	LONG $0x403e3262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm24,%zmm10
+	LONG $0x487da262; LONG $0xfe177c58 // vpbroadcastd -0x8(%rdi,%r10,1),%zmm23
+	LONG $0x403e3262; WORD $0xc752 // vdpbf16ps %zmm23,%zmm24,%zmm8
+	LONG $0x487dc262; WORD $0x3958 // vpbroadcastd (%r9),%zmm23
+	LONG $0x403eb262; WORD $0xf752 // vdpbf16ps %zmm23,%zmm24,%zmm6
+	LONG $0x487dc262; WORD $0x3c58; BYTE $0x11 // vpbroadcastd (%r9,%rdx,1),%zmm23
+	LONG $0x403eb262; WORD $0xe752 // vdpbf16ps %zmm23,%zmm24,%zmm4
+	LONG $0x487de262; WORD $0x7f58; BYTE $0x0e // vpbroadcastd 0x38(%rdi),%zmm23
+	LONG $0x4056a262; WORD $0xe752 // vdpbf16ps %zmm23,%zmm21,%zmm20
+	LONG $0x487de262; LONG $0x0e177c58 // vpbroadcastd 0x38(%rdi,%rdx,1),%zmm23
+	LONG $0x4056a262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm21,%zmm18
+	LONG $0x487da262; LONG $0x0e177c58 // vpbroadcastd 0x38(%rdi,%r10,1),%zmm23
+	LONG $0x4056a262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm21,%zmm17
+	LONG $0x487dc262; WORD $0x7958; BYTE $0x10 // vpbroadcastd 0x40(%r9),%zmm23
+	LONG $0x4056a262; WORD $0xc752 // vdpbf16ps %zmm23,%zmm21,%zmm16
+	LONG $0x487da262; LONG $0x100a7c58 // vpbroadcastd 0x40(%rdx,%r9,1),%zmm23
+	LONG $0x4056a262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm21,%zmm19
 	LONG $0x487de262; WORD $0x6f58; BYTE $0xff // vpbroadcastd -0x4(%rdi),%zmm21
 	LONG $0x48663262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm3,%zmm15
 	LONG $0x487de262; LONG $0xff176c58 // vpbroadcastd -0x4(%rdi,%rdx,1),%zmm21
 	LONG $0x48663262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm3,%zmm10
 	LONG $0x487da262; LONG $0xff176c58 // vpbroadcastd -0x4(%rdi,%r10,1),%zmm21
 	LONG $0x48663262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm3,%zmm8
-	LONG $0x487dc262; WORD $0x6958; BYTE $0xff // vpbroadcastd -0x4(%r9),%zmm21
+	LONG $0x487dc262; WORD $0x6958; BYTE $0x01 // vpbroadcastd 0x4(%r9),%zmm21
 	LONG $0x4866b262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm3,%zmm6
-	LONG $0x487dc262; LONG $0xff116c58 // vpbroadcastd -0x4(%r9,%rdx,1),%zmm21
+	LONG $0x487da262; LONG $0x010a6c58 // vpbroadcastd 0x4(%rdx,%r9,1),%zmm21
 	LONG $0x4866b262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm3,%zmm4
 	LONG $0x487df262; WORD $0x5f58; BYTE $0x0f // vpbroadcastd 0x3c(%rdi),%zmm3
 	LONG $0x486ee262; WORD $0xe352 // vdpbf16ps %zmm3,%zmm2,%zmm20
@@ -5761,20 +5873,21 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x486ee262; WORD $0xd352 // vdpbf16ps %zmm3,%zmm2,%zmm18
 	LONG $0x487db262; LONG $0x0f175c58 // vpbroadcastd 0x3c(%rdi,%r10,1),%zmm3
 	LONG $0x486ee262; WORD $0xcb52 // vdpbf16ps %zmm3,%zmm2,%zmm17
-	LONG $0x487dd262; WORD $0x5958; BYTE $0x0f // vpbroadcastd 0x3c(%r9),%zmm3
+	LONG $0x487dd262; WORD $0x5958; BYTE $0x11 // vpbroadcastd 0x44(%r9),%zmm3
 	LONG $0x486ee262; WORD $0xc352 // vdpbf16ps %zmm3,%zmm2,%zmm16
-	LONG $0x487dd262; LONG $0x0f115c58 // vpbroadcastd 0x3c(%r9,%rdx,1),%zmm3
+	LONG $0x487db262; LONG $0x110a5c58 // vpbroadcastd 0x44(%rdx,%r9,1),%zmm3
+	LONG $0x08c18349 // add $0x8,%r9
 	LONG $0x486ee262; WORD $0xdb52 // vdpbf16ps %zmm3,%zmm2,%zmm19
 	WORD $0x3949; BYTE $0xde // cmp %rbx,%r14
-	LONG $0xfe66850f; WORD $0xffff // jne 7ade <dotFP8BF16+0x357e>
+	LONG $0xfe68850f; WORD $0xffff // jne 7d0b <dotFP8BF16+0x35ab>
 	LONG $0x08fd4162; WORD $0xe97e // vmovq %xmm29,%r9
 	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
-	LONG $0x08fd6162; WORD $0xfb7e // vmovq %xmm31,%rbx
+	LONG $0x08fd6162; WORD $0xcb7e // vmovq %xmm25,%rbx
 	LONG $0x00bb8d49; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r11),%rdi
 	LONG $0x04e1c149 // shl $0x4,%r9
 	LONG $0x9d1c8d48; LONG $0x00000004 // lea 0x4(,%rbx,4),%rbx
 	LONG $0x487db262; WORD $0x1418; BYTE $0x08 // vbroadcastss (%rax,%r9,1),%zmm2
-	LONG $0x08fd4162; WORD $0xf97e // vmovq %xmm31,%r9
+	LONG $0x08fd4162; WORD $0xc97e // vmovq %xmm25,%r9
 	LONG $0x487d3262; LONG $0x01884418 // vbroadcastss 0x4(%rax,%r9,4),%zmm8
 	LONG $0x808b8d4d; WORD $0x0000; BYTE $0x00 // lea 0x80(%r11),%r9
 	LONG $0x00c38149; WORD $0x0018; BYTE $0x00 // add $0x1800,%r11
@@ -5802,7 +5915,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x48fdd162; WORD $0xe56f // vmovdqa64 %zmm13,%zmm4
 	LONG $0x48fec162; WORD $0x296f // vmovdqu64 (%r9),%zmm21
 	LONG $0x48fdd162; WORD $0xeb6f // vmovdqa64 %zmm11,%zmm5
-	LONG $0x48fd4162; WORD $0xcd6f // vmovdqa64 %zmm13,%zmm25
+	LONG $0x48fdc162; WORD $0xfd6f // vmovdqa64 %zmm13,%zmm23
 	LONG $0x4055d262; WORD $0xe67d // vpermt2b %zmm14,%zmm21,%zmm4
 	LONG $0x4055d262; WORD $0xec7d // vpermt2b %zmm12,%zmm21,%zmm5
 	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
@@ -5815,32 +5928,32 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4855f162; WORD $0xec68 // vpunpckhbw %zmm4,%zmm5,%zmm5
 	LONG $0x48fdd162; WORD $0xe36f // vmovdqa64 %zmm11,%zmm4
 	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x40554262; WORD $0xce7d // vpermt2b %zmm14,%zmm21,%zmm25
+	LONG $0x4055c262; WORD $0xfe7d // vpermt2b %zmm14,%zmm21,%zmm23
 	LONG $0x4055d262; WORD $0xe47d // vpermt2b %zmm12,%zmm21,%zmm4
 	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x40550362; WORD $0xce25; BYTE $0xf8 // vpternlogd $0xf8,%zmm30,%zmm21,%zmm25
-	LONG $0x485d8162; WORD $0xe960 // vpunpcklbw %zmm25,%zmm4,%zmm21
-	LONG $0x485d9162; WORD $0xe168 // vpunpckhbw %zmm25,%zmm4,%zmm4
-	LONG $0x487d6262; WORD $0x4958; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm25
-	LONG $0x403e9262; WORD $0xf152 // vdpbf16ps %zmm25,%zmm24,%zmm6
-	LONG $0x487d6262; LONG $0x1e114c58 // vpbroadcastd 0x78(%rcx,%rdx,1),%zmm25
-	LONG $0x403e9262; WORD $0xd952 // vdpbf16ps %zmm25,%zmm24,%zmm3
-	LONG $0x487d2262; LONG $0x1e114c58 // vpbroadcastd 0x78(%rcx,%r10,1),%zmm25
-	LONG $0x403e9262; WORD $0xd152 // vdpbf16ps %zmm25,%zmm24,%zmm2
-	LONG $0x487d4262; WORD $0x4858; BYTE $0x1e // vpbroadcastd 0x78(%r8),%zmm25
-	LONG $0x403e9262; WORD $0xc952 // vdpbf16ps %zmm25,%zmm24,%zmm1
-	LONG $0x487d4262; LONG $0x1e104c58 // vpbroadcastd 0x78(%r8,%rdx,1),%zmm25
-	LONG $0x403e9262; WORD $0xc152 // vdpbf16ps %zmm25,%zmm24,%zmm0
-	LONG $0x487d6262; WORD $0x4158; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm24
-	LONG $0x40561262; WORD $0xc852 // vdpbf16ps %zmm24,%zmm21,%zmm9
-	LONG $0x487d6262; LONG $0x2e114458 // vpbroadcastd 0xb8(%rcx,%rdx,1),%zmm24
-	LONG $0x40561262; WORD $0xd052 // vdpbf16ps %zmm24,%zmm21,%zmm10
-	LONG $0x487d2262; LONG $0x2e114458 // vpbroadcastd 0xb8(%rcx,%r10,1),%zmm24
-	LONG $0x40561262; WORD $0xf852 // vdpbf16ps %zmm24,%zmm21,%zmm15
-	LONG $0x487d4262; WORD $0x4058; BYTE $0x2e // vpbroadcastd 0xb8(%r8),%zmm24
-	LONG $0x40568262; WORD $0xd052 // vdpbf16ps %zmm24,%zmm21,%zmm18
-	LONG $0x487d4262; LONG $0x2e104458 // vpbroadcastd 0xb8(%r8,%rdx,1),%zmm24
-	LONG $0x40568262; WORD $0xd852 // vdpbf16ps %zmm24,%zmm21,%zmm19
+	LONG $0x40558362; WORD $0xfe25; BYTE $0xf8 // vpternlogd $0xf8,%zmm30,%zmm21,%zmm23
+	LONG $0x485da162; WORD $0xef60 // vpunpcklbw %zmm23,%zmm4,%zmm21
+	LONG $0x485db162; WORD $0xe768 // vpunpckhbw %zmm23,%zmm4,%zmm4
+	LONG $0x487de262; WORD $0x7958; BYTE $0x1e // vpbroadcastd 0x78(%rcx),%zmm23
+	LONG $0x403eb262; WORD $0xf752 // vdpbf16ps %zmm23,%zmm24,%zmm6
+	LONG $0x487de262; LONG $0x1e117c58 // vpbroadcastd 0x78(%rcx,%rdx,1),%zmm23
+	LONG $0x403eb262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm24,%zmm3
+	LONG $0x487da262; LONG $0x1e117c58 // vpbroadcastd 0x78(%rcx,%r10,1),%zmm23
+	LONG $0x403eb262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm24,%zmm2
+	LONG $0x487dc262; WORD $0x7858; BYTE $0x1e // vpbroadcastd 0x78(%r8),%zmm23
+	LONG $0x403eb262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm24,%zmm1
+	LONG $0x487dc262; LONG $0x1e107c58 // vpbroadcastd 0x78(%r8,%rdx,1),%zmm23
+	LONG $0x403eb262; WORD $0xc752 // vdpbf16ps %zmm23,%zmm24,%zmm0
+	LONG $0x487de262; WORD $0x7958; BYTE $0x2e // vpbroadcastd 0xb8(%rcx),%zmm23
+	LONG $0x40563262; WORD $0xcf52 // vdpbf16ps %zmm23,%zmm21,%zmm9
+	LONG $0x487de262; LONG $0x2e117c58 // vpbroadcastd 0xb8(%rcx,%rdx,1),%zmm23
+	LONG $0x40563262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm21,%zmm10
+	LONG $0x487da262; LONG $0x2e117c58 // vpbroadcastd 0xb8(%rcx,%r10,1),%zmm23
+	LONG $0x40563262; WORD $0xff52 // vdpbf16ps %zmm23,%zmm21,%zmm15
+	LONG $0x487dc262; WORD $0x7858; BYTE $0x2e // vpbroadcastd 0xb8(%r8),%zmm23
+	LONG $0x4056a262; WORD $0xd752 // vdpbf16ps %zmm23,%zmm21,%zmm18
+	LONG $0x487dc262; LONG $0x2e107c58 // vpbroadcastd 0xb8(%r8,%rdx,1),%zmm23
+	LONG $0x4056a262; WORD $0xdf52 // vdpbf16ps %zmm23,%zmm21,%zmm19
 	LONG $0x487de262; WORD $0x6958; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm21
 	LONG $0x4856b262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm5,%zmm6
 	LONG $0x487de262; LONG $0x1f116c58 // vpbroadcastd 0x7c(%rcx,%rdx,1),%zmm21
@@ -5862,31 +5975,30 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487dd262; LONG $0x2f106c58 // vpbroadcastd 0xbc(%r8,%rdx,1),%zmm5
 	LONG $0x485ee262; WORD $0xdd52 // vdpbf16ps %zmm5,%zmm4,%zmm19
 	WORD $0x394c; BYTE $0xdf // cmp %r11,%rdi
-	LONG $0xfe6a850f; WORD $0xffff // jne 7d3e <dotFP8BF16+0x37de>
+	LONG $0xfe6a850f; WORD $0xffff // jne 7f69 <dotFP8BF16+0x3809>
 	LONG $0x487df262; LONG $0x01186418 // vbroadcastss 0x4(%rax,%rbx,1),%zmm4
 	LONG $0x487cd162; WORD $0xef28 // vmovaps %zmm15,%zmm5
 	WORD $0xff48; BYTE $0xc6 // inc %rsi
 	LONG $0x08fd6162; WORD $0xe77e // vmovq %xmm28,%rdi
 	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
+	LONG $0x4875e262; WORD $0xc4b8 // vfmadd231ps %zmm4,%zmm1,%zmm16
+	LONG $0x487df262; LONG $0x02184c18 // vbroadcastss 0x8(%rax,%rbx,1),%zmm1
 	LONG $0x4845f262; WORD $0xdc98 // vfmadd132ps %zmm4,%zmm7,%zmm3
-	LONG $0x407df262; WORD $0xcc98 // vfmadd132ps %zmm4,%zmm16,%zmm1
 	LONG $0x405df262; WORD $0xf498 // vfmadd132ps %zmm4,%zmm20,%zmm6
 	LONG $0x4075f262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm17,%zmm2
-	LONG $0x483df262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm8,%zmm4
-	LONG $0x487d7262; LONG $0x02184418 // vbroadcastss 0x8(%rax,%rbx,1),%zmm8
-	LONG $0x487cb162; WORD $0xc228 // vmovaps %zmm18,%zmm0
 	LONG $0x487cd162; WORD $0xfa28 // vmovaps %zmm10,%zmm7
-	LONG $0x4875d262; WORD $0xc098 // vfmadd132ps %zmm8,%zmm1,%zmm0
-	LONG $0x487cb162; WORD $0xcb28 // vmovaps %zmm19,%zmm1
-	LONG $0x484d5262; WORD $0xc898 // vfmadd132ps %zmm8,%zmm6,%zmm9
-	LONG $0x4865d262; WORD $0xf898 // vfmadd132ps %zmm8,%zmm3,%zmm7
-	LONG $0x486dd262; WORD $0xe898 // vfmadd132ps %zmm8,%zmm2,%zmm5
-	LONG $0x485dd262; WORD $0xc898 // vfmadd132ps %zmm8,%zmm4,%zmm1
+	LONG $0x483df262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm8,%zmm4
+	LONG $0x487cb162; WORD $0xc228 // vmovaps %zmm18,%zmm0
+	LONG $0x484d7262; WORD $0xc998 // vfmadd132ps %zmm1,%zmm6,%zmm9
+	LONG $0x4865f262; WORD $0xf998 // vfmadd132ps %zmm1,%zmm3,%zmm7
+	LONG $0x486df262; WORD $0xe998 // vfmadd132ps %zmm1,%zmm2,%zmm5
+	LONG $0x407df262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm16,%zmm0
+	LONG $0x485db262; WORD $0xcb98 // vfmadd132ps %zmm19,%zmm4,%zmm1
 	WORD $0x3948; BYTE $0xf7 // cmp %rsi,%rdi
-	LONG $0xfada8f0f; WORD $0xffff // jg 7a2b <dotFP8BF16+0x34cb>
+	LONG $0xfae28f0f; WORD $0xffff // jg 7c58 <dotFP8BF16+0x34f8>
 	LONG $0x24848b4c; LONG $0x00000108 // mov 0x108(%rsp),%r8
+	LONG $0x24bc8b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rdi
 	LONG $0x08fde162; WORD $0xf67e // vmovq %xmm22,%rsi
-	LONG $0x08fde162; WORD $0xff7e // vmovq %xmm23,%rdi
 	LONG $0x24948b48; LONG $0x00000130 // mov 0x130(%rsp),%rdx
 	LONG $0x248c8b48; LONG $0x00000128 // mov 0x128(%rsp),%rcx
 	LONG $0x7f048d48 // lea (%rdi,%rdi,2),%rax
@@ -5896,7 +6008,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x021c8d49 // lea (%r10,%rax,1),%rbx
 	LONG $0x023c8d48 // lea (%rdx,%rax,1),%rdi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	LONG $0x016c8f0f; WORD $0x0000 // jg 8107 <dotFP8BF16+0x3ba7>
+	LONG $0x016c8f0f; WORD $0x0000 // jg 832e <dotFP8BF16+0x3bce>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
@@ -5908,7 +6020,7 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x497cd162; WORD $0x0211 // vmovups %zmm0,(%r10){%k1}
 	LONG $0xd892f8c5 // kmovw %eax,%k3
 	LONG $0x4b7cf162; WORD $0x0b11 // vmovups %zmm1,(%rbx){%k3}
-	LONG $0xffdb5ee9; BYTE $0xff // jmp 5b31 <dotFP8BF16+0x15d1>
+	LONG $0xffdb53e9; BYTE $0xff // jmp 5d4d <dotFP8BF16+0x15ed>
 	LONG $0x249c8b48; LONG $0x00000110 // mov 0x110(%rsp),%rbx
 	LONG $0x248c8d4c; LONG $0x00000140 // lea 0x140(%rsp),%r9
 	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
@@ -5956,10 +6068,10 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x117f // jg 80a3 <dotFP8BF16+0x3b43>
+	WORD $0x117f // jg 82ca <dotFP8BF16+0x3b6a>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0a7e // jle 80a3 <dotFP8BF16+0x3b43>
+	WORD $0x0a7e // jle 82ca <dotFP8BF16+0x3b6a>
 	WORD $0x8944; BYTE $0xd0 // mov %r10d,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
@@ -5970,11 +6082,11 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x7f7e41c4; WORD $0x1544; BYTE $0x00 // vmovdqu %ymm8,0x0(%r13,%rdx,1)
 	LONG $0x20c28348 // add $0x20,%rdx
 	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xc175 // jne 8087 <dotFP8BF16+0x3b27>
+	WORD $0xc175 // jne 82ae <dotFP8BF16+0x3b4e>
 	WORD $0xff49; BYTE $0xc0 // inc %r8
 	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
 	LONG $0x05f88349 // cmp $0x5,%r8
-	LONG $0xff38850f; WORD $0xffff // jne 8012 <dotFP8BF16+0x3ab2>
+	LONG $0xff38850f; WORD $0xffff // jne 8239 <dotFP8BF16+0x3ad9>
 	LONG $0x24bc8d48; LONG $0x00000440 // lea 0x440(%rsp),%rdi
 	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
 	LONG $0x0200ba41; WORD $0x0000 // mov $0x200,%r10d
@@ -5982,38 +6094,37 @@ TEXT dotFP8BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x08fd6162; WORD $0xd76e // vmovq %rdi,%xmm26
 	LONG $0x0100bd41; WORD $0x0000 // mov $0x100,%r13d
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xfff95ce9; BYTE $0xff // jmp 7a63 <dotFP8BF16+0x3503>
+	LONG $0xfff962e9; BYTE $0xff // jmp 7c90 <dotFP8BF16+0x3530>
 	LONG $0x487c7162; WORD $0x0a11 // vmovups %zmm9,(%rdx)
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x487cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi)
 	LONG $0x487cd162; WORD $0x2b11 // vmovups %zmm5,(%r11)
 	LONG $0x487cd162; WORD $0x0211 // vmovups %zmm0,(%r10)
-	LONG $0xfffe9be9; BYTE $0xff // jmp 7fc4 <dotFP8BF16+0x3a64>
+	LONG $0xfffe9be9; BYTE $0xff // jmp 81eb <dotFP8BF16+0x3a8b>
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
 	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
 	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
 	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
 	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0xfffe1be9; BYTE $0xff // jmp 7f65 <dotFP8BF16+0x3a05>
-	LONG $0x24848b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rax
+	LONG $0xfffe1be9; BYTE $0xff // jmp 818c <dotFP8BF16+0x3a2c>
+	LONG $0x24848b48; LONG $0x000000e8 // mov 0xe8(%rsp),%rax
 	LONG $0x24848348; LONG $0x00000118; BYTE $0x10 // addq $0x10,0x118(%rsp)
 	LONG $0x38408b4c // mov 0x38(%rax),%r8
 	LONG $0x24848b48; LONG $0x00000118 // mov 0x118(%rsp),%rax
 	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
-	LONG $0xf7cb8d0f; WORD $0xffff // jge 793b <dotFP8BF16+0x33db>
-	LONG $0x24b48b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rsi
+	LONG $0xf7cf8d0f; WORD $0xffff // jge 7b66 <dotFP8BF16+0x3406>
+	LONG $0x24b48b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rsi
 	LONG $0x24b40148; LONG $0x00000120 // add %rsi,0x120(%rsp)
-	LONG $0xffc476e9; BYTE $0xff // jmp 45fb <dotFP8BF16+0x9b>
+	LONG $0xffc44fe9; BYTE $0xff // jmp 47fb <dotFP8BF16+0x9b>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
+	LONG $0x841f0f66; LONG $0x00000000; BYTE $0x00 // nopw 0x0(%rax,%rax,1)
 
 // func dotBF16BF16(a *Dot)
-TEXT ·dotBF16BF16(SB), 0, $3520-8
+TEXT ·dotBF16BF16(SB), 0, $3648-8
 	MOVQ a+0(FP), DI
-	ADDQ $3520, SP
+	ADDQ $3648, SP
 	CALL dotBF16BF16Body<>(SB)
-	SUBQ $3520, SP
+	SUBQ $3648, SP
 	RET
 
 TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -6025,7 +6136,7 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
 	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
-	LONG $0x00ec8148; WORD $0x000d; BYTE $0x00 // sub $0xd00,%rsp
+	LONG $0x80ec8148; WORD $0x000d; BYTE $0x00 // sub $0xd80,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
 	LONG $0x385f8b48 // mov 0x38(%rdi),%rbx
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
@@ -6035,541 +6146,518 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x0ce0c148 // shl $0xc,%rax
 	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
 	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
-	LONG $0x24848948; LONG $0x00000098 // mov %rax,0x98(%rsp)
+	LONG $0x24848948; LONG $0x00000120 // mov %rax,0x120(%rsp)
 	LONG $0x20000548; WORD $0x0000 // add $0x2000,%rax
-	LONG $0x24848948; LONG $0x00000090 // mov %rax,0x90(%rsp)
-	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
-	LONG $0x24448948; BYTE $0x20 // mov %rax,0x20(%rsp)
+	LONG $0x24848948; LONG $0x00000118 // mov %rax,0x118(%rsp)
 	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x28218e0f; WORD $0x0000 // jle aa2c <dotBF16BF16+0x288c>
+	LONG $0x27b08e0f; WORD $0x0000 // jle abcc <dotBF16BF16+0x280c>
 	LONG $0x002d0162; WORD $0xd2ef // vpxord %xmm26,%xmm26,%xmm26
-	LONG $0x244c894c; BYTE $0x70 // mov %r9,0x70(%rsp)
-	LONG $0x247c8948; BYTE $0x30 // mov %rdi,0x30(%rsp)
-	LONG $0x08fd6162; LONG $0x1124547e // vmovq %xmm26,0x88(%rsp)
-	LONG $0x08fd6162; WORD $0xd67e // vmovq %xmm26,%rsi
-	LONG $0x246c8b4c; BYTE $0x30 // mov 0x30(%rsp),%r13
-	WORD $0x2948; BYTE $0xf3 // sub %rsi,%rbx
-	LONG $0x24448b48; BYTE $0x20 // mov 0x20(%rsp),%rax
-	LONG $0x249c8948; LONG $0x000000a8 // mov %rbx,0xa8(%rsp)
-	LONG $0x304d8b49 // mov 0x30(%r13),%rcx
+	LONG $0x248c894c; LONG $0x00000108 // mov %r9,0x108(%rsp)
+	LONG $0x24bc8948; LONG $0x00000090 // mov %rdi,0x90(%rsp)
+	LONG $0x08fd6162; LONG $0x2224547e // vmovq %xmm26,0x110(%rsp)
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0x24b48b48; LONG $0x00000090 // mov 0x90(%rsp),%rsi
+	WORD $0x2948; BYTE $0xc3 // sub %rax,%rbx
+	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
+	LONG $0x249c8948; LONG $0x00000138 // mov %rbx,0x138(%rsp)
+	LONG $0x304e8b48 // mov 0x30(%rsi),%rcx
 	LONG $0x0b798d48 // lea 0xb(%rcx),%rdi
 	WORD $0xf748; BYTE $0xef // imul %rdi
 	LONG $0x3fffc148 // sar $0x3f,%rdi
 	WORD $0xd148; BYTE $0xfa // sar %rdx
 	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
-	LONG $0x24548948; BYTE $0x38 // mov %rdx,0x38(%rsp)
+	LONG $0x24948948; LONG $0x000000a0 // mov %rdx,0xa0(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x27c88e0f; WORD $0x0000 // jle aa29 <dotBF16BF16+0x2889>
-	LONG $0x08fd6162; LONG $0x0e244c6e // vmovq 0x70(%rsp),%xmm25
-	LONG $0x001d0162; WORD $0xe4ef // vpxord %xmm28,%xmm28,%xmm28
-	LONG $0x08fd6162; WORD $0xd66e // vmovq %rsi,%xmm26
-	LONG $0x08fd6162; LONG $0x1624647e // vmovq %xmm28,0xb0(%rsp)
-	LONG $0x249c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rbx
-	LONG $0x08fd6162; WORD $0xd77e // vmovq %xmm26,%rdi
-	LONG $0x24748b48; BYTE $0x38 // mov 0x38(%rsp),%rsi
-	LONG $0x20458b4d // mov 0x20(%r13),%r8
+	LONG $0x27468e0f; WORD $0x0000 // jle abc9 <dotBF16BF16+0x2809>
+	LONG $0x08fd6162; LONG $0x21247c6e // vmovq 0x108(%rsp),%xmm31
+	LONG $0x2484c748; LONG $0x00000098; LONG $0x00000000 // movq $0x0,0x98(%rsp)
+	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
+	LONG $0x249c8b48; LONG $0x00000098 // mov 0x98(%rsp),%rbx
+	LONG $0x24948b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rdx
+	LONG $0x20478b4c // mov 0x20(%rdi),%r8
 	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
-	LONG $0x0e448d48; BYTE $0xff // lea -0x1(%rsi,%rcx,1),%rax
-	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfe // idiv %rsi
-	LONG $0x28758b49 // mov 0x28(%r13),%rsi
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0xd0af0f49 // imul %r8,%rdx
-	LONG $0xdeaf0f48 // imul %rsi,%rbx
-	LONG $0x24848948; LONG $0x000000a0 // mov %rax,0xa0(%rsp)
-	LONG $0x08458b49 // mov 0x8(%r13),%rax
-	LONG $0x500c8d4c // lea (%rax,%rdx,2),%r9
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0x10558b49 // mov 0x10(%r13),%rdx
-	LONG $0x249c8b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rbx
-	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
-	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
-	LONG $0x06fb8348 // cmp $0x6,%rbx
-	LONG $0x09bc8f0f; WORD $0x0000 // jg 8c9c <dotBF16BF16+0xafc>
-	LONG $0x05fb8348 // cmp $0x5,%rbx
-	LONG $0x162f840f; WORD $0x0000 // je 9919 <dotBF16BF16+0x1779>
-	LONG $0x06fb8348 // cmp $0x6,%rbx
-	LONG $0x03fe850f; WORD $0x0000 // jne 86f2 <dotBF16BF16+0x552>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x25878e0f; WORD $0x0000 // jle a890 <dotBF16BF16+0x26f0>
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0xfe8b8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rcx
-	LONG $0x24bc8b4c; LONG $0x00000090 // mov 0x90(%rsp),%r15
-	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xef1141c4; BYTE $0xed // vpxor %xmm13,%xmm13,%xmm13
-	LONG $0x005da162; WORD $0xe4ef // vpxord %xmm20,%xmm20,%xmm20
-	LONG $0x24748948; BYTE $0x78 // mov %rsi,0x78(%rsp)
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x003c8d4b // lea (%r8,%r8,1),%rdi
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x7ef961c4; BYTE $0xee // vmovq %xmm13,%rsi
-	LONG $0x08fde162; WORD $0xf76e // vmovq %rdi,%xmm22
-	WORD $0x0149; BYTE $0xf8 // add %rdi,%r8
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef961c4; BYTE $0xe8 // vmovq %rax,%xmm13
-	LONG $0x08fd6162; WORD $0xc16e // vmovq %rcx,%xmm24
-	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
-	LONG $0x41048d4f // lea (%r9,%r8,2),%r8
-	LONG $0x249c8948; LONG $0x000000c0 // mov %rbx,0xc0(%rsp)
-	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
-	LONG $0x487cd162; WORD $0xd428 // vmovaps %zmm12,%zmm2
-	LONG $0x487cd162; WORD $0xe428 // vmovaps %zmm12,%zmm4
-	LONG $0x487cd162; WORD $0xf428 // vmovaps %zmm12,%zmm6
-	LONG $0x487c5162; WORD $0xc428 // vmovaps %zmm12,%zmm8
-	LONG $0x487c5162; WORD $0xd428 // vmovaps %zmm12,%zmm10
-	LONG $0x248c894c; LONG $0x00000080 // mov %r9,0x80(%rsp)
-	LONG $0x08fdc162; WORD $0xe67e // vmovq %xmm20,%r14
-	LONG $0x08fdc162; WORD $0xf56e // vmovq %r13,%xmm22
-	LONG $0x00148d48 // lea (%rax,%rax,1),%rdx
-	LONG $0x009f8d49; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r15),%rbx
-	LONG $0x00af8d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r15),%r13
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
-	LONG $0x24b43948; LONG $0x000000c0 // cmp %rsi,0xc0(%rsp)
-	LONG $0x257c840f; WORD $0x0000 // je a948 <dotBF16BF16+0x27a8>
-	LONG $0x7ef9c1c4; BYTE $0xc1 // vmovq %xmm0,%r9
-	LONG $0x570841c4; BYTE $0xf6 // vxorps %xmm14,%xmm14,%xmm14
-	LONG $0x171c8d4e // lea (%rdi,%r10,1),%r11
-	LONG $0x404e8d49 // lea 0x40(%r14),%rcx
-	LONG $0x0f248d4e // lea (%rdi,%r9,1),%r12
-	LONG $0x100c8d4f // lea (%r8,%r10,1),%r9
-	LONG $0x7ef9c1c4; BYTE $0xc2 // vmovq %xmm0,%r10
-	WORD $0x894c; BYTE $0xf2 // mov %r14,%rdx
-	LONG $0x487c5162; WORD $0xfe28 // vmovaps %zmm14,%zmm15
-	LONG $0x487cc162; WORD $0xc628 // vmovaps %zmm14,%zmm16
-	LONG $0x487cc162; WORD $0xce28 // vmovaps %zmm14,%zmm17
-	LONG $0x487cc162; WORD $0xd628 // vmovaps %zmm14,%zmm18
-	LONG $0x487cc162; WORD $0xde28 // vmovaps %zmm14,%zmm19
-	LONG $0x487c5162; WORD $0xde28 // vmovaps %zmm14,%zmm11
-	LONG $0x487cd162; WORD $0xce28 // vmovaps %zmm14,%zmm1
-	LONG $0x487cd162; WORD $0xde28 // vmovaps %zmm14,%zmm3
-	LONG $0x487cd162; WORD $0xee28 // vmovaps %zmm14,%zmm5
-	LONG $0x487cd162; WORD $0xfe28 // vmovaps %zmm14,%zmm7
-	LONG $0x487c5162; WORD $0xce28 // vmovaps %zmm14,%zmm9
-	WORD $0x014d; BYTE $0xc2 // add %r8,%r10
-	LONG $0x48fef162; WORD $0x036f // vmovdqu64 (%rbx),%zmm0
-	LONG $0x487de262; WORD $0x2c58; BYTE $0x17 // vpbroadcastd (%rdi,%rdx,1),%zmm21
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x487e3262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm0,%zmm9
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x13 // vpbroadcastd (%r11,%rdx,1),%zmm21
-	LONG $0x487eb262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm0,%zmm7
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x14 // vpbroadcastd (%r12,%rdx,1),%zmm21
-	LONG $0x487eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm0,%zmm5
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x10 // vpbroadcastd (%r8,%rdx,1),%zmm21
-	LONG $0x487eb262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm0,%zmm3
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x11 // vpbroadcastd (%r9,%rdx,1),%zmm21
-	LONG $0x487eb262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm0,%zmm1
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x12 // vpbroadcastd (%r10,%rdx,1),%zmm21
-	LONG $0x487e3262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm0,%zmm11
-	LONG $0x48fef162; WORD $0x436f; BYTE $0xfd // vmovdqu64 -0xc0(%rbx),%zmm0
-	LONG $0x487de262; LONG $0x10176c58 // vpbroadcastd 0x40(%rdi,%rdx,1),%zmm21
-	LONG $0x487ea262; WORD $0xdd52 // vdpbf16ps %zmm21,%zmm0,%zmm19
-	LONG $0x487dc262; LONG $0x10136c58 // vpbroadcastd 0x40(%r11,%rdx,1),%zmm21
-	LONG $0x487ea262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm0,%zmm18
-	LONG $0x487dc262; LONG $0x10146c58 // vpbroadcastd 0x40(%r12,%rdx,1),%zmm21
-	LONG $0x487ea262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm0,%zmm17
-	LONG $0x487dc262; LONG $0x10106c58 // vpbroadcastd 0x40(%r8,%rdx,1),%zmm21
-	LONG $0x487ea262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm0,%zmm16
-	LONG $0x487dc262; LONG $0x10116c58 // vpbroadcastd 0x40(%r9,%rdx,1),%zmm21
-	LONG $0x487e3262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm0,%zmm15
-	LONG $0x487dc262; LONG $0x10126c58 // vpbroadcastd 0x40(%r10,%rdx,1),%zmm21
-	LONG $0x04c28348 // add $0x4,%rdx
-	LONG $0x487e3262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm0,%zmm14
-	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	LONG $0xff2f850f; WORD $0xffff // jne 8433 <dotBF16BF16+0x293>
-	LONG $0x4844d162; WORD $0xf858 // vaddps %zmm8,%zmm7,%zmm7
-	LONG $0x4864f162; WORD $0xdc58 // vaddps %zmm4,%zmm3,%zmm3
-	LONG $0x008f8d49; WORD $0xfff8; BYTE $0xff // lea -0x800(%r15),%rcx
-	LONG $0x80968d49; WORD $0x0000; BYTE $0x00 // lea 0x80(%r14),%rdx
-	LONG $0x48345162; WORD $0xca58 // vaddps %zmm10,%zmm9,%zmm9
-	LONG $0x48245162; WORD $0xdc58 // vaddps %zmm12,%zmm11,%zmm11
-	LONG $0x809f8d49; WORD $0xffe0; BYTE $0xff // lea -0x1f80(%r15),%rbx
-	LONG $0x484cf162; WORD $0xed58 // vaddps %zmm5,%zmm6,%zmm5
-	LONG $0x486cf162; WORD $0xc958 // vaddps %zmm1,%zmm2,%zmm1
-	LONG $0x4844b162; WORD $0xfa58 // vaddps %zmm18,%zmm7,%zmm7
-	LONG $0x48343162; WORD $0xcb58 // vaddps %zmm19,%zmm9,%zmm9
-	LONG $0x4864a162; WORD $0xd858 // vaddps %zmm16,%zmm3,%zmm19
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x4824c162; WORD $0xee58 // vaddps %zmm14,%zmm11,%zmm21
-	LONG $0x4854b162; WORD $0xe958 // vaddps %zmm17,%zmm5,%zmm5
-	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
-	LONG $0x487c7162; WORD $0xf328 // vmovaps %zmm3,%zmm14
-	LONG $0x4874d162; WORD $0xcf58 // vaddps %zmm15,%zmm1,%zmm1
-	LONG $0x487ce162; WORD $0xc328 // vmovaps %zmm3,%zmm16
-	LONG $0x487c7162; WORD $0xfb28 // vmovaps %zmm3,%zmm15
-	LONG $0x487ce162; WORD $0xcb28 // vmovaps %zmm3,%zmm17
-	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
-	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
-	LONG $0x487cf162; WORD $0xe328 // vmovaps %zmm3,%zmm4
-	LONG $0x487cf162; WORD $0xf328 // vmovaps %zmm3,%zmm6
-	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
-	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
-	LONG $0x48fef162; WORD $0x036f // vmovdqu64 (%rbx),%zmm0
-	LONG $0x487de262; WORD $0x1458; BYTE $0x17 // vpbroadcastd (%rdi,%rdx,1),%zmm18
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x4049180f // prefetcht0 0x40(%rcx)
-	LONG $0x80e98348 // sub $0xffffffffffffff80,%rcx
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x487e3262; WORD $0xd252 // vdpbf16ps %zmm18,%zmm0,%zmm10
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x13 // vpbroadcastd (%r11,%rdx,1),%zmm18
-	LONG $0x487e3262; WORD $0xc252 // vdpbf16ps %zmm18,%zmm0,%zmm8
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x14 // vpbroadcastd (%r12,%rdx,1),%zmm18
-	LONG $0x487eb262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm0,%zmm6
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x10 // vpbroadcastd (%r8,%rdx,1),%zmm18
-	LONG $0x487eb262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm0,%zmm4
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x11 // vpbroadcastd (%r9,%rdx,1),%zmm18
-	LONG $0x487eb262; WORD $0xd252 // vdpbf16ps %zmm18,%zmm0,%zmm2
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x12 // vpbroadcastd (%r10,%rdx,1),%zmm18
-	LONG $0x487e3262; WORD $0xda52 // vdpbf16ps %zmm18,%zmm0,%zmm11
-	LONG $0x48fef162; WORD $0x436f; BYTE $0xfd // vmovdqu64 -0xc0(%rbx),%zmm0
-	LONG $0x487de262; LONG $0x10175458 // vpbroadcastd 0x40(%rdi,%rdx,1),%zmm18
-	LONG $0x487ea262; WORD $0xca52 // vdpbf16ps %zmm18,%zmm0,%zmm17
-	LONG $0x487dc262; LONG $0x10135458 // vpbroadcastd 0x40(%r11,%rdx,1),%zmm18
-	LONG $0x487ea262; WORD $0xc252 // vdpbf16ps %zmm18,%zmm0,%zmm16
-	LONG $0x487dc262; LONG $0x10145458 // vpbroadcastd 0x40(%r12,%rdx,1),%zmm18
-	LONG $0x487e3262; WORD $0xfa52 // vdpbf16ps %zmm18,%zmm0,%zmm15
-	LONG $0x487dc262; LONG $0x10105458 // vpbroadcastd 0x40(%r8,%rdx,1),%zmm18
-	LONG $0x487e3262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm0,%zmm14
-	LONG $0x487dc262; LONG $0x10115458 // vpbroadcastd 0x40(%r9,%rdx,1),%zmm18
-	LONG $0x487e3262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm0,%zmm12
-	LONG $0x487dc262; LONG $0x10125458 // vpbroadcastd 0x40(%r10,%rdx,1),%zmm18
-	LONG $0x04c28348 // add $0x4,%rdx
-	LONG $0x487eb262; WORD $0xda52 // vdpbf16ps %zmm18,%zmm0,%zmm3
-	WORD $0x394c; BYTE $0xf9 // cmp %r15,%rcx
-	LONG $0xff32850f; WORD $0xffff // jne 85a7 <dotBF16BF16+0x407>
-	LONG $0x4874f162; WORD $0xca58 // vaddps %zmm2,%zmm1,%zmm1
-	LONG $0x48345162; WORD $0xca58 // vaddps %zmm10,%zmm9,%zmm9
-	WORD $0xff48; BYTE $0xc6 // inc %rsi
-	LONG $0x08fd6162; WORD $0xc37e // vmovq %xmm24,%rbx
-	LONG $0x4844d162; WORD $0xf858 // vaddps %zmm8,%zmm7,%zmm7
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x00c78149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r15
-	LONG $0x4064f162; WORD $0xe458 // vaddps %zmm4,%zmm19,%zmm4
-	LONG $0x4874d162; WORD $0xd458 // vaddps %zmm12,%zmm1,%zmm2
-	LONG $0x40545162; WORD $0xe358 // vaddps %zmm11,%zmm21,%zmm12
-	LONG $0x48343162; WORD $0xd158 // vaddps %zmm17,%zmm9,%zmm10
-	LONG $0x48443162; WORD $0xc058 // vaddps %zmm16,%zmm7,%zmm8
-	LONG $0x4854d162; WORD $0xf758 // vaddps %zmm15,%zmm5,%zmm6
-	LONG $0x485cd162; WORD $0xe658 // vaddps %zmm14,%zmm4,%zmm4
-	LONG $0x481c7162; WORD $0xe358 // vaddps %zmm3,%zmm12,%zmm12
-	WORD $0x3948; BYTE $0xf3 // cmp %rsi,%rbx
-	LONG $0xfcc78f0f; WORD $0xffff // jg 83a4 <dotBF16BF16+0x204>
-	LONG $0x24748b48; BYTE $0x78 // mov 0x78(%rsp),%rsi
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x08fdc162; WORD $0xf57e // vmovq %xmm22,%r13
-	LONG $0x0021c1e9; BYTE $0x00 // jmp a8b3 <dotBF16BF16+0x2713>
-	LONG $0x03fb8348 // cmp $0x3,%rbx
-	LONG $0x0ee0840f; WORD $0x0000 // je 95dc <dotBF16BF16+0x143c>
-	LONG $0x04fb8348 // cmp $0x4,%rbx
-	LONG $0x02f6850f; WORD $0x0000 // jne 89fc <dotBF16BF16+0x85c>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
+	LONG $0x0a448d48; BYTE $0xff // lea -0x1(%rdx,%rcx,1),%rax
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
 	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0xfebb8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rdi
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xcf480f48 // cmovs %rdi,%rcx
-	LONG $0x003c8d4b // lea (%r8,%r8,1),%rdi
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	WORD $0x0149; BYTE $0xf8 // add %rdi,%r8
-	LONG $0x6ef961c4; BYTE $0xf9 // vmovq %rcx,%xmm15
-	LONG $0x41148d4f // lea (%r9,%r8,2),%r10
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x1faf8e0f; WORD $0x0000 // jle a6f0 <dotBF16BF16+0x2550>
-	LONG $0x24b48b4c; LONG $0x00000090 // mov 0x90(%rsp),%r14
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
-	LONG $0xef3141c4; BYTE $0xc9 // vpxor %xmm9,%xmm9,%xmm9
+	WORD $0x9948 // cqto
+	LONG $0xc8af0f49 // imul %r8,%rcx
+	WORD $0xf748; BYTE $0xfe // idiv %rsi
+	LONG $0x08578b48 // mov 0x8(%rdi),%rdx
+	LONG $0x24b48b48; LONG $0x00000110 // mov 0x110(%rsp),%rsi
+	LONG $0x4a148d4c // lea (%rdx,%rcx,2),%r10
+	LONG $0x28578b48 // mov 0x28(%rdi),%rdx
+	LONG $0x104f8b48 // mov 0x10(%rdi),%rcx
+	LONG $0xdaaf0f48 // imul %rdx,%rbx
+	LONG $0x24948948; LONG $0x00000130 // mov %rdx,0x130(%rsp)
 	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	WORD $0x894d; BYTE $0xc8 // mov %r9,%r8
-	LONG $0x248c894c; LONG $0x000000c0 // mov %r9,0xc0(%rsp)
-	LONG $0x24b48948; LONG $0x00000080 // mov %rsi,0x80(%rsp)
+	WORD $0x0148; BYTE $0xf2 // add %rsi,%rdx
+	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
+	LONG $0x24848948; LONG $0x00000128 // mov %rax,0x128(%rsp)
+	LONG $0x06f88348 // cmp $0x6,%rax
+	LONG $0x09808f0f; WORD $0x0000 // jg 8e85 <dotBF16BF16+0xac5>
+	LONG $0x05f88348 // cmp $0x5,%rax
+	LONG $0x16ab840f; WORD $0x0000 // je 9bba <dotBF16BF16+0x17fa>
+	LONG $0x06f88348 // cmp $0x6,%rax
+	LONG $0x047d850f; WORD $0x0000 // jne 8996 <dotBF16BF16+0x5d6>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x265e8e0f; WORD $0x0000 // jle ab84 <dotBF16BF16+0x27c4>
+	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
+	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
+	LONG $0x00048d4b // lea (%r8,%r8,1),%rax
+	LONG $0x24b48b4c; LONG $0x00000118 // mov 0x118(%rsp),%r14
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0x000c0162; WORD $0xf657 // vxorps %xmm30,%xmm30,%xmm30
+	LONG $0xc9490f49 // cmovns %r9,%rcx
+	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
+	LONG $0x487c9162; WORD $0xce28 // vmovaps %zmm30,%zmm1
+	LONG $0x487c9162; WORD $0xde28 // vmovaps %zmm30,%zmm3
+	LONG $0x421c8d4b // lea (%r10,%r8,2),%rbx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x487c9162; WORD $0xee28 // vmovaps %zmm30,%zmm5
+	LONG $0x487c9162; WORD $0xfe28 // vmovaps %zmm30,%zmm7
+	LONG $0x249c8948; LONG $0x000000c0 // mov %rbx,0xc0(%rsp)
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	LONG $0x248c8948; LONG $0x000000b8 // mov %rcx,0xb8(%rsp)
+	LONG $0x487c1162; WORD $0xd628 // vmovaps %zmm30,%zmm10
+	LONG $0x07fbc148 // sar $0x7,%rbx
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x249c8948; LONG $0x00000100 // mov %rbx,0x100(%rsp)
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	LONG $0x009e8d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r14),%r11
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x00248d4c // lea (%rax,%rax,1),%r12
+	LONG $0x24ac394c; LONG $0x00000100 // cmp %r13,0x100(%rsp)
+	LONG $0x24de840f; WORD $0x0000 // je aa95 <dotBF16BF16+0x26d5>
+	LONG $0x248c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rcx
+	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
+	LONG $0x3b048d4e // lea (%rbx,%r15,1),%r8
+	LONG $0x487cf162; LONG $0x01244c29 // vmovaps %zmm1,0x40(%rsp)
+	LONG $0x487c5162; WORD $0xf328 // vmovaps %zmm11,%zmm14
+	LONG $0x487cc162; WORD $0xcb28 // vmovaps %zmm11,%zmm17
+	LONG $0x487cc162; WORD $0xe328 // vmovaps %zmm11,%zmm20
+	LONG $0x487cc162; WORD $0xfb28 // vmovaps %zmm11,%zmm23
+	LONG $0x487c4162; WORD $0xd328 // vmovaps %zmm11,%zmm26
+	LONG $0x487c5162; WORD $0xe328 // vmovaps %zmm11,%zmm12
+	LONG $0x487c5162; WORD $0xfb28 // vmovaps %zmm11,%zmm15
+	LONG $0x487cc162; WORD $0xd328 // vmovaps %zmm11,%zmm18
+	LONG $0x487cc162; WORD $0xeb28 // vmovaps %zmm11,%zmm21
+	LONG $0x487c4162; WORD $0xc328 // vmovaps %zmm11,%zmm24
+	LONG $0x487c4162; WORD $0xdb28 // vmovaps %zmm11,%zmm27
+	LONG $0x487c5162; WORD $0xeb28 // vmovaps %zmm11,%zmm13
+	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
+	LONG $0x487cc162; WORD $0xc328 // vmovaps %zmm11,%zmm16
+	LONG $0x487cc162; WORD $0xdb28 // vmovaps %zmm11,%zmm19
+	LONG $0x487cc162; WORD $0xf328 // vmovaps %zmm11,%zmm22
+	LONG $0x487c4162; WORD $0xcb28 // vmovaps %zmm11,%zmm25
+	LONG $0x487c4162; WORD $0xe328 // vmovaps %zmm11,%zmm28
+	LONG $0x487c5162; WORD $0xcb28 // vmovaps %zmm11,%zmm9
+	LONG $0x487cd162; WORD $0xc328 // vmovaps %zmm11,%zmm0
+	LONG $0x487cd162; WORD $0xd328 // vmovaps %zmm11,%zmm2
+	LONG $0x487cd162; WORD $0xe328 // vmovaps %zmm11,%zmm4
+	LONG $0x487cd162; WORD $0xf328 // vmovaps %zmm11,%zmm6
+	LONG $0x487c5162; WORD $0xc328 // vmovaps %zmm11,%zmm8
+	LONG $0x0b180f41 // prefetcht0 (%r11)
+	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
+	LONG $0x8b180f41; LONG $0x00000080 // prefetcht0 0x80(%r11)
+	LONG $0x8b180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r11)
+	LONG $0x48fe4162; WORD $0x6b6f; BYTE $0xc0 // vmovdqu64 -0x1000(%r11),%zmm29
+	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x48fd9162; WORD $0xcd6f // vmovdqa64 %zmm29,%zmm1
+	LONG $0x487d4262; WORD $0x2858 // vpbroadcastd (%r8),%zmm29
+	LONG $0x48fdf162; LONG $0x05244c7f // vmovdqa64 %zmm1,0x140(%rsp)
+	LONG $0x48761262; WORD $0xc552 // vdpbf16ps %zmm29,%zmm1,%zmm8
+	LONG $0x48fdf162; LONG $0x05244c6f // vmovdqa64 0x140(%rsp),%zmm1
+	LONG $0x487d0262; WORD $0x2c58; BYTE $0x08 // vpbroadcastd (%r8,%r9,1),%zmm29
+	LONG $0x48769262; WORD $0xf552 // vdpbf16ps %zmm29,%zmm1,%zmm6
+	LONG $0x487d0262; WORD $0x2c58; BYTE $0x20 // vpbroadcastd (%r8,%r12,1),%zmm29
+	LONG $0x48769262; WORD $0xe552 // vdpbf16ps %zmm29,%zmm1,%zmm4
+	LONG $0x487d6262; WORD $0x2958 // vpbroadcastd (%rcx),%zmm29
+	LONG $0x48769262; WORD $0xd552 // vdpbf16ps %zmm29,%zmm1,%zmm2
+	LONG $0x487d2262; WORD $0x2c58; BYTE $0x09 // vpbroadcastd (%rcx,%r9,1),%zmm29
+	LONG $0x48769262; WORD $0xc552 // vdpbf16ps %zmm29,%zmm1,%zmm0
+	LONG $0x487d2262; WORD $0x2c58; BYTE $0x21 // vpbroadcastd (%rcx,%r12,1),%zmm29
+	LONG $0x48761262; WORD $0xcd52 // vdpbf16ps %zmm29,%zmm1,%zmm9
+	LONG $0x48fe4162; WORD $0x6b6f; BYTE $0xbd // vmovdqu64 -0x10c0(%r11),%zmm29
+	LONG $0x48fd9162; WORD $0xcd6f // vmovdqa64 %zmm29,%zmm1
+	LONG $0x487d4262; WORD $0x6858; BYTE $0x10 // vpbroadcastd 0x40(%r8),%zmm29
+	LONG $0x48fdf162; LONG $0x05244c7f // vmovdqa64 %zmm1,0x140(%rsp)
+	LONG $0x48760262; WORD $0xe552 // vdpbf16ps %zmm29,%zmm1,%zmm28
+	LONG $0x48fdf162; LONG $0x05244c6f // vmovdqa64 0x140(%rsp),%zmm1
+	LONG $0x487d0262; LONG $0x10016c58 // vpbroadcastd 0x40(%r9,%r8,1),%zmm29
+	LONG $0x48760262; WORD $0xcd52 // vdpbf16ps %zmm29,%zmm1,%zmm25
+	LONG $0x487d0262; LONG $0x10046c58 // vpbroadcastd 0x40(%r12,%r8,1),%zmm29
+	LONG $0x48768262; WORD $0xf552 // vdpbf16ps %zmm29,%zmm1,%zmm22
+	LONG $0x487d6262; WORD $0x6958; BYTE $0x10 // vpbroadcastd 0x40(%rcx),%zmm29
+	LONG $0x48768262; WORD $0xdd52 // vdpbf16ps %zmm29,%zmm1,%zmm19
+	LONG $0x487d4262; LONG $0x10096c58 // vpbroadcastd 0x40(%r9,%rcx,1),%zmm29
+	LONG $0x48768262; WORD $0xc552 // vdpbf16ps %zmm29,%zmm1,%zmm16
+	LONG $0x487d4262; LONG $0x100c6c58 // vpbroadcastd 0x40(%r12,%rcx,1),%zmm29
+	LONG $0x48761262; WORD $0xed52 // vdpbf16ps %zmm29,%zmm1,%zmm13
+	LONG $0x48fe4162; WORD $0x6b6f; BYTE $0xbe // vmovdqu64 -0x1080(%r11),%zmm29
+	LONG $0x48fd9162; WORD $0xcd6f // vmovdqa64 %zmm29,%zmm1
+	LONG $0x487d4262; WORD $0x6858; BYTE $0x20 // vpbroadcastd 0x80(%r8),%zmm29
+	LONG $0x48fdf162; LONG $0x05244c7f // vmovdqa64 %zmm1,0x140(%rsp)
+	LONG $0x48760262; WORD $0xdd52 // vdpbf16ps %zmm29,%zmm1,%zmm27
+	LONG $0x48fdf162; LONG $0x05244c6f // vmovdqa64 0x140(%rsp),%zmm1
+	LONG $0x487d0262; LONG $0x20016c58 // vpbroadcastd 0x80(%r9,%r8,1),%zmm29
+	LONG $0x48760262; WORD $0xc552 // vdpbf16ps %zmm29,%zmm1,%zmm24
+	LONG $0x487d0262; LONG $0x20046c58 // vpbroadcastd 0x80(%r12,%r8,1),%zmm29
+	LONG $0x48768262; WORD $0xed52 // vdpbf16ps %zmm29,%zmm1,%zmm21
+	LONG $0x487d6262; WORD $0x6958; BYTE $0x20 // vpbroadcastd 0x80(%rcx),%zmm29
+	LONG $0x48768262; WORD $0xd552 // vdpbf16ps %zmm29,%zmm1,%zmm18
+	LONG $0x487d4262; LONG $0x20096c58 // vpbroadcastd 0x80(%r9,%rcx,1),%zmm29
+	LONG $0x48761262; WORD $0xfd52 // vdpbf16ps %zmm29,%zmm1,%zmm15
+	LONG $0x487d4262; LONG $0x200c6c58 // vpbroadcastd 0x80(%r12,%rcx,1),%zmm29
+	LONG $0x48761262; WORD $0xe552 // vdpbf16ps %zmm29,%zmm1,%zmm12
+	LONG $0x48fe4162; WORD $0x6b6f; BYTE $0xbf // vmovdqu64 -0x1040(%r11),%zmm29
+	LONG $0x48fd9162; WORD $0xcd6f // vmovdqa64 %zmm29,%zmm1
+	LONG $0x487d4262; WORD $0x6858; BYTE $0x30 // vpbroadcastd 0xc0(%r8),%zmm29
+	LONG $0x48fdf162; LONG $0x05244c7f // vmovdqa64 %zmm1,0x140(%rsp)
+	LONG $0x48760262; WORD $0xd552 // vdpbf16ps %zmm29,%zmm1,%zmm26
+	LONG $0x48fdf162; LONG $0x05244c6f // vmovdqa64 0x140(%rsp),%zmm1
+	LONG $0x487d0262; LONG $0x30016c58 // vpbroadcastd 0xc0(%r9,%r8,1),%zmm29
+	LONG $0x48768262; WORD $0xfd52 // vdpbf16ps %zmm29,%zmm1,%zmm23
+	LONG $0x487d0262; LONG $0x30046c58 // vpbroadcastd 0xc0(%r12,%r8,1),%zmm29
+	LONG $0x04c08349 // add $0x4,%r8
+	LONG $0x48768262; WORD $0xe552 // vdpbf16ps %zmm29,%zmm1,%zmm20
+	LONG $0x487d6262; WORD $0x6958; BYTE $0x30 // vpbroadcastd 0xc0(%rcx),%zmm29
+	LONG $0x48768262; WORD $0xcd52 // vdpbf16ps %zmm29,%zmm1,%zmm17
+	LONG $0x487d4262; LONG $0x30096c58 // vpbroadcastd 0xc0(%r9,%rcx,1),%zmm29
+	LONG $0x48761262; WORD $0xf552 // vdpbf16ps %zmm29,%zmm1,%zmm14
+	LONG $0x487d4262; LONG $0x300c6c58 // vpbroadcastd 0xc0(%r12,%rcx,1),%zmm29
+	LONG $0x04c18348 // add $0x4,%rcx
+	LONG $0x48761262; WORD $0xdd52 // vdpbf16ps %zmm29,%zmm1,%zmm11
+	WORD $0x394d; BYTE $0xf3 // cmp %r14,%r11
+	LONG $0xfe19850f; WORD $0xffff // jne 865d <dotBF16BF16+0x29d>
+	LONG $0x487cf162; LONG $0x01244c28 // vmovaps 0x40(%rsp),%zmm1
+	LONG $0x482c5162; WORD $0xc058 // vaddps %zmm8,%zmm10,%zmm8
+	LONG $0x4844f162; WORD $0xf658 // vaddps %zmm6,%zmm7,%zmm6
+	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
+	LONG $0x4854f162; WORD $0xe458 // vaddps %zmm4,%zmm5,%zmm4
+	LONG $0x4864f162; WORD $0xda58 // vaddps %zmm2,%zmm3,%zmm3
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
+	LONG $0x483c1162; WORD $0xc458 // vaddps %zmm28,%zmm8,%zmm8
+	LONG $0x484c9162; WORD $0xf158 // vaddps %zmm25,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe658 // vaddps %zmm22,%zmm4,%zmm4
+	LONG $0x4864b162; WORD $0xdb58 // vaddps %zmm19,%zmm3,%zmm3
+	LONG $0x483c1162; WORD $0xc358 // vaddps %zmm27,%zmm8,%zmm8
+	LONG $0x484c9162; WORD $0xf058 // vaddps %zmm24,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe558 // vaddps %zmm21,%zmm4,%zmm4
+	LONG $0x4864b162; WORD $0xda58 // vaddps %zmm18,%zmm3,%zmm3
+	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
+	LONG $0x400cd162; WORD $0xc158 // vaddps %zmm9,%zmm30,%zmm0
+	LONG $0x483c1162; WORD $0xd258 // vaddps %zmm26,%zmm8,%zmm10
+	LONG $0x484cb162; WORD $0xff58 // vaddps %zmm23,%zmm6,%zmm7
+	LONG $0x485cb162; WORD $0xec58 // vaddps %zmm20,%zmm4,%zmm5
+	LONG $0x4864b162; WORD $0xd958 // vaddps %zmm17,%zmm3,%zmm3
+	LONG $0x4874b162; WORD $0xc858 // vaddps %zmm16,%zmm1,%zmm1
+	LONG $0x487cd162; WORD $0xc558 // vaddps %zmm13,%zmm0,%zmm0
+	LONG $0x4874d162; WORD $0xcf58 // vaddps %zmm15,%zmm1,%zmm1
+	LONG $0x487cd162; WORD $0xc458 // vaddps %zmm12,%zmm0,%zmm0
+	LONG $0x4874d162; WORD $0xce58 // vaddps %zmm14,%zmm1,%zmm1
+	LONG $0x487c4162; WORD $0xf358 // vaddps %zmm11,%zmm0,%zmm30
+	LONG $0x24ac394c; LONG $0x000000b8 // cmp %r13,0xb8(%rsp)
+	LONG $0xfca08f0f; WORD $0xffff // jg 859b <dotBF16BF16+0x1db>
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x85348d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rsi
+	LONG $0x400c8d48 // lea (%rax,%rax,2),%rcx
+	LONG $0xc2148d4c // lea (%rdx,%rax,8),%r10
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x8a0c8d4c // lea (%rdx,%rcx,4),%r9
+	LONG $0x31048d4d // lea (%r9,%rsi,1),%r8
+	LONG $0x301c8d4d // lea (%r8,%rsi,1),%r11
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x21288f0f; WORD $0x0000 // jg aa5c <dotBF16BF16+0x269c>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
+	WORD $0x438d; BYTE $0xff // lea -0x1(%rbx),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497c7162; WORD $0x1211 // vmovups %zmm10,(%rdx){%k1}
+	LONG $0x497cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi){%k1}
+	LONG $0x497cd162; WORD $0x2a11 // vmovups %zmm5,(%r10){%k1}
+	LONG $0x497cd162; WORD $0x1911 // vmovups %zmm3,(%r9){%k1}
+	LONG $0x497cd162; WORD $0x0811 // vmovups %zmm1,(%r8){%k1}
+	LONG $0xd992f8c5 // kmovw %ecx,%k3
+	LONG $0x4b7c4162; WORD $0x3311 // vmovups %zmm30,(%r11){%k3}
+	LONG $0x24948b48; LONG $0x00000128 // mov 0x128(%rsp),%rdx
+	LONG $0x24940148; LONG $0x00000098 // add %rdx,0x98(%rsp)
+	LONG $0x248cff48; LONG $0x000000a0 // decq 0xa0(%rsp)
+	LONG $0x15a1840f; WORD $0x0000 // je 9f2e <dotBF16BF16+0x1b6e>
+	LONG $0x304f8b48 // mov 0x30(%rdi),%rcx
+	LONG $0xfffb04e9; BYTE $0xff // jmp 849a <dotBF16BF16+0xda>
+	LONG $0x03f88348 // cmp $0x3,%rax
+	LONG $0x0e9d840f; WORD $0x0000 // je 983d <dotBF16BF16+0x147d>
+	LONG $0x04f88348 // cmp $0x4,%rax
+	LONG $0x0301850f; WORD $0x0000 // jne 8cab <dotBF16BF16+0x8eb>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	LONG $0x00248d4f // lea (%r8,%r8,1),%r12
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xfe868d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rax
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xc8480f48 // cmovs %rax,%rcx
+	WORD $0x014d; BYTE $0xe0 // add %r12,%r8
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x42048d4b // lea (%r10,%r8,2),%rax
+	LONG $0x08fde162; WORD $0xf96e // vmovq %rcx,%xmm23
+	LONG $0x08fd6162; WORD $0xd06e // vmovq %rax,%xmm26
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x1f3b8e0f; WORD $0x0000 // jle a91f <dotBF16BF16+0x255f>
+	LONG $0x24bc8b4c; LONG $0x00000118 // mov 0x118(%rsp),%r15
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
+	LONG $0x08fdc162; WORD $0xf26e // vmovq %r10,%xmm22
+	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x487cf162; WORD $0xcf28 // vmovaps %zmm7,%zmm1
 	LONG $0x487cf162; WORD $0xdf28 // vmovaps %zmm7,%zmm3
 	LONG $0x487cf162; WORD $0xef28 // vmovaps %zmm7,%zmm5
+	LONG $0x24848948; LONG $0x00000140 // mov %rax,0x140(%rsp)
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x08fd4162; WORD $0xd67e // vmovq %xmm26,%r14
+	LONG $0x00878d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r15),%r8
+	WORD $0x894d; BYTE $0xe1 // mov %r12,%r9
+	LONG $0x241c8d4b // lea (%r12,%r12,1),%rbx
+	LONG $0x24ac394c; LONG $0x00000140 // cmp %r13,0x140(%rsp)
+	LONG $0x1efc840f; WORD $0x0000 // je a93a <dotBF16BF16+0x257a>
+	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
+	LONG $0x08fde162; WORD $0xf17e // vmovq %xmm22,%rcx
+	LONG $0x061c8d4d // lea (%r14,%rax,1),%r11
+	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
+	LONG $0x487c5162; WORD $0xd828 // vmovaps %zmm8,%zmm11
+	LONG $0x487c5162; WORD $0xf028 // vmovaps %zmm8,%zmm14
+	LONG $0x487cc162; WORD $0xc828 // vmovaps %zmm8,%zmm17
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x487c5162; WORD $0xe028 // vmovaps %zmm8,%zmm12
+	LONG $0x487c5162; WORD $0xf828 // vmovaps %zmm8,%zmm15
+	LONG $0x487cc162; WORD $0xd028 // vmovaps %zmm8,%zmm18
+	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
+	LONG $0x487c5162; WORD $0xe828 // vmovaps %zmm8,%zmm13
+	LONG $0x487cc162; WORD $0xc028 // vmovaps %zmm8,%zmm16
+	LONG $0x487cc162; WORD $0xd828 // vmovaps %zmm8,%zmm19
+	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
+	LONG $0x487cd162; WORD $0xc028 // vmovaps %zmm8,%zmm0
+	LONG $0x487cd162; WORD $0xd028 // vmovaps %zmm8,%zmm2
+	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
+	LONG $0x88180f41; LONG $0x00000080 // prefetcht0 0x80(%r8)
+	LONG $0x88180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r8)
+	LONG $0x487de262; WORD $0x2158 // vpbroadcastd (%rcx),%zmm20
+	LONG $0x48fe4162; WORD $0x586f; BYTE $0xc0 // vmovdqu64 -0x1000(%r8),%zmm27
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x04c18348 // add $0x4,%rcx
+	LONG $0x04c38349 // add $0x4,%r11
+	LONG $0x4026b262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm27,%zmm4
+	LONG $0x487da262; LONG $0xff096458 // vpbroadcastd -0x4(%rcx,%r9,1),%zmm20
+	LONG $0x4026b262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm27,%zmm2
+	LONG $0x487de262; LONG $0xff196458 // vpbroadcastd -0x4(%rcx,%rbx,1),%zmm20
+	LONG $0x4026b262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm27,%zmm0
+	LONG $0x487dc262; WORD $0x6358; BYTE $0xff // vpbroadcastd -0x4(%r11),%zmm20
+	LONG $0x4026b262; WORD $0xf452 // vdpbf16ps %zmm20,%zmm27,%zmm6
+	LONG $0x48fe4162; WORD $0x586f; BYTE $0xbd // vmovdqu64 -0x10c0(%r8),%zmm27
+	LONG $0x487de262; WORD $0x6158; BYTE $0x0f // vpbroadcastd 0x3c(%rcx),%zmm20
+	LONG $0x4026a262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm27,%zmm19
+	LONG $0x487da262; LONG $0x0f096458 // vpbroadcastd 0x3c(%rcx,%r9,1),%zmm20
+	LONG $0x4026a262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm27,%zmm16
+	LONG $0x487de262; LONG $0x0f196458 // vpbroadcastd 0x3c(%rcx,%rbx,1),%zmm20
+	LONG $0x40263262; WORD $0xec52 // vdpbf16ps %zmm20,%zmm27,%zmm13
+	LONG $0x487dc262; WORD $0x6358; BYTE $0x0f // vpbroadcastd 0x3c(%r11),%zmm20
+	LONG $0x40263262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm27,%zmm10
+	LONG $0x48fe4162; WORD $0x586f; BYTE $0xbe // vmovdqu64 -0x1080(%r8),%zmm27
+	LONG $0x487de262; WORD $0x6158; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm20
+	LONG $0x4026a262; WORD $0xd452 // vdpbf16ps %zmm20,%zmm27,%zmm18
+	LONG $0x487da262; LONG $0x1f096458 // vpbroadcastd 0x7c(%rcx,%r9,1),%zmm20
+	LONG $0x40263262; WORD $0xfc52 // vdpbf16ps %zmm20,%zmm27,%zmm15
+	LONG $0x487de262; LONG $0x1f196458 // vpbroadcastd 0x7c(%rcx,%rbx,1),%zmm20
+	LONG $0x40263262; WORD $0xe452 // vdpbf16ps %zmm20,%zmm27,%zmm12
+	LONG $0x487dc262; WORD $0x6358; BYTE $0x1f // vpbroadcastd 0x7c(%r11),%zmm20
+	LONG $0x40263262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm27,%zmm9
+	LONG $0x48fe4162; WORD $0x586f; BYTE $0xbf // vmovdqu64 -0x1040(%r8),%zmm27
+	LONG $0x487de262; WORD $0x6158; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm20
+	LONG $0x4026a262; WORD $0xcc52 // vdpbf16ps %zmm20,%zmm27,%zmm17
+	LONG $0x487da262; LONG $0x2f096458 // vpbroadcastd 0xbc(%rcx,%r9,1),%zmm20
+	LONG $0x40263262; WORD $0xf452 // vdpbf16ps %zmm20,%zmm27,%zmm14
+	LONG $0x487de262; LONG $0x2f196458 // vpbroadcastd 0xbc(%rcx,%rbx,1),%zmm20
+	LONG $0x40263262; WORD $0xdc52 // vdpbf16ps %zmm20,%zmm27,%zmm11
+	LONG $0x487dc262; WORD $0x6358; BYTE $0x2f // vpbroadcastd 0xbc(%r11),%zmm20
+	LONG $0x40263262; WORD $0xc452 // vdpbf16ps %zmm20,%zmm27,%zmm8
+	WORD $0x394d; BYTE $0xf8 // cmp %r15,%r8
+	LONG $0xfedc850f; WORD $0xffff // jne 8aaa <dotBF16BF16+0x6ea>
+	LONG $0x4854f162; WORD $0xe458 // vaddps %zmm4,%zmm5,%zmm4
+	LONG $0x4864f162; WORD $0xda58 // vaddps %zmm2,%zmm3,%zmm3
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x08fde162; WORD $0xfb7e // vmovq %xmm23,%rbx
+	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
+	LONG $0x4844f162; WORD $0xfe58 // vaddps %zmm6,%zmm7,%zmm7
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x00c78149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r15
+	LONG $0x485cb162; WORD $0xe358 // vaddps %zmm19,%zmm4,%zmm4
+	LONG $0x4864b162; WORD $0xd858 // vaddps %zmm16,%zmm3,%zmm3
+	LONG $0x4874d162; WORD $0xcd58 // vaddps %zmm13,%zmm1,%zmm1
+	LONG $0x4844d162; WORD $0xfa58 // vaddps %zmm10,%zmm7,%zmm7
+	LONG $0x485cb162; WORD $0xe258 // vaddps %zmm18,%zmm4,%zmm4
+	LONG $0x4864d162; WORD $0xdf58 // vaddps %zmm15,%zmm3,%zmm3
+	LONG $0x4874d162; WORD $0xcc58 // vaddps %zmm12,%zmm1,%zmm1
+	LONG $0x4844d162; WORD $0xf958 // vaddps %zmm9,%zmm7,%zmm7
+	LONG $0x485cb162; WORD $0xe958 // vaddps %zmm17,%zmm4,%zmm5
+	LONG $0x4864d162; WORD $0xde58 // vaddps %zmm14,%zmm3,%zmm3
+	LONG $0x4874d162; WORD $0xcb58 // vaddps %zmm11,%zmm1,%zmm1
+	LONG $0x4844d162; WORD $0xf858 // vaddps %zmm8,%zmm7,%zmm7
+	WORD $0x394c; BYTE $0xeb // cmp %r13,%rbx
+	LONG $0xfdd58f0f; WORD $0xffff // jg 8a22 <dotBF16BF16+0x662>
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x400c8d48 // lea (%rax,%rax,2),%rcx
+	LONG $0xc2348d48 // lea (%rdx,%rax,8),%rsi
+	LONG $0x82048d4c // lea (%rdx,%rax,4),%r8
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x8a0c8d4c // lea (%rdx,%rcx,4),%r9
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x1f368f0f; WORD $0x0000 // jg abad <dotBF16BF16+0x27ed>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
+	WORD $0x438d; BYTE $0xff // lea -0x1(%rbx),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx){%k1}
+	LONG $0x497cd162; WORD $0x1811 // vmovups %zmm3,(%r8){%k1}
+	LONG $0x497cf162; WORD $0x0e11 // vmovups %zmm1,(%rsi){%k1}
+	LONG $0xf992f8c5 // kmovw %ecx,%k7
+	LONG $0x4f7cd162; WORD $0x3911 // vmovups %zmm7,(%r9){%k7}
+	LONG $0xfffcc4e9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x01f88348 // cmp $0x1,%rax
+	LONG $0x0dde840f; WORD $0x0000 // je 9a93 <dotBF16BF16+0x16d3>
+	LONG $0x02f88348 // cmp $0x2,%rax
+	LONG $0xfcb0850f; WORD $0xffff // jne 896f <dotBF16BF16+0x5af>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xfe868d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rax
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xc8480f48 // cmovs %rax,%rcx
+	LONG $0x00048d4b // lea (%r8,%r8,1),%rax
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x6ef961c4; BYTE $0xe8 // vmovq %rax,%xmm13
+	LONG $0x6ef961c4; BYTE $0xc9 // vmovq %rcx,%xmm9
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x12818e0f; WORD $0x0000 // jle 9f71 <dotBF16BF16+0x1bb1>
+	LONG $0x249c8b4c; LONG $0x00000120 // mov 0x120(%rsp),%r11
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	WORD $0x894d; BYTE $0xd6 // mov %r10,%r14
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x08fde162; WORD $0xc86e // vmovq %rax,%xmm17
-	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
-	LONG $0x7ef941c4; BYTE $0xc9 // vmovq %xmm9,%r9
-	LONG $0x6ef941c4; BYTE $0xf5 // vmovq %r13,%xmm14
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
-	LONG $0x009e8d4d; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r14),%r11
-	LONG $0x00868d49; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r14),%rax
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0x1b148d48 // lea (%rbx,%rbx,1),%rdx
-	WORD $0x394c; BYTE $0xce // cmp %r9,%rsi
-	LONG $0x1fa7840f; WORD $0x0000 // je a75c <dotBF16BF16+0x25bc>
-	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x406f8d4d // lea 0x40(%r15),%r13
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
-	LONG $0x38248d4d // lea (%r8,%rdi,1),%r12
-	LONG $0x487c5162; WORD $0xda28 // vmovaps %zmm10,%zmm11
-	LONG $0x487c5162; WORD $0xe228 // vmovaps %zmm10,%zmm12
-	LONG $0x487c5162; WORD $0xea28 // vmovaps %zmm10,%zmm13
-	LONG $0x487cd162; WORD $0xf228 // vmovaps %zmm10,%zmm6
-	LONG $0x487cd162; WORD $0xc228 // vmovaps %zmm10,%zmm0
-	LONG $0x487cd162; WORD $0xd228 // vmovaps %zmm10,%zmm2
-	LONG $0x487cd162; WORD $0xe228 // vmovaps %zmm10,%zmm4
-	WORD $0x014c; BYTE $0xc2 // add %r8,%rdx
-	LONG $0x48fe5162; WORD $0x036f // vmovdqu64 (%r11),%zmm8
-	LONG $0x487dc262; WORD $0x0458; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm16
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x24848948; LONG $0x00000140 // mov %rax,0x140(%rsp)
+	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
+	LONG $0x00c38149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r11
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x24ac394c; LONG $0x00000140 // cmp %r13,0x140(%rsp)
+	LONG $0x1268840f; WORD $0x0000 // je 9f9f <dotBF16BF16+0x1bdf>
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	LONG $0x070c8d49 // lea (%r15,%rax,1),%rcx
+	LONG $0x3e0c8d4f // lea (%r14,%r15,1),%r9
+	LONG $0x3e648d4f; BYTE $0x40 // lea 0x40(%r14,%r15,1),%r12
+	WORD $0x014c; BYTE $0xf1 // add %r14,%rcx
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
+	LONG $0x487cf162; WORD $0xf428 // vmovaps %zmm4,%zmm6
+	LONG $0x487c7162; WORD $0xc428 // vmovaps %zmm4,%zmm8
+	LONG $0x487cf162; WORD $0xfc28 // vmovaps %zmm4,%zmm7
+	LONG $0x487c7162; WORD $0xe428 // vmovaps %zmm4,%zmm12
+	LONG $0x487cf162; WORD $0xc428 // vmovaps %zmm4,%zmm0
+	LONG $0x487cf162; WORD $0xd428 // vmovaps %zmm4,%zmm2
 	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
 	LONG $0x4048180f // prefetcht0 0x40(%rax)
-	LONG $0x48fec162; WORD $0x536f; BYTE $0x01 // vmovdqu64 0x40(%r11),%zmm18
-	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x483eb262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm8,%zmm4
-	LONG $0x487dc262; WORD $0x0458; BYTE $0x0c // vpbroadcastd (%r12,%rcx,1),%zmm16
-	LONG $0x483eb262; WORD $0xd052 // vdpbf16ps %zmm16,%zmm8,%zmm2
-	LONG $0x487de262; WORD $0x0458; BYTE $0x0a // vpbroadcastd (%rdx,%rcx,1),%zmm16
-	LONG $0x483eb262; WORD $0xc052 // vdpbf16ps %zmm16,%zmm8,%zmm0
-	LONG $0x487dc262; WORD $0x0458; BYTE $0x0a // vpbroadcastd (%r10,%rcx,1),%zmm16
-	LONG $0x483eb262; WORD $0xf052 // vdpbf16ps %zmm16,%zmm8,%zmm6
-	LONG $0x487dc262; LONG $0x10084458 // vpbroadcastd 0x40(%r8,%rcx,1),%zmm16
-	LONG $0x406e3262; WORD $0xe852 // vdpbf16ps %zmm16,%zmm18,%zmm13
-	LONG $0x487dc262; LONG $0x100c4458 // vpbroadcastd 0x40(%r12,%rcx,1),%zmm16
-	LONG $0x406e3262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm18,%zmm12
-	LONG $0x487de262; LONG $0x100a4458 // vpbroadcastd 0x40(%rdx,%rcx,1),%zmm16
-	LONG $0x406e3262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm18,%zmm11
-	LONG $0x487dc262; LONG $0x100a4458 // vpbroadcastd 0x40(%r10,%rcx,1),%zmm16
+	LONG $0x8088180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rax)
+	LONG $0xc088180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rax)
+	LONG $0x04c18349 // add $0x4,%r9
+	LONG $0x48fe7162; WORD $0x786f; BYTE $0xc1 // vmovdqu64 -0xfc0(%rax),%zmm15
+	LONG $0x48fe7162; WORD $0x706f; BYTE $0xc0 // vmovdqu64 -0x1000(%rax),%zmm14
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x5806f262; WORD $0x7952; BYTE $0x10 // vdpbf16ps 0x40(%rcx){1to16},%zmm15,%zmm7
+	LONG $0x58065262; WORD $0x6152; BYTE $0x0f // vdpbf16ps 0x3c(%r9){1to16},%zmm15,%zmm12
+	LONG $0x48fe7162; WORD $0x786f; BYTE $0xbe // vmovdqu64 -0x1080(%rax),%zmm15
 	LONG $0x04c18348 // add $0x4,%rcx
-	LONG $0x406e3262; WORD $0xd052 // vdpbf16ps %zmm16,%zmm18,%zmm10
-	WORD $0x394c; BYTE $0xe9 // cmp %r13,%rcx
-	LONG $0xff68850f; WORD $0xffff // jne 87f2 <dotBF16BF16+0x652>
-	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
-	LONG $0x486cf162; WORD $0xdb58 // vaddps %zmm3,%zmm2,%zmm3
-	LONG $0x00be8d49; WORD $0xfff8; BYTE $0xff // lea -0x800(%r14),%rdi
-	LONG $0x808f8d49; WORD $0x0000; BYTE $0x00 // lea 0x80(%r15),%rcx
-	LONG $0x484cf162; WORD $0xd758 // vaddps %zmm7,%zmm6,%zmm2
-	LONG $0x487cf162; WORD $0xc958 // vaddps %zmm1,%zmm0,%zmm1
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x809e8d4d; WORD $0xffe0; BYTE $0xff // lea -0x1f80(%r14),%r11
-	LONG $0x487ce162; WORD $0xc628 // vmovaps %zmm6,%zmm16
-	LONG $0x487cf162; WORD $0xfe28 // vmovaps %zmm6,%zmm7
-	LONG $0x487cf162; WORD $0xee28 // vmovaps %zmm6,%zmm5
-	LONG $0x485cd162; WORD $0xe558 // vaddps %zmm13,%zmm4,%zmm4
-	LONG $0x4864d162; WORD $0xdc58 // vaddps %zmm12,%zmm3,%zmm3
-	LONG $0x487c7162; WORD $0xee28 // vmovaps %zmm6,%zmm13
-	LONG $0x487c7162; WORD $0xe628 // vmovaps %zmm6,%zmm12
-	LONG $0x4874d162; WORD $0xcb58 // vaddps %zmm11,%zmm1,%zmm1
-	LONG $0x486cd162; WORD $0xd258 // vaddps %zmm10,%zmm2,%zmm2
-	LONG $0x487c7162; WORD $0xde28 // vmovaps %zmm6,%zmm11
-	LONG $0x487c7162; WORD $0xd628 // vmovaps %zmm6,%zmm10
-	LONG $0x48fed162; WORD $0x036f // vmovdqu64 (%r11),%zmm0
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm18
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x80ef8348 // sub $0xffffffffffffff80,%rdi
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x487eb262; WORD $0xea52 // vdpbf16ps %zmm18,%zmm0,%zmm5
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x0c // vpbroadcastd (%r12,%rcx,1),%zmm18
-	LONG $0x487e3262; WORD $0xea52 // vdpbf16ps %zmm18,%zmm0,%zmm13
-	LONG $0x487de262; WORD $0x1458; BYTE $0x0a // vpbroadcastd (%rdx,%rcx,1),%zmm18
-	LONG $0x487e3262; WORD $0xda52 // vdpbf16ps %zmm18,%zmm0,%zmm11
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x0a // vpbroadcastd (%r10,%rcx,1),%zmm18
-	LONG $0x487eb262; WORD $0xfa52 // vdpbf16ps %zmm18,%zmm0,%zmm7
-	LONG $0x48fed162; WORD $0x436f; BYTE $0xfd // vmovdqu64 -0xc0(%r11),%zmm0
-	LONG $0x487dc262; LONG $0x10085458 // vpbroadcastd 0x40(%r8,%rcx,1),%zmm18
-	LONG $0x487ea262; WORD $0xc252 // vdpbf16ps %zmm18,%zmm0,%zmm16
-	LONG $0x487dc262; LONG $0x100c5458 // vpbroadcastd 0x40(%r12,%rcx,1),%zmm18
-	LONG $0x487e3262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm0,%zmm12
-	LONG $0x487de262; LONG $0x100a5458 // vpbroadcastd 0x40(%rdx,%rcx,1),%zmm18
-	LONG $0x487e3262; WORD $0xd252 // vdpbf16ps %zmm18,%zmm0,%zmm10
-	LONG $0x487dc262; LONG $0x100a5458 // vpbroadcastd 0x40(%r10,%rcx,1),%zmm18
-	LONG $0x04c18348 // add $0x4,%rcx
-	LONG $0x487eb262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm0,%zmm6
-	WORD $0x394c; BYTE $0xf7 // cmp %r14,%rdi
-	LONG $0xff68850f; WORD $0xffff // jne 88fd <dotBF16BF16+0x75d>
-	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
-	LONG $0x4864d162; WORD $0xdd58 // vaddps %zmm13,%zmm3,%zmm3
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x7ef961c4; BYTE $0xf8 // vmovq %xmm15,%rax
-	LONG $0x4874d162; WORD $0xcb58 // vaddps %zmm11,%zmm1,%zmm1
-	LONG $0x486cf162; WORD $0xd758 // vaddps %zmm7,%zmm2,%zmm2
+	LONG $0x58065262; WORD $0x4152; BYTE $0x1f // vdpbf16ps 0x7c(%r9){1to16},%zmm15,%zmm8
+	LONG $0x5806f262; WORD $0x7152; BYTE $0x1f // vdpbf16ps 0x7c(%rcx){1to16},%zmm15,%zmm6
+	LONG $0x48fe7162; WORD $0x786f; BYTE $0xbf // vmovdqu64 -0x1040(%rax),%zmm15
+	LONG $0x580ed262; WORD $0x5152; BYTE $0xff // vdpbf16ps -0x4(%r9){1to16},%zmm14,%zmm2
+	LONG $0x580ef262; WORD $0x4152; BYTE $0xff // vdpbf16ps -0x4(%rcx){1to16},%zmm14,%zmm0
+	LONG $0x5806d262; WORD $0x6952; BYTE $0x2f // vdpbf16ps 0xbc(%r9){1to16},%zmm15,%zmm5
+	LONG $0x5806f262; WORD $0x6152; BYTE $0x2f // vdpbf16ps 0xbc(%rcx){1to16},%zmm15,%zmm4
+	WORD $0x394d; BYTE $0xe1 // cmp %r12,%r9
+	WORD $0x8475 // jne 8d78 <dotBF16BF16+0x9b8>
+	LONG $0x4864f162; WORD $0xda58 // vaddps %zmm2,%zmm3,%zmm3
+	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x7ef961c4; BYTE $0xc8 // vmovq %xmm9,%rax
 	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
-	LONG $0x485cb162; WORD $0xe858 // vaddps %zmm16,%zmm4,%zmm5
 	LONG $0x4864d162; WORD $0xdc58 // vaddps %zmm12,%zmm3,%zmm3
-	LONG $0x4874d162; WORD $0xca58 // vaddps %zmm10,%zmm1,%zmm1
-	LONG $0x486cf162; WORD $0xfe58 // vaddps %zmm6,%zmm2,%zmm7
-	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
-	LONG $0xfdb38f0f; WORD $0xffff // jg 8797 <dotBF16BF16+0x5f7>
-	LONG $0x24b48b48; LONG $0x00000080 // mov 0x80(%rsp),%rsi
-	LONG $0x08fde162; WORD $0xc87e // vmovq %xmm17,%rax
-	LONG $0x7ef941c4; BYTE $0xf5 // vmovq %xmm14,%r13
-	LONG $0x001d0ae9; BYTE $0x00 // jmp a706 <dotBF16BF16+0x2566>
-	LONG $0x01fb8348 // cmp $0x1,%rbx
-	LONG $0x0df7840f; WORD $0x0000 // je 97fd <dotBF16BF16+0x165d>
-	LONG $0x02fb8348 // cmp $0x2,%rbx
-	LONG $0x0268850f; WORD $0x0000 // jne 8c78 <dotBF16BF16+0xad8>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0xfebb8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rdi
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xcf480f48 // cmovs %rdi,%rcx
-	LONG $0x003c8d4b // lea (%r8,%r8,1),%rdi
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fde162; WORD $0xc76e // vmovq %rdi,%xmm16
-	LONG $0x6ef961c4; BYTE $0xe9 // vmovq %rcx,%xmm13
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x1b6e8e0f; WORD $0x0000 // jle a5b8 <dotBF16BF16+0x2418>
-	LONG $0x24bc8b4c; LONG $0x00000098 // mov 0x98(%rsp),%r15
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x894d; BYTE $0xca // mov %r9,%r10
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x6ef961c4; BYTE $0xd8 // vmovq %rax,%xmm11
-	LONG $0x00c78149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r15
-	LONG $0x08fde162; WORD $0xc77e // vmovq %xmm16,%rdi
-	WORD $0x394c; BYTE $0xe2 // cmp %r12,%rdx
-	LONG $0x1b81840f; WORD $0x0000 // je a608 <dotBF16BF16+0x2468>
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	WORD $0x014c; BYTE $0xf7 // add %r14,%rdi
-	LONG $0x321c8d4f // lea (%r10,%r14,1),%r11
-	LONG $0x32448d4b; BYTE $0x40 // lea 0x40(%r10,%r14,1),%rax
-	WORD $0x014c; BYTE $0xd7 // add %r10,%rdi
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
-	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
-	LONG $0x487cf162; WORD $0xe228 // vmovaps %zmm2,%zmm4
-	LONG $0x487cf162; WORD $0xea28 // vmovaps %zmm2,%zmm5
-	LONG $0x487cf162; WORD $0xf228 // vmovaps %zmm2,%zmm6
-	LONG $0x487cf162; WORD $0xfa28 // vmovaps %zmm2,%zmm7
-	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
-	LONG $0x487c7162; WORD $0xca28 // vmovaps %zmm2,%zmm9
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x4049180f // prefetcht0 0x40(%rcx)
-	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
-	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
-	LONG $0x04c38349 // add $0x4,%r11
-	LONG $0x48fef162; WORD $0x496f; BYTE $0xc0 // vmovdqu64 -0x1000(%rcx),%zmm1
-	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x04c78348 // add $0x4,%rdi
-	LONG $0x58765262; WORD $0x4b52; BYTE $0xff // vdpbf16ps -0x4(%r11){1to16},%zmm1,%zmm9
-	LONG $0x58767262; WORD $0x4752; BYTE $0xff // vdpbf16ps -0x4(%rdi){1to16},%zmm1,%zmm8
-	LONG $0x48fef162; WORD $0x496f; BYTE $0xbd // vmovdqu64 -0x10c0(%rcx),%zmm1
-	LONG $0x5876d262; WORD $0x7b52; BYTE $0x0f // vdpbf16ps 0x3c(%r11){1to16},%zmm1,%zmm7
-	LONG $0x5876f262; WORD $0x7752; BYTE $0x0f // vdpbf16ps 0x3c(%rdi){1to16},%zmm1,%zmm6
-	LONG $0x48fef162; WORD $0x496f; BYTE $0xbe // vmovdqu64 -0x1080(%rcx),%zmm1
-	LONG $0x5876d262; WORD $0x6b52; BYTE $0x1f // vdpbf16ps 0x7c(%r11){1to16},%zmm1,%zmm5
-	LONG $0x5876f262; WORD $0x6752; BYTE $0x1f // vdpbf16ps 0x7c(%rdi){1to16},%zmm1,%zmm4
-	LONG $0x48fef162; WORD $0x496f; BYTE $0xbf // vmovdqu64 -0x1040(%rcx),%zmm1
-	LONG $0x5876d262; WORD $0x5b52; BYTE $0x2f // vdpbf16ps 0xbc(%r11){1to16},%zmm1,%zmm3
-	LONG $0x5876f262; WORD $0x5752; BYTE $0x2f // vdpbf16ps 0xbc(%rdi){1to16},%zmm1,%zmm2
-	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
-	WORD $0x8375 // jne 8ac7 <dotBF16BF16+0x927>
-	LONG $0x482cd162; WORD $0xc958 // vaddps %zmm9,%zmm10,%zmm1
-	LONG $0x487cd162; WORD $0xc058 // vaddps %zmm8,%zmm0,%zmm0
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
 	LONG $0x4874f162; WORD $0xcf58 // vaddps %zmm7,%zmm1,%zmm1
-	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
-	LONG $0x4874f162; WORD $0xcd58 // vaddps %zmm5,%zmm1,%zmm1
-	LONG $0x487cf162; WORD $0xc458 // vaddps %zmm4,%zmm0,%zmm0
-	LONG $0x48747162; WORD $0xd358 // vaddps %zmm3,%zmm1,%zmm10
-	LONG $0x487cf162; WORD $0xc258 // vaddps %zmm2,%zmm0,%zmm0
-	WORD $0x394c; BYTE $0xe0 // cmp %r12,%rax
-	LONG $0xfee58f0f; WORD $0xffff // jg 8a71 <dotBF16BF16+0x8d1>
-	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
-	LONG $0x001a2ce9; BYTE $0x00 // jmp a5c2 <dotBF16BF16+0x2422>
-	LONG $0x005ca162; WORD $0xe457 // vxorps %xmm20,%xmm20,%xmm20
-	LONG $0x487cb162; WORD $0xc428 // vmovaps %zmm20,%zmm0
-	LONG $0x487c3162; WORD $0xe428 // vmovaps %zmm20,%zmm12
-	LONG $0x487c3162; WORD $0xec28 // vmovaps %zmm20,%zmm13
-	LONG $0x487c3162; WORD $0xf428 // vmovaps %zmm20,%zmm14
-	LONG $0x487c3162; WORD $0xfc28 // vmovaps %zmm20,%zmm15
-	LONG $0x487ca162; WORD $0xc428 // vmovaps %zmm20,%zmm16
-	LONG $0x487ca162; WORD $0xcc28 // vmovaps %zmm20,%zmm17
-	LONG $0x487ca162; WORD $0xd428 // vmovaps %zmm20,%zmm18
-	LONG $0x487ca162; WORD $0xdc28 // vmovaps %zmm20,%zmm19
-	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
-	LONG $0x760c8d48 // lea (%rsi,%rsi,2),%rcx
-	LONG $0x03e6c148 // shl $0x3,%rsi
-	LONG $0x381c8d48 // lea (%rax,%rdi,1),%rbx
-	LONG $0xd7af0f48 // imul %rdi,%rdx
-	LONG $0x881c8d4c // lea (%rax,%rcx,4),%r11
-	LONG $0xc80c8d4c // lea (%rax,%rcx,8),%r9
-	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x3b148d4d // lea (%r11,%rdi,1),%r10
-	LONG $0x30048d4c // lea (%rax,%rsi,1),%r8
-	LONG $0x3a3c8d4d // lea (%r10,%rdi,1),%r15
-	WORD $0x014c; BYTE $0xce // add %r9,%rsi
-	WORD $0x014c; BYTE $0xcf // add %r9,%rdi
-	LONG $0x10248d4c // lea (%rax,%rdx,1),%r12
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x19548f0f; WORD $0x0000 // jg a573 <dotBF16BF16+0x23d3>
+	LONG $0x4864d162; WORD $0xd858 // vaddps %zmm8,%zmm3,%zmm3
+	LONG $0x4874f162; WORD $0xce58 // vaddps %zmm6,%zmm1,%zmm1
+	LONG $0x4864f162; WORD $0xdd58 // vaddps %zmm5,%zmm3,%zmm3
+	LONG $0x4874f162; WORD $0xcc58 // vaddps %zmm4,%zmm1,%zmm1
+	WORD $0x394c; BYTE $0xe8 // cmp %r13,%rax
+	LONG $0xfee38f0f; WORD $0xffff // jg 8d1f <dotBF16BF16+0x95f>
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x82348d48 // lea (%rdx,%rax,4),%rsi
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x1c2a8f0f; WORD $0x0000 // jg aa84 <dotBF16BF16+0x26c4>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
 	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
-	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497ce162; WORD $0x1811 // vmovups %zmm19,(%rax){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x497ce162; WORD $0x1011 // vmovups %zmm18,(%rax){%k1}
-	LONG $0x497cc162; WORD $0x0811 // vmovups %zmm17,(%r8){%k1}
-	LONG $0x497cc162; WORD $0x0311 // vmovups %zmm16,(%r11){%k1}
-	LONG $0x497c5162; WORD $0x3a11 // vmovups %zmm15,(%r10){%k1}
-	LONG $0x497c5162; WORD $0x3711 // vmovups %zmm14,(%r15){%k1}
-	LONG $0x497c5162; WORD $0x2911 // vmovups %zmm13,(%r9){%k1}
-	LONG $0x497c7162; WORD $0x2711 // vmovups %zmm12,(%rdi){%k1}
-	LONG $0x497cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k1}
-	LONG $0xea92f8c5 // kmovw %edx,%k5
-	LONG $0x4d7cc162; WORD $0x2411; BYTE $0x24 // vmovups %zmm20,(%r12){%k5}
-	LONG $0x249c8b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rbx
-	LONG $0x249c0148; LONG $0x000000b0 // add %rbx,0xb0(%rsp)
-	LONG $0x244cff48; BYTE $0x38 // decq 0x38(%rsp)
-	LONG $0x0ff6840f; WORD $0x0000 // je 9c89 <dotBF16BF16+0x1ae9>
-	LONG $0x304d8b49 // mov 0x30(%r13),%rcx
-	LONG $0xfff5e1e9; BYTE $0xff // jmp 827d <dotBF16BF16+0xdd>
-	LONG $0x014b8d48 // lea 0x1(%rbx),%rcx
-	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	WORD $0xc9ff // dec %ecx
+	LONG $0xf992f8c5 // kmovw %ecx,%k7
+	LONG $0xc1b70f44 // movzwl %cx,%r8d
+	LONG $0x4f7cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx){%k7}
+	LONG $0x9278c1c4; BYTE $0xd8 // kmovw %r8d,%k3
+	LONG $0x4b7cf162; WORD $0x0e11 // vmovups %zmm1,(%rsi){%k3}
+	LONG $0xfffaeae9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x01488d48 // lea 0x1(%rax),%rcx
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
 	LONG $0xfee18348 // and $0xfffffffffffffffe,%rcx
-	WORD $0xd148; BYTE $0xfa // sar %rdx
-	LONG $0x05fa8348 // cmp $0x5,%rdx
-	LONG $0x0624840f; WORD $0x0000 // je 92d8 <dotBF16BF16+0x1138>
+	WORD $0xd148; BYTE $0xfe // sar %rsi
+	LONG $0x05fe8348 // cmp $0x5,%rsi
+	LONG $0x06cd840f; WORD $0x0000 // je 956a <dotBF16BF16+0x11aa>
 	LONG $0x0af98348 // cmp $0xa,%rcx
-	LONG $0x03478e0f; WORD $0x0000 // jle 9005 <dotBF16BF16+0xe65>
-	LONG $0x06fa8348 // cmp $0x6,%rdx
-	WORD $0xb475 // jne 8c78 <dotBF16BF16+0xad8>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0xfe8b8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rcx
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x24bc8b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rdi
+	LONG $0x036b8e0f; WORD $0x0000 // jle 9212 <dotBF16BF16+0xe52>
+	LONG $0x06fe8348 // cmp $0x6,%rsi
+	LONG $0xfabe850f; WORD $0xffff // jne 896f <dotBF16BF16+0x5af>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
+	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xc9490f49 // cmovns %r9,%rcx
+	LONG $0x03e88348 // sub $0x3,%rax
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x244c8948; BYTE $0x18 // mov %rcx,0x18(%rsp)
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
+	LONG $0x08fd6162; WORD $0xf16e // vmovq %rcx,%xmm30
 	LONG $0x000c8d4b // lea (%r8,%r8,1),%rcx
+	LONG $0xc9af0f4c // imul %rcx,%r9
 	WORD $0x0149; BYTE $0xc8 // add %rcx,%r8
-	LONG $0x03ef8348 // sub $0x3,%rdi
-	LONG $0x41148d4f // lea (%r9,%r8,2),%r10
-	LONG $0x811c8d4f // lea (%r9,%r8,4),%r11
-	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
-	LONG $0x08fd6162; WORD $0xff6e // vmovq %rdi,%xmm31
-	LONG $0xc1af0f4c // imul %rcx,%r8
-	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x137d8e0f; WORD $0x0000 // jle a09c <dotBF16BF16+0x1efc>
-	LONG $0x08fd6162; LONG $0x1324646e // vmovq 0x98(%rsp),%xmm28
+	LONG $0x421c8d4f // lea (%r10,%r8,2),%r11
+	LONG $0x82248d4f // lea (%r10,%r8,4),%r12
+	WORD $0x014d; BYTE $0xd1 // add %r10,%r9
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x166f8e0f; WORD $0x0000 // jle a56c <dotBF16BF16+0x21ac>
+	LONG $0x08fd6162; LONG $0x24245c6e // vmovq 0x120(%rsp),%xmm27
 	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x000d0162; WORD $0xf6ef // vpxord %xmm30,%xmm30,%xmm30
-	LONG $0x245c8948; BYTE $0x40 // mov %rbx,0x40(%rsp)
-	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
-	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
+	WORD $0x8949; BYTE $0xf5 // mov %rsi,%r13
+	LONG $0x001d0162; WORD $0xe4ef // vpxord %xmm28,%xmm28,%xmm28
+	LONG $0x248c8948; LONG $0x000000b8 // mov %rcx,0xb8(%rsp)
+	LONG $0x07fdc149 // sar $0x7,%r13
+	WORD $0x894d; BYTE $0xd0 // mov %r10,%r8
 	LONG $0x487c1162; WORD $0xf028 // vmovaps %zmm24,%zmm14
 	LONG $0x487c1162; WORD $0xf828 // vmovaps %zmm24,%zmm15
 	LONG $0x487c8162; WORD $0xc028 // vmovaps %zmm24,%zmm16
@@ -6581,35 +6669,38 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c8162; WORD $0xf028 // vmovaps %zmm24,%zmm22
 	LONG $0x487c8162; WORD $0xf828 // vmovaps %zmm24,%zmm23
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x08fd6162; LONG $0x0d244c7e // vmovq %xmm25,0x68(%rsp)
-	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
-	LONG $0x24448948; BYTE $0x60 // mov %rax,0x60(%rsp)
-	LONG $0x248c8948; LONG $0x00000080 // mov %rcx,0x80(%rsp)
-	LONG $0x08fd6162; LONG $0x0f24747e // vmovq %xmm30,0x78(%rsp)
-	LONG $0x246c894c; BYTE $0x28 // mov %r13,0x28(%rsp)
-	LONG $0x08fd4162; WORD $0xe47e // vmovq %xmm28,%r12
-	LONG $0x249c8b48; LONG $0x00000080 // mov 0x80(%rsp),%rbx
-	LONG $0x244c8b48; BYTE $0x78 // mov 0x78(%rsp),%rcx
-	LONG $0x1b2c8d4c // lea (%rbx,%rbx,1),%r13
-	LONG $0x244c3948; BYTE $0x40 // cmp %rcx,0x40(%rsp)
-	LONG $0x1508840f; WORD $0x0000 // je a2d3 <dotBF16BF16+0x2133>
-	LONG $0x24848d49; LONG $0x00002400 // lea 0x2400(%r12),%rax
-	LONG $0x245c8948; BYTE $0x58 // mov %rbx,0x58(%rsp)
-	LONG $0x248c8d4d; LONG $0x00001400 // lea 0x1400(%r12),%r9
-	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	LONG $0x24548948; BYTE $0x10 // mov %rdx,0x10(%rsp)
-	WORD $0x894c; BYTE $0xfb // mov %r15,%rbx
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	LONG $0x24948948; LONG $0x00000100 // mov %rdx,0x100(%rsp)
+	LONG $0x08fd4162; WORD $0xe67e // vmovq %xmm28,%r14
+	LONG $0x487c6162; LONG $0x03244429 // vmovaps %zmm24,0xc0(%rsp)
+	LONG $0x247c8948; BYTE $0x40 // mov %rdi,0x40(%rsp)
+	LONG $0x08fd6162; WORD $0xd97e // vmovq %xmm27,%rcx
+	LONG $0x24bc8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rdi
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	WORD $0x0148; BYTE $0xc0 // add %rax,%rax
+	LONG $0x08fd6162; WORD $0xc86e // vmovq %rax,%xmm25
+	WORD $0x394d; BYTE $0xf5 // cmp %r14,%r13
+	LONG $0x14b9840f; WORD $0x0000 // je a45c <dotBF16BF16+0x209c>
+	LONG $0x00818d48; WORD $0x0024; BYTE $0x00 // lea 0x2400(%rcx),%rax
+	LONG $0x08fd6162; LONG $0x16244c7e // vmovq %xmm25,0xb0(%rsp)
+	LONG $0x00918d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rcx),%r10
+	LONG $0x08fd0162; WORD $0xcf6f // vmovdqa64 %xmm31,%xmm25
+	LONG $0x08fd6162; WORD $0xd06e // vmovq %rax,%xmm26
+	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
+	LONG $0x249c8948; LONG $0x00000088 // mov %rbx,0x88(%rsp)
+	LONG $0x24ac894c; LONG $0x00000080 // mov %r13,0x80(%rsp)
 	WORD $0x294c; BYTE $0xf8 // sub %r15,%rax
-	LONG $0x08fd6162; LONG $0x0924647e // vmovq %xmm28,0x48(%rsp)
-	LONG $0x24748948; BYTE $0x08 // mov %rsi,0x8(%rsp)
-	LONG $0x08fd0162; WORD $0xe26f // vmovdqa64 %xmm26,%xmm28
-	LONG $0x24448948; BYTE $0x50 // mov %rax,0x50(%rsp)
-	LONG $0x24548b48; BYTE $0x58 // mov 0x58(%rsp),%rdx
+	LONG $0x08fd4162; WORD $0xff6e // vmovq %r15,%xmm31
+	LONG $0x24748948; BYTE $0x38 // mov %rsi,0x38(%rsp)
+	LONG $0x08fd6162; LONG $0x1524547e // vmovq %xmm26,0xa8(%rsp)
+	LONG $0x08fd6162; WORD $0xd86e // vmovq %rax,%xmm27
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	LONG $0x08fd6162; WORD $0xdb7e // vmovq %xmm27,%rbx
 	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
-	LONG $0x00b18d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r9),%rsi
-	LONG $0x2b348d4e // lea (%rbx,%r13,1),%r14
-	LONG $0x24448b48; BYTE $0x50 // mov 0x50(%rsp),%rax
+	LONG $0x00928d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r10),%rdx
+	LONG $0x383c8d4c // lea (%rax,%rdi,1),%r15
+	LONG $0x03348d48 // lea (%rbx,%rax,1),%rsi
+	LONG $0x249c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rbx
 	LONG $0x487c5162; WORD $0xdc28 // vmovaps %zmm12,%zmm11
 	LONG $0x487c5162; WORD $0xd428 // vmovaps %zmm12,%zmm10
 	LONG $0x487c5162; WORD $0xcc28 // vmovaps %zmm12,%zmm9
@@ -6621,104 +6712,109 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cd162; WORD $0xdc28 // vmovaps %zmm12,%zmm3
 	LONG $0x487cd162; WORD $0xd428 // vmovaps %zmm12,%zmm2
 	LONG $0x487cd162; WORD $0xcc28 // vmovaps %zmm12,%zmm1
-	LONG $0x1a0c8d48 // lea (%rdx,%rbx,1),%rcx
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x182c8d4c // lea (%rax,%rbx,1),%r13
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
-	LONG $0x48fe7162; WORD $0x286f // vmovdqu64 (%rax),%zmm13
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x48fd4162; WORD $0xed6f // vmovdqa64 %zmm13,%zmm29
-	LONG $0x487d7262; WORD $0x2c58; BYTE $0x17 // vpbroadcastd (%rdi,%rdx,1),%zmm13
-	LONG $0x48fd6162; LONG $0x03246c7f // vmovdqa64 %zmm29,0xc0(%rsp)
-	LONG $0x4016d262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm29,%zmm1
-	LONG $0x48fd6162; LONG $0x03246c6f // vmovdqa64 0xc0(%rsp),%zmm29
-	LONG $0x487d7262; WORD $0x2c58; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm13
-	LONG $0x4016d262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm29,%zmm2
-	LONG $0x487d3262; WORD $0x2c58; BYTE $0x37 // vpbroadcastd (%rdi,%r14,1),%zmm13
-	LONG $0x4016d262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm29,%zmm3
-	LONG $0x487d5262; WORD $0x2c58; BYTE $0x12 // vpbroadcastd (%r10,%rdx,1),%zmm13
-	LONG $0x4016d262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm29,%zmm4
-	LONG $0x487d5262; WORD $0x2c58; BYTE $0x0a // vpbroadcastd (%r10,%rcx,1),%zmm13
-	LONG $0x4016d262; WORD $0xed52 // vdpbf16ps %zmm13,%zmm29,%zmm5
-	LONG $0x487d1262; WORD $0x2c58; BYTE $0x32 // vpbroadcastd (%r10,%r14,1),%zmm13
-	LONG $0x4016d262; WORD $0xf552 // vdpbf16ps %zmm13,%zmm29,%zmm6
-	LONG $0x487d5262; WORD $0x2c58; BYTE $0x13 // vpbroadcastd (%r11,%rdx,1),%zmm13
-	LONG $0x4016d262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm29,%zmm7
-	LONG $0x487d5262; WORD $0x2c58; BYTE $0x0b // vpbroadcastd (%r11,%rcx,1),%zmm13
-	LONG $0x40165262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm29,%zmm8
-	LONG $0x487d1262; WORD $0x2c58; BYTE $0x33 // vpbroadcastd (%r11,%r14,1),%zmm13
-	LONG $0x40165262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm29,%zmm9
-	LONG $0x487d5262; WORD $0x2c58; BYTE $0x10 // vpbroadcastd (%r8,%rdx,1),%zmm13
-	LONG $0x04c28348 // add $0x4,%rdx
-	LONG $0x40165262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm29,%zmm10
-	LONG $0x487d5262; WORD $0x2c58; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm13
-	LONG $0x04c18348 // add $0x4,%rcx
-	LONG $0x40165262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm29,%zmm11
-	LONG $0x487d1262; WORD $0x2c58; BYTE $0x30 // vpbroadcastd (%r8,%r14,1),%zmm13
-	LONG $0x04c68349 // add $0x4,%r14
-	LONG $0x40165262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm29,%zmm12
-	WORD $0x394c; BYTE $0xce // cmp %r9,%rsi
-	LONG $0xff26850f; WORD $0xffff // jne 8e80 <dotBF16BF16+0xce0>
-	LONG $0x24448b48; BYTE $0x48 // mov 0x48(%rsp),%rax
-	LONG $0x008e8d4c; WORD $0x0004; BYTE $0x00 // lea 0x400(%rsi),%r9
+	LONG $0x48fe7162; WORD $0x2e6f // vmovdqu64 (%rsi),%zmm13
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
+	LONG $0x48fdd162; WORD $0xc56f // vmovdqa64 %zmm13,%zmm0
+	LONG $0x487d5262; WORD $0x2c58; BYTE $0x18 // vpbroadcastd (%r8,%rbx,1),%zmm13
+	LONG $0x48fdf162; LONG $0x0524447f // vmovdqa64 %zmm0,0x140(%rsp)
+	LONG $0x487ed262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm0,%zmm1
+	LONG $0x48fdf162; LONG $0x0524446f // vmovdqa64 0x140(%rsp),%zmm0
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x38 // vpbroadcastd (%r8,%r15,1),%zmm13
+	LONG $0x487ed262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm0,%zmm2
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x28 // vpbroadcastd (%r8,%r13,1),%zmm13
+	LONG $0x487ed262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm0,%zmm3
+	LONG $0x487d5262; WORD $0x2c58; BYTE $0x1b // vpbroadcastd (%r11,%rbx,1),%zmm13
+	LONG $0x487ed262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm0,%zmm4
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x3b // vpbroadcastd (%r11,%r15,1),%zmm13
+	LONG $0x487ed262; WORD $0xed52 // vdpbf16ps %zmm13,%zmm0,%zmm5
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x2b // vpbroadcastd (%r11,%r13,1),%zmm13
+	LONG $0x487ed262; WORD $0xf552 // vdpbf16ps %zmm13,%zmm0,%zmm6
+	LONG $0x487d5262; WORD $0x2c58; BYTE $0x1c // vpbroadcastd (%r12,%rbx,1),%zmm13
+	LONG $0x487ed262; WORD $0xfd52 // vdpbf16ps %zmm13,%zmm0,%zmm7
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x3c // vpbroadcastd (%r12,%r15,1),%zmm13
+	LONG $0x487e5262; WORD $0xc552 // vdpbf16ps %zmm13,%zmm0,%zmm8
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x2c // vpbroadcastd (%r12,%r13,1),%zmm13
+	LONG $0x487e5262; WORD $0xcd52 // vdpbf16ps %zmm13,%zmm0,%zmm9
+	LONG $0x487d5262; WORD $0x2c58; BYTE $0x19 // vpbroadcastd (%r9,%rbx,1),%zmm13
+	LONG $0x04c38348 // add $0x4,%rbx
+	LONG $0x487e5262; WORD $0xd552 // vdpbf16ps %zmm13,%zmm0,%zmm10
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x39 // vpbroadcastd (%r9,%r15,1),%zmm13
+	LONG $0x04c78349 // add $0x4,%r15
+	LONG $0x487e5262; WORD $0xdd52 // vdpbf16ps %zmm13,%zmm0,%zmm11
+	LONG $0x487d1262; WORD $0x2c58; BYTE $0x29 // vpbroadcastd (%r9,%r13,1),%zmm13
+	LONG $0x04c58349 // add $0x4,%r13
+	LONG $0x487e5262; WORD $0xe552 // vdpbf16ps %zmm13,%zmm0,%zmm12
+	WORD $0x394c; BYTE $0xd2 // cmp %r10,%rdx
+	LONG $0xff25850f; WORD $0xffff // jne 9070 <dotBF16BF16+0xcb0>
+	LONG $0x4064e162; WORD $0xdd58 // vaddps %zmm5,%zmm19,%zmm19
+	LONG $0x4824f162; LONG $0x03246c58 // vaddps 0xc0(%rsp),%zmm11,%zmm5
+	LONG $0x00928d4c; WORD $0x0004; BYTE $0x00 // lea 0x400(%rdx),%r10
+	LONG $0x24948b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rdx
 	LONG $0x4044e162; WORD $0xf958 // vaddps %zmm1,%zmm23,%zmm23
+	LONG $0x40c08348 // add $0x40,%rax
 	LONG $0x404ce162; WORD $0xf258 // vaddps %zmm2,%zmm22,%zmm22
 	LONG $0x4054e162; WORD $0xeb58 // vaddps %zmm3,%zmm21,%zmm21
 	LONG $0x405ce162; WORD $0xe458 // vaddps %zmm4,%zmm20,%zmm20
-	LONG $0x40c38348 // add $0x40,%rbx
-	LONG $0x4064e162; WORD $0xdd58 // vaddps %zmm5,%zmm19,%zmm19
 	LONG $0x406ce162; WORD $0xd658 // vaddps %zmm6,%zmm18,%zmm18
 	LONG $0x4074e162; WORD $0xcf58 // vaddps %zmm7,%zmm17,%zmm17
 	LONG $0x407cc162; WORD $0xc058 // vaddps %zmm8,%zmm16,%zmm16
 	LONG $0x48045162; WORD $0xf958 // vaddps %zmm9,%zmm15,%zmm15
 	LONG $0x480c5162; WORD $0xf258 // vaddps %zmm10,%zmm14,%zmm14
-	LONG $0x487cd162; WORD $0xc358 // vaddps %zmm11,%zmm0,%zmm0
 	LONG $0x403c4162; WORD $0xc458 // vaddps %zmm12,%zmm24,%zmm24
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0xfe51850f; WORD $0xffff // jne 8e0c <dotBF16BF16+0xc6c>
-	LONG $0x2444ff48; BYTE $0x78 // incq 0x78(%rsp)
-	LONG $0x24548b48; BYTE $0x10 // mov 0x10(%rsp),%rdx
-	LONG $0x08fd0162; WORD $0xd46f // vmovdqa64 %xmm28,%xmm26
+	LONG $0x487cf162; LONG $0x03246c29 // vmovaps %zmm5,0xc0(%rsp)
+	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
+	LONG $0xfe3e850f; WORD $0xffff // jne 8ff7 <dotBF16BF16+0xc37>
+	LONG $0x08fd4162; WORD $0xff7e // vmovq %xmm31,%r15
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
+	LONG $0x249c8b48; LONG $0x00000088 // mov 0x88(%rsp),%rbx
+	LONG $0x24ac8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r13
+	LONG $0x24748b48; BYTE $0x38 // mov 0x38(%rsp),%rsi
+	LONG $0x08fd0162; WORD $0xf96f // vmovdqa64 %xmm25,%xmm31
 	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x24748b48; BYTE $0x08 // mov 0x8(%rsp),%rsi
-	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
-	LONG $0x00c48149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r12
-	LONG $0x24443948; BYTE $0x18 // cmp %rax,0x18(%rsp)
-	LONG $0xfdc18f0f; WORD $0xffff // jg 8daf <dotBF16BF16+0xc0f>
-	LONG $0x08fd6162; LONG $0x0d244c6e // vmovq 0x68(%rsp),%xmm25
-	LONG $0x24448b48; BYTE $0x60 // mov 0x60(%rsp),%rax
-	LONG $0x246c8b4c; BYTE $0x28 // mov 0x28(%rsp),%r13
-	LONG $0x0010dfe9; BYTE $0x00 // jmp a0e4 <dotBF16BF16+0x1f44>
-	LONG $0x04fa8348 // cmp $0x4,%rdx
-	LONG $0xfc69850f; WORD $0xffff // jne 8c78 <dotBF16BF16+0xad8>
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0xfe8b8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rcx
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x003c8d4b // lea (%r8,%r8,1),%rdi
+	LONG $0x00c18148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rcx
+	WORD $0x394c; BYTE $0xf0 // cmp %r14,%rax
+	LONG $0xfd8c8f0f; WORD $0xffff // jg 8f86 <dotBF16BF16+0xbc6>
+	LONG $0x24948b48; LONG $0x00000100 // mov 0x100(%rsp),%rdx
+	LONG $0x247c8b48; BYTE $0x40 // mov 0x40(%rsp),%rdi
+	LONG $0x487cf162; WORD $0xc528 // vmovaps %zmm5,%zmm0
+	LONG $0x0013a2e9; BYTE $0x00 // jmp a5b4 <dotBF16BF16+0x21f4>
+	LONG $0x04fe8348 // cmp $0x4,%rsi
+	LONG $0xf753850f; WORD $0xffff // jne 896f <dotBF16BF16+0x5af>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	LONG $0x00348d4f // lea (%r8,%r8,1),%r14
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xfe868d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rax
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xc8480f48 // cmovs %rax,%rcx
+	WORD $0x014d; BYTE $0xf0 // add %r14,%r8
+	LONG $0x42048d4b // lea (%r10,%r8,2),%rax
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	WORD $0x0149; BYTE $0xf8 // add %rdi,%r8
-	LONG $0x08fde162; WORD $0xf16e // vmovq %rcx,%xmm22
-	LONG $0x413c8d4f // lea (%r9,%r8,2),%r15
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0xfe428d4c // lea -0x2(%rdx),%r8
-	LONG $0xc8af0f49 // imul %r8,%rcx
-	LONG $0x09148d49 // lea (%r9,%rcx,1),%rdx
-	LONG $0x08fde162; WORD $0xd26e // vmovq %rdx,%xmm18
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x0f7d8e0f; WORD $0x0000 // jle 9fe0 <dotBF16BF16+0x1e40>
-	LONG $0x24948b4c; LONG $0x00000098 // mov 0x98(%rsp),%r10
-	LONG $0x07fbc148 // sar $0x7,%rbx
+	LONG $0x08fde162; WORD $0xe86e // vmovq %rax,%xmm21
+	LONG $0x24848b48; LONG $0x00000128 // mov 0x128(%rsp),%rax
+	LONG $0x08fde162; WORD $0xd96e // vmovq %rcx,%xmm19
+	LONG $0xfe488d4c // lea -0x2(%rax),%r9
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
+	LONG $0xc1af0f49 // imul %r9,%rax
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	LONG $0x08fde162; WORD $0xd06e // vmovq %rax,%xmm18
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x11b58e0f; WORD $0x0000 // jle a427 <dotBF16BF16+0x2067>
+	LONG $0x249c8b4c; LONG $0x00000120 // mov 0x120(%rsp),%r11
+	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
 	LONG $0x007ca162; WORD $0xc057 // vxorps %xmm16,%xmm16,%xmm16
 	WORD $0xc931 // xor %ecx,%ecx
-	LONG $0x249c8948; LONG $0x000000c0 // mov %rbx,0xc0(%rsp)
-	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	LONG $0x07f8c149 // sar $0x7,%r8
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x08fd2162; WORD $0xda6f // vmovdqa64 %xmm18,%xmm27
+	LONG $0x08fdc162; WORD $0xc96e // vmovq %r9,%xmm17
+	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
 	LONG $0x487cb162; WORD $0xc028 // vmovaps %zmm16,%zmm0
 	LONG $0x487c3162; WORD $0xd028 // vmovaps %zmm16,%zmm10
 	LONG $0x487c3162; WORD $0xd828 // vmovaps %zmm16,%zmm11
@@ -6726,132 +6822,157 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xe828 // vmovaps %zmm16,%zmm13
 	LONG $0x487c3162; WORD $0xf028 // vmovaps %zmm16,%zmm14
 	LONG $0x487c3162; WORD $0xf828 // vmovaps %zmm16,%zmm15
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x894d; BYTE $0xce // mov %r9,%r14
-	LONG $0x08fde162; WORD $0xc86e // vmovq %rax,%xmm17
-	LONG $0x08fdc162; WORD $0xfa6e // vmovq %r10,%xmm23
-	LONG $0x24948b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r10
-	LONG $0x08fd6162; WORD $0xe16e // vmovq %rcx,%xmm28
-	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
-	LONG $0x08fde162; WORD $0xd37e // vmovq %xmm18,%rbx
-	LONG $0x08fdc162; WORD $0xd86e // vmovq %r8,%xmm19
-	LONG $0x08fdc162; WORD $0xe56e // vmovq %r13,%xmm20
-	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
-	LONG $0x1b0c8d4b // lea (%r11,%r11,1),%rcx
-	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0x12d9840f; WORD $0x0000 // je a3c9 <dotBF16BF16+0x2229>
-	LONG $0x08fdc162; WORD $0xf97e // vmovq %xmm23,%r9
-	LONG $0x08fde162; WORD $0xff7e // vmovq %xmm23,%rdi
-	LONG $0x08fdc162; WORD $0xfd7e // vmovq %xmm23,%r13
-	LONG $0x24b4894c; LONG $0x000000c0 // mov %r14,0xc0(%rsp)
-	LONG $0x00c18149; WORD $0x0024; BYTE $0x00 // add $0x2400,%r9
-	LONG $0x00c78148; WORD $0x0014; BYTE $0x00 // add $0x1400,%rdi
-	LONG $0x2494894c; LONG $0x00000080 // mov %r10,0x80(%rsp)
-	LONG $0x08fd6162; WORD $0xda6e // vmovq %rdx,%xmm27
-	LONG $0x08fdc162; WORD $0xe96e // vmovq %r9,%xmm21
-	LONG $0x08fd4162; WORD $0xe17e // vmovq %xmm28,%r9
-	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
-	LONG $0x24748948; BYTE $0x78 // mov %rsi,0x78(%rsp)
-	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
-	WORD $0x294d; BYTE $0xcd // sub %r9,%r13
+	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	LONG $0x08fd6162; WORD $0xc86e // vmovq %rax,%xmm25
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
+	LONG $0x08fde162; WORD $0xd76e // vmovq %rdi,%xmm18
+	WORD $0x8949; BYTE $0xf4 // mov %rsi,%r12
+	LONG $0x08fd6162; WORD $0xcf7e // vmovq %xmm25,%rdi
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	LONG $0x36048d4b // lea (%r14,%r14,1),%rax
+	WORD $0x3948; BYTE $0xfb // cmp %rdi,%rbx
+	LONG $0x0fd9840f; WORD $0x0000 // je a2cb <dotBF16BF16+0x1f0b>
+	LONG $0x00bb8d49; WORD $0x0024; BYTE $0x00 // lea 0x2400(%r11),%rdi
+	LONG $0x00938d49; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r11),%rdx
+	LONG $0x2494894c; LONG $0x00000140 // mov %r10,0x140(%rsp)
+	LONG $0x249c8948; LONG $0x000000c0 // mov %rbx,0xc0(%rsp)
+	LONG $0x08fde162; WORD $0xf76e // vmovq %rdi,%xmm22
+	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
+	LONG $0x08fd8162; WORD $0xfb6f // vmovdqa64 %xmm27,%xmm23
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	WORD $0x294c; BYTE $0xcf // sub %r9,%rdi
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
+	LONG $0x24a4894c; LONG $0x00000100 // mov %r12,0x100(%rsp)
+	LONG $0x08fde162; WORD $0xe76e // vmovq %rdi,%xmm20
+	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
+	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0x00b08d4d; WORD $0xfffc; BYTE $0xff // lea -0x400(%r8),%r14
-	LONG $0x0d548d4b; BYTE $0x00 // lea 0x0(%r13,%r9,1),%rdx
-	LONG $0x0c148d4f // lea (%r12,%r9,1),%r10
-	LONG $0x0f348d4b // lea (%r15,%r9,1),%rsi
-	LONG $0x0b048d4a // lea (%rbx,%r9,1),%rax
+	LONG $0x00a68d4c; WORD $0xfffc; BYTE $0xff // lea -0x400(%rsi),%r12
+	LONG $0x3d5c8d49; BYTE $0x00 // lea 0x0(%r13,%rdi,1),%rbx
+	LONG $0x38148d48 // lea (%rax,%rdi,1),%rdx
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
 	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
 	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
+	LONG $0x38148d4c // lea (%rax,%rdi,1),%r10
+	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
 	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
 	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
 	LONG $0x487cd162; WORD $0xd828 // vmovaps %zmm8,%zmm3
 	LONG $0x487cd162; WORD $0xd028 // vmovaps %zmm8,%zmm2
 	LONG $0x487cd162; WORD $0xc828 // vmovaps %zmm8,%zmm1
-	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
-	LONG $0x48fe6162; WORD $0x3a6f // vmovdqu64 (%rdx),%zmm31
-	LONG $0x487d5262; WORD $0x0a58 // vpbroadcastd (%r10),%zmm9
-	LONG $0x0e180f41 // prefetcht0 (%r14)
-	LONG $0x40c68349 // add $0x40,%r14
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0x48fe6162; WORD $0x226f // vmovdqu64 (%rdx),%zmm28
+	LONG $0x487d7262; WORD $0x0b58 // vpbroadcastd (%rbx),%zmm9
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	LONG $0x40c48349 // add $0x40,%r12
 	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x04c38348 // add $0x4,%rbx
 	LONG $0x04c28349 // add $0x4,%r10
-	LONG $0x04c68348 // add $0x4,%rsi
 	LONG $0x04c08348 // add $0x4,%rax
-	LONG $0x4006d262; WORD $0xc952 // vdpbf16ps %zmm9,%zmm31,%zmm1
+	LONG $0x401ed262; WORD $0xc952 // vdpbf16ps %zmm9,%zmm28,%zmm1
+	LONG $0x487d3262; LONG $0xff034c58 // vpbroadcastd -0x4(%rbx,%r8,1),%zmm9
+	LONG $0x401ed262; WORD $0xd152 // vdpbf16ps %zmm9,%zmm28,%zmm2
+	LONG $0x487d7262; LONG $0xff0b4c58 // vpbroadcastd -0x4(%rbx,%rcx,1),%zmm9
+	LONG $0x401ed262; WORD $0xd952 // vdpbf16ps %zmm9,%zmm28,%zmm3
+	LONG $0x487d5262; WORD $0x4a58; BYTE $0xff // vpbroadcastd -0x4(%r10),%zmm9
+	LONG $0x401ed262; WORD $0xe152 // vdpbf16ps %zmm9,%zmm28,%zmm4
+	LONG $0x487d1262; LONG $0xff024c58 // vpbroadcastd -0x4(%r10,%r8,1),%zmm9
+	LONG $0x401ed262; WORD $0xe952 // vdpbf16ps %zmm9,%zmm28,%zmm5
 	LONG $0x487d5262; LONG $0xff0a4c58 // vpbroadcastd -0x4(%r10,%rcx,1),%zmm9
-	LONG $0x4006d262; WORD $0xd152 // vdpbf16ps %zmm9,%zmm31,%zmm2
-	LONG $0x487d5262; LONG $0xff3a4c58 // vpbroadcastd -0x4(%r10,%rdi,1),%zmm9
-	LONG $0x4006d262; WORD $0xd952 // vdpbf16ps %zmm9,%zmm31,%zmm3
-	LONG $0x487d7262; WORD $0x4e58; BYTE $0xff // vpbroadcastd -0x4(%rsi),%zmm9
-	LONG $0x4006d262; WORD $0xe152 // vdpbf16ps %zmm9,%zmm31,%zmm4
-	LONG $0x487d7262; LONG $0xff0e4c58 // vpbroadcastd -0x4(%rsi,%rcx,1),%zmm9
-	LONG $0x4006d262; WORD $0xe952 // vdpbf16ps %zmm9,%zmm31,%zmm5
-	LONG $0x487d7262; LONG $0xff3e4c58 // vpbroadcastd -0x4(%rsi,%rdi,1),%zmm9
-	LONG $0x4006d262; WORD $0xf152 // vdpbf16ps %zmm9,%zmm31,%zmm6
+	LONG $0x401ed262; WORD $0xf152 // vdpbf16ps %zmm9,%zmm28,%zmm6
 	LONG $0x487d7262; WORD $0x4858; BYTE $0xff // vpbroadcastd -0x4(%rax),%zmm9
-	LONG $0x4006d262; WORD $0xf952 // vdpbf16ps %zmm9,%zmm31,%zmm7
-	LONG $0x487d7262; LONG $0xff084c58 // vpbroadcastd -0x4(%rax,%rcx,1),%zmm9
-	LONG $0x40065262; WORD $0xc152 // vdpbf16ps %zmm9,%zmm31,%zmm8
-	WORD $0x394d; BYTE $0xc6 // cmp %r8,%r14
-	LONG $0xff6a850f; WORD $0xffff // jne 9190 <dotBF16BF16+0xff0>
-	LONG $0x00868d4d; WORD $0x0004; BYTE $0x00 // lea 0x400(%r14),%r8
-	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	LONG $0x401ed262; WORD $0xf952 // vdpbf16ps %zmm9,%zmm28,%zmm7
+	LONG $0x487d3262; LONG $0xff004c58 // vpbroadcastd -0x4(%rax,%r8,1),%zmm9
+	LONG $0x401e5262; WORD $0xc152 // vdpbf16ps %zmm9,%zmm28,%zmm8
+	WORD $0x3949; BYTE $0xf4 // cmp %rsi,%r12
+	LONG $0xff69850f; WORD $0xffff // jne 93a0 <dotBF16BF16+0xfe0>
+	LONG $0x24b48d49; LONG $0x00000400 // lea 0x400(%r12),%rsi
+	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
 	LONG $0x48047162; WORD $0xf958 // vaddps %zmm1,%zmm15,%zmm15
 	LONG $0x480c7162; WORD $0xf258 // vaddps %zmm2,%zmm14,%zmm14
 	LONG $0x48147162; WORD $0xeb58 // vaddps %zmm3,%zmm13,%zmm13
 	LONG $0x481c7162; WORD $0xe458 // vaddps %zmm4,%zmm12,%zmm12
-	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x40c78348 // add $0x40,%rdi
 	LONG $0x48247162; WORD $0xdd58 // vaddps %zmm5,%zmm11,%zmm11
 	LONG $0x482c7162; WORD $0xd658 // vaddps %zmm6,%zmm10,%zmm10
 	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
 	LONG $0x407cc162; WORD $0xc058 // vaddps %zmm8,%zmm16,%zmm16
-	WORD $0x3949; BYTE $0xc0 // cmp %rax,%r8
-	LONG $0xfed3850f; WORD $0xffff // jne 9143 <dotBF16BF16+0xfa3>
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	LONG $0x08fd6162; WORD $0xda7e // vmovq %xmm27,%rdx
-	LONG $0x24b48b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r14
-	LONG $0x24948b4c; LONG $0x00000080 // mov 0x80(%rsp),%r10
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	WORD $0xff48; BYTE $0xc2 // inc %rdx
-	LONG $0x24748b48; BYTE $0x78 // mov 0x78(%rsp),%rsi
-	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
-	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
-	LONG $0x10000548; WORD $0x0000 // add $0x1000,%rax
-	LONG $0x08fde162; WORD $0xf86e // vmovq %rax,%xmm23
-	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
-	WORD $0x3948; BYTE $0xd0 // cmp %rdx,%rax
-	LONG $0xfe1f8f0f; WORD $0xffff // jg 90e0 <dotBF16BF16+0xf40>
-	LONG $0x08fde162; WORD $0xc87e // vmovq %xmm17,%rax
-	LONG $0x08fdc162; WORD $0xd87e // vmovq %xmm19,%r8
-	LONG $0x08fdc162; WORD $0xe57e // vmovq %xmm20,%r13
-	LONG $0x000d38e9; BYTE $0x00 // jmp a010 <dotBF16BF16+0x1e70>
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0xfe8b8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rcx
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x003c8d4b // lea (%r8,%r8,1),%rdi
-	WORD $0xff48; BYTE $0xca // dec %rdx
-	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
-	WORD $0x0149; BYTE $0xf8 // add %rdi,%r8
+	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
+	LONG $0xfeb7850f; WORD $0xffff // jne 9339 <dotBF16BF16+0xf79>
+	LONG $0x08fd6162; WORD $0xc87e // vmovq %xmm25,%rax
+	LONG $0x08fde162; WORD $0xdf7e // vmovq %xmm19,%rdi
+	LONG $0x24948b4c; LONG $0x00000140 // mov 0x140(%rsp),%r10
+	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x24a48b4c; LONG $0x00000100 // mov 0x100(%rsp),%r12
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x00c38149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r11
+	LONG $0x08fd6162; WORD $0xc86e // vmovq %rax,%xmm25
+	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
+	LONG $0xfe168f0f; WORD $0xffff // jg 92dc <dotBF16BF16+0xf1c>
+	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
+	LONG $0x08fdc162; WORD $0xc97e // vmovq %xmm17,%r9
+	LONG $0x08fde162; WORD $0xd77e // vmovq %xmm18,%rdi
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
+	LONG $0x850c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rcx
+	LONG $0xb2048d4c // lea (%rdx,%rsi,4),%r8
+	LONG $0xc9af0f4c // imul %rcx,%r9
+	LONG $0x0a148d4c // lea (%rdx,%rcx,1),%r10
+	LONG $0xc01c8d4d // lea (%r8,%rax,8),%r11
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x0a248d4d // lea (%r10,%rcx,1),%r12
+	LONG $0x081c8d49 // lea (%r8,%rcx,1),%rbx
+	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
+	LONG $0x09348d49 // lea (%r9,%rcx,1),%rsi
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x0b5b8f0f; WORD $0x0000 // jg a075 <dotBF16BF16+0x1cb5>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
+	WORD $0xd341; BYTE $0xe6 // shl %cl,%r14d
+	LONG $0xff468d41 // lea -0x1(%r14),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx){%k1}
+	LONG $0x497c5162; WORD $0x3211 // vmovups %zmm14,(%r10){%k1}
+	LONG $0x497c5162; WORD $0x2c11; BYTE $0x24 // vmovups %zmm13,(%r12){%k1}
+	LONG $0x497c5162; WORD $0x2011 // vmovups %zmm12,(%r8){%k1}
+	LONG $0x497c7162; WORD $0x1b11 // vmovups %zmm11,(%rbx){%k1}
+	LONG $0x497c5162; WORD $0x1311 // vmovups %zmm10,(%r11){%k1}
+	LONG $0x497cd162; WORD $0x0111 // vmovups %zmm0,(%r9){%k1}
+	LONG $0xe192f8c5 // kmovw %ecx,%k4
+	LONG $0x4c7ce162; WORD $0x0611 // vmovups %zmm16,(%rsi){%k4}
+	LONG $0xfff405e9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0xff738d4c // lea -0x1(%rbx),%r14
+	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
+	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xc9490f49 // cmovns %r9,%rcx
+	LONG $0x000c8d4f // lea (%r8,%r8,1),%r9
+	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
+	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0xf2af0f4c // imul %rdx,%r14
-	LONG $0x08fd6162; WORD $0xd96e // vmovq %rcx,%xmm27
-	LONG $0x413c8d4f // lea (%r9,%r8,2),%r15
-	LONG $0x81248d4f // lea (%r9,%r8,4),%r12
-	WORD $0x014d; BYTE $0xce // add %r9,%r14
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0xf86e8e0f; WORD $0xffff // jle 8b96 <dotBF16BF16+0x9f6>
-	LONG $0x24848b4c; LONG $0x00000098 // mov 0x98(%rsp),%r8
+	LONG $0xfeaf0f4d // imul %r14,%r15
+	LONG $0x08fd6162; WORD $0xd16e // vmovq %rcx,%xmm26
+	LONG $0x42048d4b // lea (%r10,%r8,2),%rax
+	LONG $0x822c8d4f // lea (%r10,%r8,4),%r13
+	WORD $0x014d; BYTE $0xd7 // add %r10,%r15
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x0c338e0f; WORD $0x0000 // jle a1e6 <dotBF16BF16+0x1e26>
+	LONG $0x24848b4c; LONG $0x00000120 // mov 0x120(%rsp),%r8
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
 	LONG $0x005ca162; WORD $0xe457 // vxorps %xmm20,%xmm20,%xmm20
+	WORD $0xc931 // xor %ecx,%ecx
 	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x08fde162; WORD $0xfa6e // vmovq %rdx,%xmm23
-	LONG $0x245c8948; BYTE $0x50 // mov %rbx,0x50(%rsp)
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
+	LONG $0x248c8948; LONG $0x00000140 // mov %rcx,0x140(%rsp)
+	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
 	LONG $0x487cb162; WORD $0xc428 // vmovaps %zmm20,%zmm0
+	LONG $0x249c8948; LONG $0x00000100 // mov %rbx,0x100(%rsp)
 	LONG $0x487c3162; WORD $0xe428 // vmovaps %zmm20,%zmm12
 	LONG $0x487c3162; WORD $0xec28 // vmovaps %zmm20,%zmm13
 	LONG $0x487c3162; WORD $0xf428 // vmovaps %zmm20,%zmm14
@@ -6860,32 +6981,36 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ca162; WORD $0xcc28 // vmovaps %zmm20,%zmm17
 	LONG $0x487ca162; WORD $0xd428 // vmovaps %zmm20,%zmm18
 	LONG $0x487ca162; WORD $0xdc28 // vmovaps %zmm20,%zmm19
-	WORD $0xc931 // xor %ecx,%ecx
-	LONG $0x24448948; BYTE $0x78 // mov %rax,0x78(%rsp)
-	LONG $0x24bc8948; LONG $0x00000080 // mov %rdi,0x80(%rsp)
-	LONG $0x08fd4162; WORD $0xe26e // vmovq %r10,%xmm28
-	LONG $0x08fd4162; WORD $0xf06e // vmovq %r8,%xmm30
-	LONG $0x246c894c; BYTE $0x68 // mov %r13,0x68(%rsp)
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x24948b4c; LONG $0x00000080 // mov 0x80(%rsp),%r10
-	LONG $0x08fd6162; WORD $0xe67e // vmovq %xmm28,%rsi
-	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
-	LONG $0x24743948; BYTE $0x50 // cmp %rsi,0x50(%rsp)
-	LONG $0x0df9840f; WORD $0x0000 // je a1ba <dotBF16BF16+0x201a>
-	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
-	LONG $0x08fd8162; WORD $0xe96f // vmovdqa64 %xmm25,%xmm21
-	LONG $0x244c894c; BYTE $0x48 // mov %r9,0x48(%rsp)
-	LONG $0x2454894c; BYTE $0x60 // mov %r10,0x60(%rsp)
-	LONG $0x00b88d48; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rax),%rdi
-	LONG $0x00a88d4c; WORD $0x0024; BYTE $0x00 // lea 0x2400(%rax),%r13
-	WORD $0x2948; BYTE $0xc8 // sub %rcx,%rax
-	LONG $0x08fd6162; WORD $0xc96e // vmovq %rcx,%xmm25
-	LONG $0x24448948; BYTE $0x58 // mov %rax,0x58(%rsp)
-	LONG $0x24548948; BYTE $0x40 // mov %rdx,0x40(%rsp)
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x08fde162; WORD $0xfa6e // vmovq %rdx,%xmm23
+	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
+	LONG $0x248c894c; LONG $0x000000c0 // mov %r9,0xc0(%rsp)
+	LONG $0x08fd4162; WORD $0xce6e // vmovq %r14,%xmm25
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	LONG $0x08fd6162; WORD $0xc76e // vmovq %rdi,%xmm24
+	LONG $0x248c8b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r9
+	LONG $0x09348d4f // lea (%r9,%r9,1),%r14
+	LONG $0x249c394c; LONG $0x00000100 // cmp %r11,0x100(%rsp)
+	LONG $0x0a6f840f; WORD $0x0000 // je a0bf <dotBF16BF16+0x1cff>
+	LONG $0x24848b4c; LONG $0x00000140 // mov 0x140(%rsp),%r8
+	LONG $0x00838d48; WORD $0x0024; BYTE $0x00 // lea 0x2400(%rbx),%rax
+	LONG $0x08fd4162; WORD $0xd96e // vmovq %r9,%xmm27
+	LONG $0x00bb8d48; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rbx),%rdi
+	LONG $0x08fde162; WORD $0xf06e // vmovq %rax,%xmm22
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x2494894c; LONG $0x000000b8 // mov %r10,0xb8(%rsp)
+	LONG $0x24748948; BYTE $0x40 // mov %rsi,0x40(%rsp)
+	WORD $0x294c; BYTE $0xc0 // sub %r8,%rax
+	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
+	LONG $0x08fde162; WORD $0xe86e // vmovq %rax,%xmm21
 	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x00978d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rdi),%rdx
-	LONG $0x0b348d48 // lea (%rbx,%rcx,1),%rsi
-	LONG $0x24448b48; BYTE $0x58 // mov 0x58(%rsp),%rax
+	LONG $0x08fd6162; WORD $0xde7e // vmovq %xmm27,%rsi
+	LONG $0x08fde162; WORD $0xea7e // vmovq %xmm21,%rdx
+	LONG $0x00878d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rdi),%rax
+	LONG $0x31148d4d // lea (%r9,%rsi,1),%r10
+	WORD $0x014c; BYTE $0xca // add %r9,%rdx
+	LONG $0x31048d4f // lea (%r9,%r14,1),%r8
+	WORD $0x894c; BYTE $0xce // mov %r9,%rsi
 	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
 	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
 	LONG $0x487cd162; WORD $0xfa28 // vmovaps %zmm10,%zmm7
@@ -6895,575 +7020,660 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cd162; WORD $0xda28 // vmovaps %zmm10,%zmm3
 	LONG $0x487cd162; WORD $0xd228 // vmovaps %zmm10,%zmm2
 	LONG $0x487cd162; WORD $0xca28 // vmovaps %zmm10,%zmm1
-	LONG $0x08048d4c // lea (%rax,%rcx,1),%r8
-	LONG $0x24448b48; BYTE $0x60 // mov 0x60(%rsp),%rax
-	LONG $0x080c8d4c // lea (%rax,%rcx,1),%r9
-	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x9066 // xchg %ax,%ax
-	LONG $0x48fe5162; WORD $0x186f // vmovdqu64 (%r8),%zmm11
-	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
-	LONG $0x40c28348 // add $0x40,%rdx
-	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
-	LONG $0x48fd4162; WORD $0xeb6f // vmovdqa64 %zmm11,%zmm29
-	LONG $0x487d5262; WORD $0x1c58; BYTE $0x03 // vpbroadcastd (%r11,%rax,1),%zmm11
-	LONG $0x48fd6162; LONG $0x03246c7f // vmovdqa64 %zmm29,0xc0(%rsp)
-	LONG $0x4016d262; WORD $0xcb52 // vdpbf16ps %zmm11,%zmm29,%zmm1
-	LONG $0x48fd6162; LONG $0x03246c6f // vmovdqa64 0xc0(%rsp),%zmm29
-	LONG $0x487d1262; WORD $0x1c58; BYTE $0x0b // vpbroadcastd (%r11,%r9,1),%zmm11
-	LONG $0x4016d262; WORD $0xd352 // vdpbf16ps %zmm11,%zmm29,%zmm2
-	LONG $0x487d5262; WORD $0x1c58; BYTE $0x33 // vpbroadcastd (%r11,%rsi,1),%zmm11
-	LONG $0x4016d262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm29,%zmm3
-	LONG $0x487d5262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm11
-	LONG $0x4016d262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm29,%zmm4
-	LONG $0x487d1262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%r15,%r9,1),%zmm11
-	LONG $0x4016d262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm29,%zmm5
-	LONG $0x487d5262; WORD $0x1c58; BYTE $0x37 // vpbroadcastd (%r15,%rsi,1),%zmm11
-	LONG $0x4016d262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm29,%zmm6
-	LONG $0x487d5262; WORD $0x1c58; BYTE $0x04 // vpbroadcastd (%r12,%rax,1),%zmm11
-	LONG $0x4016d262; WORD $0xfb52 // vdpbf16ps %zmm11,%zmm29,%zmm7
-	LONG $0x487d1262; WORD $0x1c58; BYTE $0x0c // vpbroadcastd (%r12,%r9,1),%zmm11
-	LONG $0x04c18349 // add $0x4,%r9
-	LONG $0x40165262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm29,%zmm8
+	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
+	LONG $0x48fe6162; WORD $0x326f // vmovdqu64 (%rdx),%zmm30
 	LONG $0x487d5262; WORD $0x1c58; BYTE $0x34 // vpbroadcastd (%r12,%rsi,1),%zmm11
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x400ed262; WORD $0xcb52 // vdpbf16ps %zmm11,%zmm30,%zmm1
+	LONG $0x487d1262; WORD $0x1c58; BYTE $0x14 // vpbroadcastd (%r12,%r10,1),%zmm11
+	LONG $0x400ed262; WORD $0xd352 // vdpbf16ps %zmm11,%zmm30,%zmm2
+	LONG $0x487d1262; WORD $0x1c58; BYTE $0x04 // vpbroadcastd (%r12,%r8,1),%zmm11
+	LONG $0x400ed262; WORD $0xdb52 // vdpbf16ps %zmm11,%zmm30,%zmm3
+	LONG $0x487d7262; WORD $0x1c58; BYTE $0x31 // vpbroadcastd (%rcx,%rsi,1),%zmm11
+	LONG $0x400ed262; WORD $0xe352 // vdpbf16ps %zmm11,%zmm30,%zmm4
+	LONG $0x487d3262; WORD $0x1c58; BYTE $0x11 // vpbroadcastd (%rcx,%r10,1),%zmm11
+	LONG $0x400ed262; WORD $0xeb52 // vdpbf16ps %zmm11,%zmm30,%zmm5
+	LONG $0x487d3262; WORD $0x1c58; BYTE $0x01 // vpbroadcastd (%rcx,%r8,1),%zmm11
+	LONG $0x400ed262; WORD $0xf352 // vdpbf16ps %zmm11,%zmm30,%zmm6
+	LONG $0x487d5262; LONG $0x00355c58 // vpbroadcastd 0x0(%r13,%rsi,1),%zmm11
+	LONG $0x400ed262; WORD $0xfb52 // vdpbf16ps %zmm11,%zmm30,%zmm7
+	LONG $0x487d1262; LONG $0x00155c58 // vpbroadcastd 0x0(%r13,%r10,1),%zmm11
+	LONG $0x04c28349 // add $0x4,%r10
+	LONG $0x400e5262; WORD $0xc352 // vdpbf16ps %zmm11,%zmm30,%zmm8
+	LONG $0x487d1262; LONG $0x00055c58 // vpbroadcastd 0x0(%r13,%r8,1),%zmm11
+	LONG $0x04c08349 // add $0x4,%r8
+	LONG $0x400e5262; WORD $0xcb52 // vdpbf16ps %zmm11,%zmm30,%zmm9
+	LONG $0x487d5262; WORD $0x1c58; BYTE $0x37 // vpbroadcastd (%r15,%rsi,1),%zmm11
 	LONG $0x04c68348 // add $0x4,%rsi
-	LONG $0x40165262; WORD $0xcb52 // vdpbf16ps %zmm11,%zmm29,%zmm9
-	LONG $0x487d5262; WORD $0x1c58; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm11
-	LONG $0x04c08348 // add $0x4,%rax
-	LONG $0x40165262; WORD $0xd352 // vdpbf16ps %zmm11,%zmm29,%zmm10
-	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0xff3f850f; WORD $0xffff // jne 9460 <dotBF16BF16+0x12c0>
-	LONG $0x00ba8d48; WORD $0x0004; BYTE $0x00 // lea 0x400(%rdx),%rdi
+	LONG $0x400e5262; WORD $0xd352 // vdpbf16ps %zmm11,%zmm30,%zmm10
+	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
+	LONG $0xff52850f; WORD $0xffff // jne 96f0 <dotBF16BF16+0x1330>
+	LONG $0x00b88d48; WORD $0x0004; BYTE $0x00 // lea 0x400(%rax),%rdi
+	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
 	LONG $0x4064e162; WORD $0xd958 // vaddps %zmm1,%zmm19,%zmm19
 	LONG $0x406ce162; WORD $0xd258 // vaddps %zmm2,%zmm18,%zmm18
-	LONG $0x40c18348 // add $0x40,%rcx
 	LONG $0x4074e162; WORD $0xcb58 // vaddps %zmm3,%zmm17,%zmm17
 	LONG $0x407ce162; WORD $0xc458 // vaddps %zmm4,%zmm16,%zmm16
+	LONG $0x40c18349 // add $0x40,%r9
 	LONG $0x48047162; WORD $0xfd58 // vaddps %zmm5,%zmm15,%zmm15
 	LONG $0x480c7162; WORD $0xf658 // vaddps %zmm6,%zmm14,%zmm14
 	LONG $0x48147162; WORD $0xef58 // vaddps %zmm7,%zmm13,%zmm13
 	LONG $0x481c5162; WORD $0xe058 // vaddps %zmm8,%zmm12,%zmm12
 	LONG $0x487cd162; WORD $0xc158 // vaddps %zmm9,%zmm0,%zmm0
 	LONG $0x405cc162; WORD $0xe258 // vaddps %zmm10,%zmm20,%zmm20
-	WORD $0x394c; BYTE $0xef // cmp %r13,%rdi
-	LONG $0xfe87850f; WORD $0xffff // jne 93f8 <dotBF16BF16+0x1258>
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	LONG $0x08fd6162; WORD $0xc97e // vmovq %xmm25,%rcx
-	LONG $0x244c8b4c; BYTE $0x48 // mov 0x48(%rsp),%r9
-	LONG $0x24548b48; BYTE $0x40 // mov 0x40(%rsp),%rdx
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x08fd2162; WORD $0xcd6f // vmovdqa64 %xmm21,%xmm25
-	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
-	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
-	LONG $0x10000548; WORD $0x0000 // add $0x1000,%rax
-	LONG $0x08fd6162; WORD $0xe37e // vmovq %xmm28,%rbx
-	LONG $0x08fd6162; WORD $0xf06e // vmovq %rax,%xmm30
-	LONG $0x08fd6162; WORD $0xd87e // vmovq %xmm27,%rax
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0xfde08f0f; WORD $0xffff // jg 93a4 <dotBF16BF16+0x1204>
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
-	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
-	LONG $0x246c8b4c; BYTE $0x68 // mov 0x68(%rsp),%r13
+	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
+	LONG $0xfe9a850f; WORD $0xffff // jne 968e <dotBF16BF16+0x12ce>
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0x24848148; LONG $0x00000140; LONG $0x00000100 // addq $0x100,0x140(%rsp)
+	LONG $0x24948b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r10
+	LONG $0x24748b48; BYTE $0x40 // mov 0x40(%rsp),%rsi
+	LONG $0x00c38148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rbx
+	WORD $0x394c; BYTE $0xd8 // cmp %r11,%rax
+	LONG $0xfe108f0f; WORD $0xffff // jg 9636 <dotBF16BF16+0x1276>
 	LONG $0x08fde162; WORD $0xfa7e // vmovq %xmm23,%rdx
-	LONG $0xfff5f6e9; BYTE $0xff // jmp 8bd2 <dotBF16BF16+0xa32>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	LONG $0x003c8d4f // lea (%r8,%r8,1),%r15
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0xfebb8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rdi
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
+	LONG $0x08fd4162; WORD $0xce7e // vmovq %xmm25,%r14
+	LONG $0x08fd6162; WORD $0xc77e // vmovq %xmm24,%rdi
+	LONG $0x0009e5e9; BYTE $0x00 // jmp a222 <dotBF16BF16+0x1e62>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xfe868d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rax
 	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xcf480f48 // cmovs %rdi,%rcx
+	LONG $0xc8480f48 // cmovs %rax,%rcx
+	WORD $0x014d; BYTE $0xc0 // add %r8,%r8
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef961c4; BYTE $0xe1 // vmovq %rcx,%xmm12
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x09768e0f; WORD $0x0000 // jle 9f86 <dotBF16BF16+0x1de6>
-	LONG $0x24848b4c; LONG $0x00000090 // mov 0x90(%rsp),%r8
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
-	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
-	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
-	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24b48948; LONG $0x000000c0 // mov %rsi,0xc0(%rsp)
-	LONG $0x00b88d49; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r8),%rdi
-	WORD $0x894d; BYTE $0xfb // mov %r15,%r11
-	LONG $0x3f348d4b // lea (%r15,%r15,1),%rsi
-	WORD $0x394d; BYTE $0xe2 // cmp %r12,%r10
-	LONG $0x083f840f; WORD $0x0000 // je 9e96 <dotBF16BF16+0x1cf6>
+	LONG $0x6ef961c4; BYTE $0xf9 // vmovq %rcx,%xmm15
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x08428e0f; WORD $0x0000 // jle a0aa <dotBF16BF16+0x1cea>
+	LONG $0x24bc8b4c; LONG $0x00000118 // mov 0x118(%rsp),%r15
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	LONG $0x07fbc149 // sar $0x7,%r11
+	LONG $0x487cf162; WORD $0xcd28 // vmovaps %zmm5,%zmm1
+	LONG $0x487cf162; WORD $0xdd28 // vmovaps %zmm5,%zmm3
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x008f8d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r15),%r9
+	WORD $0x894d; BYTE $0xc4 // mov %r8,%r12
+	LONG $0x00348d4f // lea (%r8,%r8,1),%r14
+	WORD $0x394d; BYTE $0xeb // cmp %r13,%r11
+	LONG $0x0f8b840f; WORD $0x0000 // je a831 <dotBF16BF16+0x2471>
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x320c8d4a // lea (%rdx,%r14,1),%rcx
+	LONG $0x030c8d48 // lea (%rbx,%rax,1),%rcx
 	LONG $0x487c7162; WORD $0xce28 // vmovaps %zmm6,%zmm9
-	LONG $0x487ce162; WORD $0xc628 // vmovaps %zmm6,%zmm16
+	LONG $0x487c7162; WORD $0xe628 // vmovaps %zmm6,%zmm12
 	LONG $0x487cf162; WORD $0xfe28 // vmovaps %zmm6,%zmm7
 	LONG $0x487c7162; WORD $0xd628 // vmovaps %zmm6,%zmm10
-	LONG $0x487ce162; WORD $0xce28 // vmovaps %zmm6,%zmm17
+	LONG $0x487c7162; WORD $0xee28 // vmovaps %zmm6,%zmm13
 	LONG $0x487c7162; WORD $0xc628 // vmovaps %zmm6,%zmm8
-	LONG $0x487c7162; WORD $0xfe28 // vmovaps %zmm6,%zmm15
-	LONG $0x487ce162; WORD $0xd628 // vmovaps %zmm6,%zmm18
-	LONG $0x487cf162; WORD $0xee28 // vmovaps %zmm6,%zmm5
-	LONG $0x487cf162; WORD $0xde28 // vmovaps %zmm6,%zmm3
+	LONG $0x487c7162; WORD $0xde28 // vmovaps %zmm6,%zmm11
+	LONG $0x487c7162; WORD $0xf628 // vmovaps %zmm6,%zmm14
 	LONG $0x487cf162; WORD $0xe628 // vmovaps %zmm6,%zmm4
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x808f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdi)
-	LONG $0xc08f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdi)
-	LONG $0x487de262; WORD $0x1958 // vpbroadcastd (%rcx),%zmm19
-	LONG $0x48ff7162; WORD $0x776f; BYTE $0xc0 // vmovdqu16 -0x1000(%rdi),%zmm14
-	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
+	LONG $0x487cf162; WORD $0xc628 // vmovaps %zmm6,%zmm0
+	LONG $0x487cf162; WORD $0xd628 // vmovaps %zmm6,%zmm2
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
+	LONG $0x89180f41; LONG $0x00000080 // prefetcht0 0x80(%r9)
+	LONG $0x89180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r9)
+	LONG $0x487de262; WORD $0x0158 // vpbroadcastd (%rcx),%zmm16
+	LONG $0x48ff4162; WORD $0x616f; BYTE $0xc0 // vmovdqu16 -0x1000(%r9),%zmm28
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x48ff4162; WORD $0x496f; BYTE $0xbd // vmovdqu16 -0x10c0(%r9),%zmm25
+	LONG $0x48ff4162; WORD $0x416f; BYTE $0xbf // vmovdqu16 -0x1040(%r9),%zmm24
+	LONG $0x401eb262; WORD $0xd052 // vdpbf16ps %zmm16,%zmm28,%zmm2
+	LONG $0x487da262; WORD $0x0458; BYTE $0x21 // vpbroadcastd (%rcx,%r12,1),%zmm16
+	LONG $0x401eb262; WORD $0xc052 // vdpbf16ps %zmm16,%zmm28,%zmm0
+	LONG $0x487da262; WORD $0x0458; BYTE $0x31 // vpbroadcastd (%rcx,%r14,1),%zmm16
+	LONG $0x401eb262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm28,%zmm4
+	LONG $0x487de262; WORD $0x4158; BYTE $0x10 // vpbroadcastd 0x40(%rcx),%zmm16
+	LONG $0x40363262; WORD $0xf052 // vdpbf16ps %zmm16,%zmm25,%zmm14
+	LONG $0x487dc262; LONG $0x100c4458 // vpbroadcastd 0x40(%r12,%rcx,1),%zmm16
+	LONG $0x40363262; WORD $0xd852 // vdpbf16ps %zmm16,%zmm25,%zmm11
+	LONG $0x487da262; LONG $0x10314458 // vpbroadcastd 0x40(%rcx,%r14,1),%zmm16
+	LONG $0x40363262; WORD $0xc052 // vdpbf16ps %zmm16,%zmm25,%zmm8
+	LONG $0x487de262; WORD $0x4158; BYTE $0x20 // vpbroadcastd 0x80(%rcx),%zmm16
+	LONG $0x48ff4162; WORD $0x496f; BYTE $0xbe // vmovdqu16 -0x1080(%r9),%zmm25
+	LONG $0x40363262; WORD $0xe852 // vdpbf16ps %zmm16,%zmm25,%zmm13
+	LONG $0x487dc262; LONG $0x200c4458 // vpbroadcastd 0x80(%r12,%rcx,1),%zmm16
+	LONG $0x40363262; WORD $0xd052 // vdpbf16ps %zmm16,%zmm25,%zmm10
+	LONG $0x487da262; LONG $0x20314458 // vpbroadcastd 0x80(%rcx,%r14,1),%zmm16
+	LONG $0x4036b262; WORD $0xf852 // vdpbf16ps %zmm16,%zmm25,%zmm7
+	LONG $0x487de262; WORD $0x4158; BYTE $0x30 // vpbroadcastd 0xc0(%rcx),%zmm16
+	LONG $0x403e3262; WORD $0xe052 // vdpbf16ps %zmm16,%zmm24,%zmm12
+	LONG $0x487dc262; LONG $0x300c4458 // vpbroadcastd 0xc0(%r12,%rcx,1),%zmm16
 	LONG $0x04c18348 // add $0x4,%rcx
-	LONG $0x480eb262; WORD $0xe352 // vdpbf16ps %zmm19,%zmm14,%zmm4
-	LONG $0x487da262; LONG $0xff195c58 // vpbroadcastd -0x4(%rcx,%r11,1),%zmm19
-	LONG $0x480eb262; WORD $0xdb52 // vdpbf16ps %zmm19,%zmm14,%zmm3
-	LONG $0x487de262; LONG $0xff315c58 // vpbroadcastd -0x4(%rcx,%rsi,1),%zmm19
-	LONG $0x480eb262; WORD $0xeb52 // vdpbf16ps %zmm19,%zmm14,%zmm5
-	LONG $0x48ff7162; WORD $0x776f; BYTE $0xbd // vmovdqu16 -0x10c0(%rdi),%zmm14
-	LONG $0x487de262; WORD $0x5958; BYTE $0x0f // vpbroadcastd 0x3c(%rcx),%zmm19
-	LONG $0x480ea262; WORD $0xd352 // vdpbf16ps %zmm19,%zmm14,%zmm18
-	LONG $0x487da262; LONG $0x0f195c58 // vpbroadcastd 0x3c(%rcx,%r11,1),%zmm19
-	LONG $0x480e3262; WORD $0xfb52 // vdpbf16ps %zmm19,%zmm14,%zmm15
-	LONG $0x487de262; LONG $0x0f315c58 // vpbroadcastd 0x3c(%rcx,%rsi,1),%zmm19
-	LONG $0x480e3262; WORD $0xc352 // vdpbf16ps %zmm19,%zmm14,%zmm8
-	LONG $0x48ff7162; WORD $0x776f; BYTE $0xbe // vmovdqu16 -0x1080(%rdi),%zmm14
-	LONG $0x487de262; WORD $0x5958; BYTE $0x1f // vpbroadcastd 0x7c(%rcx),%zmm19
-	LONG $0x480ea262; WORD $0xcb52 // vdpbf16ps %zmm19,%zmm14,%zmm17
-	LONG $0x487da262; LONG $0x1f195c58 // vpbroadcastd 0x7c(%rcx,%r11,1),%zmm19
-	LONG $0x480e3262; WORD $0xd352 // vdpbf16ps %zmm19,%zmm14,%zmm10
-	LONG $0x487de262; LONG $0x1f315c58 // vpbroadcastd 0x7c(%rcx,%rsi,1),%zmm19
-	LONG $0x480eb262; WORD $0xfb52 // vdpbf16ps %zmm19,%zmm14,%zmm7
-	LONG $0x48ff7162; WORD $0x776f; BYTE $0xbf // vmovdqu16 -0x1040(%rdi),%zmm14
-	LONG $0x487de262; WORD $0x5958; BYTE $0x2f // vpbroadcastd 0xbc(%rcx),%zmm19
-	LONG $0x480ea262; WORD $0xc352 // vdpbf16ps %zmm19,%zmm14,%zmm16
-	LONG $0x487da262; LONG $0x2f195c58 // vpbroadcastd 0xbc(%rcx,%r11,1),%zmm19
-	LONG $0x480e3262; WORD $0xcb52 // vdpbf16ps %zmm19,%zmm14,%zmm9
-	LONG $0x487de262; LONG $0x2f315c58 // vpbroadcastd 0xbc(%rcx,%rsi,1),%zmm19
-	LONG $0x480eb262; WORD $0xf352 // vdpbf16ps %zmm19,%zmm14,%zmm6
-	WORD $0x394c; BYTE $0xc7 // cmp %r8,%rdi
-	LONG $0xff18850f; WORD $0xffff // jne 96a1 <dotBF16BF16+0x1501>
-	LONG $0x486cf162; WORD $0xd458 // vaddps %zmm4,%zmm2,%zmm2
-	LONG $0x4874f162; WORD $0xcb58 // vaddps %zmm3,%zmm1,%zmm1
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x7ef961c4; BYTE $0xe6 // vmovq %xmm12,%rsi
-	LONG $0x487cf162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm0
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x00c08149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r8
-	LONG $0x486cb162; WORD $0xd258 // vaddps %zmm18,%zmm2,%zmm2
-	LONG $0x4874d162; WORD $0xcf58 // vaddps %zmm15,%zmm1,%zmm1
-	LONG $0x487cd162; WORD $0xc058 // vaddps %zmm8,%zmm0,%zmm0
-	LONG $0x486cb162; WORD $0xd158 // vaddps %zmm17,%zmm2,%zmm2
+	LONG $0x403e3262; WORD $0xc852 // vdpbf16ps %zmm16,%zmm24,%zmm9
+	LONG $0x487da262; LONG $0x2f314458 // vpbroadcastd 0xbc(%rcx,%r14,1),%zmm16
+	LONG $0x403eb262; WORD $0xf052 // vdpbf16ps %zmm16,%zmm24,%zmm6
+	WORD $0x394d; BYTE $0xf9 // cmp %r15,%r9
+	LONG $0xff16850f; WORD $0xffff // jne 98f0 <dotBF16BF16+0x1530>
+	LONG $0x4864f162; WORD $0xda58 // vaddps %zmm2,%zmm3,%zmm3
+	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x7ef961c4; BYTE $0xf9 // vmovq %xmm15,%rcx
+	LONG $0x4854f162; WORD $0xec58 // vaddps %zmm4,%zmm5,%zmm5
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x00c78149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r15
+	LONG $0x4864d162; WORD $0xde58 // vaddps %zmm14,%zmm3,%zmm3
+	LONG $0x4874d162; WORD $0xcb58 // vaddps %zmm11,%zmm1,%zmm1
+	LONG $0x4854d162; WORD $0xe858 // vaddps %zmm8,%zmm5,%zmm5
+	LONG $0x4864d162; WORD $0xdd58 // vaddps %zmm13,%zmm3,%zmm3
 	LONG $0x4874d162; WORD $0xca58 // vaddps %zmm10,%zmm1,%zmm1
-	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
-	LONG $0x486cb162; WORD $0xd058 // vaddps %zmm16,%zmm2,%zmm2
+	LONG $0x4854f162; WORD $0xef58 // vaddps %zmm7,%zmm5,%zmm5
+	LONG $0x4864d162; WORD $0xdc58 // vaddps %zmm12,%zmm3,%zmm3
 	LONG $0x4874d162; WORD $0xc958 // vaddps %zmm9,%zmm1,%zmm1
-	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
-	WORD $0x394c; BYTE $0xe6 // cmp %r12,%rsi
-	LONG $0xfe508f0f; WORD $0xffff // jg 9640 <dotBF16BF16+0x14a0>
-	LONG $0x24b48b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rsi
-	LONG $0x000799e9; BYTE $0x00 // jmp 9f96 <dotBF16BF16+0x1df6>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0xfeb38d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rsi
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
+	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
+	WORD $0x394c; BYTE $0xe9 // cmp %r13,%rcx
+	LONG $0xfe4f8f0f; WORD $0xffff // jg 988f <dotBF16BF16+0x14cf>
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0xc2048d4c // lea (%rdx,%rax,8),%r8
+	LONG $0x82348d48 // lea (%rdx,%rax,4),%rsi
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x11ec8f0f; WORD $0x0000 // jg ac4e <dotBF16BF16+0x288e>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
+	WORD $0xd989 // mov %ebx,%ecx
+	WORD $0xc9ff // dec %ecx
+	LONG $0xe192f8c5 // kmovw %ecx,%k4
+	LONG $0x4c7cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx){%k4}
+	LONG $0xc9b70f44 // movzwl %cx,%r9d
+	LONG $0x4c7cf162; WORD $0x0e11 // vmovups %zmm1,(%rsi){%k4}
+	LONG $0x9278c1c4; BYTE $0xf1 // kmovw %r9d,%k6
+	LONG $0x4e7cd162; WORD $0x2811 // vmovups %zmm5,(%r8){%k6}
+	LONG $0xffeedce9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xfe8e8d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%r9
 	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xf1490f48 // cmovns %rcx,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x06658e0f; WORD $0x0000 // jle 9e8d <dotBF16BF16+0x1ced>
-	LONG $0x24b48b4c; LONG $0x00000098 // mov 0x98(%rsp),%r14
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
+	LONG $0xc9490f4c // cmovns %rcx,%r9
+	LONG $0x07f9c149 // sar $0x7,%r9
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x0d728e0f; WORD $0x0000 // jle a828 <dotBF16BF16+0x2468>
+	LONG $0x24848b48; LONG $0x00000120 // mov 0x120(%rsp),%rax
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x07fbc148 // sar $0x7,%rbx
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x394d; BYTE $0xd8 // cmp %r11,%r8
-	LONG $0x11ee840f; WORD $0x0000 // je aa3b <dotBF16BF16+0x289b>
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x00a08d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%r12
+	LONG $0x24848d49; LONG $0xfffff000 // lea -0x1000(%r12),%rax
+	WORD $0x394c; BYTE $0xf3 // cmp %r14,%rbx
+	LONG $0x10f1840f; WORD $0x0000 // je abdb <dotBF16BF16+0x281b>
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x27148d4b // lea (%r15,%r12,1),%rdx
-	LONG $0x277c8d4b; BYTE $0x40 // lea 0x40(%r15,%r12,1),%rdi
-	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	LONG $0x1f0c8d4b // lea (%r15,%r11,1),%rcx
 	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
 	LONG $0x487cf162; WORD $0xe228 // vmovaps %zmm2,%zmm4
 	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	BYTE $0x90 // nop
-	LONG $0x48fef162; WORD $0x396f // vmovdqu64 (%rcx),%zmm7
-	LONG $0x48fef162; WORD $0x696f; BYTE $0x01 // vmovdqu64 0x40(%rcx),%zmm5
-	LONG $0x04c28348 // add $0x4,%rdx
-	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x5846f262; WORD $0x4252; BYTE $0xff // vdpbf16ps -0x4(%rdx){1to16},%zmm7,%zmm0
-	LONG $0x48fef162; WORD $0x716f; BYTE $0xfe // vmovdqu64 -0x80(%rcx),%zmm6
-	LONG $0x48fef162; WORD $0x796f; BYTE $0xff // vmovdqu64 -0x40(%rcx),%zmm7
-	LONG $0x5856f262; WORD $0x6252; BYTE $0x0f // vdpbf16ps 0x3c(%rdx){1to16},%zmm5,%zmm4
-	LONG $0x584ef262; WORD $0x5a52; BYTE $0x1f // vdpbf16ps 0x7c(%rdx){1to16},%zmm6,%zmm3
-	LONG $0x5846f262; WORD $0x5252; BYTE $0x2f // vdpbf16ps 0xbc(%rdx){1to16},%zmm7,%zmm2
-	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	WORD $0xb975 // jne 9870 <dotBF16BF16+0x16d0>
+	LONG $0x48fef162; WORD $0x386f // vmovdqu64 (%rax),%zmm7
+	LONG $0x48fef162; WORD $0x706f; BYTE $0x01 // vmovdqu64 0x40(%rax),%zmm6
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x04c18348 // add $0x4,%rcx
+	LONG $0x5846f262; WORD $0x4152; BYTE $0xff // vdpbf16ps -0x4(%rcx){1to16},%zmm7,%zmm0
+	LONG $0x48fef162; WORD $0x686f; BYTE $0xfe // vmovdqu64 -0x80(%rax),%zmm5
+	LONG $0x48fef162; WORD $0x786f; BYTE $0xff // vmovdqu64 -0x40(%rax),%zmm7
+	LONG $0x584ef262; WORD $0x6152; BYTE $0x0f // vdpbf16ps 0x3c(%rcx){1to16},%zmm6,%zmm4
+	LONG $0x5856f262; WORD $0x5952; BYTE $0x1f // vdpbf16ps 0x7c(%rcx){1to16},%zmm5,%zmm3
+	LONG $0x5846f262; WORD $0x5152; BYTE $0x2f // vdpbf16ps 0xbc(%rcx){1to16},%zmm7,%zmm2
+	WORD $0x394c; BYTE $0xe0 // cmp %r12,%rax
+	WORD $0xba75 // jne 9b10 <dotBF16BF16+0x1750>
 	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x00c48149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r12
 	LONG $0x487cf162; WORD $0xcc58 // vaddps %zmm4,%zmm0,%zmm1
 	LONG $0x4874f162; WORD $0xcb58 // vaddps %zmm3,%zmm1,%zmm1
 	LONG $0x4874f162; WORD $0xca58 // vaddps %zmm2,%zmm1,%zmm1
-	WORD $0x394c; BYTE $0xde // cmp %r11,%rsi
-	LONG $0xff5b8f0f; WORD $0xffff // jg 9844 <dotBF16BF16+0x16a4>
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x0e7f // jg 990a <dotBF16BF16+0x176a>
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xd989 // mov %ebx,%ecx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0xe292f8c5 // kmovw %edx,%k4
-	LONG $0x4c7cf162; WORD $0x0811 // vmovups %zmm1,(%rax){%k4}
-	LONG $0xfff35fe9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
-	LONG $0x185d8b49 // mov 0x18(%r13),%rbx
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0xfebb8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rbx),%rdi
-	LONG $0x249c8948; LONG $0x000000b8 // mov %rbx,0xb8(%rsp)
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xcf480f48 // cmovs %rdi,%rcx
-	LONG $0x003c8d4b // lea (%r8,%r8,1),%rdi
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	WORD $0x0149; BYTE $0xf8 // add %rdi,%r8
-	LONG $0x08fde162; WORD $0xe76e // vmovq %rdi,%xmm20
-	LONG $0x08fde162; WORD $0xc96e // vmovq %rcx,%xmm17
-	LONG $0x41048d4f // lea (%r9,%r8,2),%r8
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x04978e0f; WORD $0x0000 // jle 9df2 <dotBF16BF16+0x1c52>
-	LONG $0x24b48b4c; LONG $0x00000090 // mov 0x90(%rsp),%r14
-	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x08fde162; WORD $0xd86e // vmovq %rax,%xmm19
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
-	LONG $0x487cd162; WORD $0xc928 // vmovaps %zmm9,%zmm1
-	LONG $0x487cd162; WORD $0xd928 // vmovaps %zmm9,%zmm3
-	LONG $0x487cd162; WORD $0xe928 // vmovaps %zmm9,%zmm5
-	LONG $0x487cd162; WORD $0xf928 // vmovaps %zmm9,%zmm7
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x248c894c; LONG $0x000000c0 // mov %r9,0xc0(%rsp)
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	LONG $0x08fdc162; WORD $0xf56e // vmovq %r13,%xmm22
-	LONG $0x24b48948; LONG $0x00000080 // mov %rsi,0x80(%rsp)
-	LONG $0x08fdc162; WORD $0xe37e // vmovq %xmm20,%r11
-	LONG $0x00a68d4d; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r14),%r12
-	LONG $0x00968d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r14),%r10
-	LONG $0x1b148d4b // lea (%r11,%r11,1),%rdx
-	WORD $0x394c; BYTE $0xfb // cmp %r15,%rbx
-	LONG $0x02fc840f; WORD $0x0000 // je 9cc9 <dotBF16BF16+0x1b29>
-	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
-	LONG $0x17348d48 // lea (%rdi,%rdx,1),%rsi
-	LONG $0x40688d4c // lea 0x40(%rax),%r13
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
-	LONG $0x487c5162; WORD $0xf428 // vmovaps %zmm12,%zmm14
-	LONG $0x487c5162; WORD $0xfc28 // vmovaps %zmm12,%zmm15
-	LONG $0x487cc162; WORD $0xc428 // vmovaps %zmm12,%zmm16
-	LONG $0x487c5162; WORD $0xc428 // vmovaps %zmm12,%zmm8
-	LONG $0x487cd162; WORD $0xc428 // vmovaps %zmm12,%zmm0
-	LONG $0x487cd162; WORD $0xd428 // vmovaps %zmm12,%zmm2
-	LONG $0x487cd162; WORD $0xe428 // vmovaps %zmm12,%zmm4
-	LONG $0x487cd162; WORD $0xf428 // vmovaps %zmm12,%zmm6
-	LONG $0x1f0c8d4e // lea (%rdi,%r11,1),%r9
-	LONG $0x18148d4b // lea (%r8,%r11,1),%rdx
-	LONG $0x48fe5162; WORD $0x146f; BYTE $0x24 // vmovdqu64 (%r12),%zmm10
-	LONG $0x487de262; WORD $0x1458; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm18
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
-	LONG $0x482eb262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm10,%zmm6
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x09 // vpbroadcastd (%r9,%rcx,1),%zmm18
-	LONG $0x482eb262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm10,%zmm4
-	LONG $0x487de262; WORD $0x1458; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm18
-	LONG $0x482eb262; WORD $0xd252 // vdpbf16ps %zmm18,%zmm10,%zmm2
-	LONG $0x487dc262; WORD $0x1458; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm18
-	LONG $0x482eb262; WORD $0xc252 // vdpbf16ps %zmm18,%zmm10,%zmm0
-	LONG $0x487de262; WORD $0x1458; BYTE $0x0a // vpbroadcastd (%rdx,%rcx,1),%zmm18
-	LONG $0x482e3262; WORD $0xc252 // vdpbf16ps %zmm18,%zmm10,%zmm8
-	LONG $0x48fe5162; LONG $0xfd24546f // vmovdqu64 -0xc0(%r12),%zmm10
-	LONG $0x487de262; LONG $0x100f5458 // vpbroadcastd 0x40(%rdi,%rcx,1),%zmm18
-	LONG $0x482ea262; WORD $0xc252 // vdpbf16ps %zmm18,%zmm10,%zmm16
-	LONG $0x487dc262; LONG $0x10095458 // vpbroadcastd 0x40(%r9,%rcx,1),%zmm18
-	LONG $0x482e3262; WORD $0xfa52 // vdpbf16ps %zmm18,%zmm10,%zmm15
-	LONG $0x487de262; LONG $0x100e5458 // vpbroadcastd 0x40(%rsi,%rcx,1),%zmm18
-	LONG $0x482e3262; WORD $0xf252 // vdpbf16ps %zmm18,%zmm10,%zmm14
-	LONG $0x487dc262; LONG $0x10085458 // vpbroadcastd 0x40(%r8,%rcx,1),%zmm18
-	LONG $0x482e3262; WORD $0xea52 // vdpbf16ps %zmm18,%zmm10,%zmm13
-	LONG $0x487de262; LONG $0x100a5458 // vpbroadcastd 0x40(%rdx,%rcx,1),%zmm18
-	LONG $0x04c18348 // add $0x4,%rcx
-	LONG $0x482e3262; WORD $0xe252 // vdpbf16ps %zmm18,%zmm10,%zmm12
-	WORD $0x394c; BYTE $0xe9 // cmp %r13,%rcx
-	LONG $0xff49850f; WORD $0xffff // jne 9a1b <dotBF16BF16+0x187b>
-	LONG $0x4844f162; WORD $0xf658 // vaddps %zmm6,%zmm7,%zmm6
-	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
-	LONG $0x009e8d4d; WORD $0xfff8; BYTE $0xff // lea -0x800(%r14),%r11
-	LONG $0x80888d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rax),%rcx
-	LONG $0x4864f162; WORD $0xda58 // vaddps %zmm2,%zmm3,%zmm3
-	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
-	LONG $0x80a68d4d; WORD $0xffe0; BYTE $0xff // lea -0x1f80(%r14),%r12
-	LONG $0x483cd162; WORD $0xd158 // vaddps %zmm9,%zmm8,%zmm2
-	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0x484cb162; WORD $0xf058 // vaddps %zmm16,%zmm6,%zmm6
-	LONG $0x485cd162; WORD $0xe758 // vaddps %zmm15,%zmm4,%zmm4
-	LONG $0x487cc162; WORD $0xc028 // vmovaps %zmm8,%zmm16
-	LONG $0x487cc162; WORD $0xd028 // vmovaps %zmm8,%zmm18
-	LONG $0x4864d162; WORD $0xde58 // vaddps %zmm14,%zmm3,%zmm3
-	LONG $0x4874d162; WORD $0xcd58 // vaddps %zmm13,%zmm1,%zmm1
-	LONG $0x487c5162; WORD $0xf028 // vmovaps %zmm8,%zmm14
-	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
-	LONG $0x486cd162; WORD $0xd458 // vaddps %zmm12,%zmm2,%zmm2
-	LONG $0x487c5162; WORD $0xe828 // vmovaps %zmm8,%zmm13
-	LONG $0x487c5162; WORD $0xe028 // vmovaps %zmm8,%zmm12
-	LONG $0x487c5162; WORD $0xf828 // vmovaps %zmm8,%zmm15
-	LONG $0x487cd162; WORD $0xe828 // vmovaps %zmm8,%zmm5
-	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
-	LONG $0x48fed162; WORD $0x046f; BYTE $0x24 // vmovdqu64 (%r12),%zmm0
-	LONG $0x487de262; WORD $0x2c58; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm21
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
-	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x487eb262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm0,%zmm7
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x09 // vpbroadcastd (%r9,%rcx,1),%zmm21
-	LONG $0x487eb262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm0,%zmm5
-	LONG $0x487de262; WORD $0x2c58; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm21
-	LONG $0x487e3262; WORD $0xfd52 // vdpbf16ps %zmm21,%zmm0,%zmm15
-	LONG $0x487dc262; WORD $0x2c58; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm21
-	LONG $0x487e3262; WORD $0xed52 // vdpbf16ps %zmm21,%zmm0,%zmm13
-	LONG $0x487de262; WORD $0x2c58; BYTE $0x0a // vpbroadcastd (%rdx,%rcx,1),%zmm21
-	LONG $0x487e3262; WORD $0xcd52 // vdpbf16ps %zmm21,%zmm0,%zmm9
-	LONG $0x48fed162; LONG $0xfd24446f // vmovdqu64 -0xc0(%r12),%zmm0
-	LONG $0x487de262; LONG $0x100f6c58 // vpbroadcastd 0x40(%rdi,%rcx,1),%zmm21
-	LONG $0x487ea262; WORD $0xd552 // vdpbf16ps %zmm21,%zmm0,%zmm18
-	LONG $0x487dc262; LONG $0x10096c58 // vpbroadcastd 0x40(%r9,%rcx,1),%zmm21
-	LONG $0x487ea262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm0,%zmm16
-	LONG $0x487de262; LONG $0x100e6c58 // vpbroadcastd 0x40(%rsi,%rcx,1),%zmm21
-	LONG $0x487e3262; WORD $0xf552 // vdpbf16ps %zmm21,%zmm0,%zmm14
-	LONG $0x487dc262; LONG $0x10086c58 // vpbroadcastd 0x40(%r8,%rcx,1),%zmm21
-	LONG $0x487e3262; WORD $0xe552 // vdpbf16ps %zmm21,%zmm0,%zmm12
-	LONG $0x487de262; LONG $0x100a6c58 // vpbroadcastd 0x40(%rdx,%rcx,1),%zmm21
-	LONG $0x04c18348 // add $0x4,%rcx
-	LONG $0x487e3262; WORD $0xc552 // vdpbf16ps %zmm21,%zmm0,%zmm8
-	WORD $0x394d; BYTE $0xf3 // cmp %r14,%r11
-	LONG $0xff49850f; WORD $0xffff // jne 9b5e <dotBF16BF16+0x19be>
-	LONG $0x484cf162; WORD $0xf758 // vaddps %zmm7,%zmm6,%zmm6
-	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x08fde162; WORD $0xce7e // vmovq %xmm17,%rsi
-	LONG $0x4864d162; WORD $0xdf58 // vaddps %zmm15,%zmm3,%zmm3
-	LONG $0x4874d162; WORD $0xcd58 // vaddps %zmm13,%zmm1,%zmm1
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
-	LONG $0x486cd162; WORD $0xd158 // vaddps %zmm9,%zmm2,%zmm2
-	LONG $0x484cb162; WORD $0xfa58 // vaddps %zmm18,%zmm6,%zmm7
-	LONG $0x485cb162; WORD $0xe858 // vaddps %zmm16,%zmm4,%zmm5
-	LONG $0x4864d162; WORD $0xde58 // vaddps %zmm14,%zmm3,%zmm3
-	LONG $0x4874d162; WORD $0xcc58 // vaddps %zmm12,%zmm1,%zmm1
-	LONG $0x486c5162; WORD $0xc858 // vaddps %zmm8,%zmm2,%zmm9
-	WORD $0x394c; BYTE $0xfe // cmp %r15,%rsi
-	LONG $0xfd3c8f0f; WORD $0xffff // jg 99ac <dotBF16BF16+0x180c>
-	LONG $0x24b48b48; LONG $0x00000080 // mov 0x80(%rsp),%rsi
-	LONG $0x08fde162; WORD $0xd87e // vmovq %xmm19,%rax
-	LONG $0x08fdc162; WORD $0xf57e // vmovq %xmm22,%r13
-	LONG $0x000186e9; BYTE $0x00 // jmp 9e0f <dotBF16BF16+0x1c6f>
-	LONG $0x24448b48; BYTE $0x30 // mov 0x30(%rsp),%rax
-	LONG $0x24848348; LONG $0x00000088; BYTE $0x10 // addq $0x10,0x88(%rsp)
-	LONG $0x247c8b48; BYTE $0x70 // mov 0x70(%rsp),%rdi
-	LONG $0x24bc0148; LONG $0x00000098 // add %rdi,0x98(%rsp)
-	LONG $0x38588b48 // mov 0x38(%rax),%rbx
-	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0x0d708d0f; WORD $0x0000 // jge aa29 <dotBF16BF16+0x2889>
-	LONG $0x24bc0148; LONG $0x00000090 // add %rdi,0x90(%rsp)
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0xffe560e9; BYTE $0xff // jmp 8229 <dotBF16BF16+0x89>
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0x24bc8d48; LONG $0x00000100 // lea 0x100(%rsp),%rdi
-	LONG $0x000005ba; BYTE $0x00 // mov $0x5,%edx
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x07e0c148 // shl $0x7,%rax
-	LONG $0xaaabbd41; WORD $0xaaaa // mov $0xaaaaaaab,%r13d
-	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
-	LONG $0x6ef961c4; BYTE $0xd0 // vmovq %rax,%xmm10
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
-	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
-	WORD $0xf189 // mov %esi,%ecx
-	LONG $0x0003b941; WORD $0x0000 // mov $0x3,%r9d
-	LONG $0xcdaf0f49 // imul %r13,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
-	WORD $0x8941; BYTE $0xc8 // mov %ecx,%r8d
-	WORD $0x2941; BYTE $0xd0 // sub %edx,%r8d
-	LONG $0x05508d41 // lea 0x5(%r8),%edx
-	WORD $0x3944; BYTE $0xca // cmp %r9d,%edx
-	LONG $0xd14f0f41 // cmovg %r9d,%edx
-	WORD $0xf741; BYTE $0xd8 // neg %r8d
-	WORD $0x634c; BYTE $0xca // movslq %edx,%r9
-	LONG $0x7ef9e1c4; BYTE $0xc2 // vmovq %xmm0,%rdx
-	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
-	WORD $0x294c; BYTE $0xca // sub %r9,%rdx
-	LONG $0x7ef941c4; BYTE $0xd1 // vmovq %xmm10,%r9
-	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
-	LONG $0xd04f0f49 // cmovg %r8,%rdx
-	LONG $0x49048d44 // lea (%rcx,%rcx,2),%r8d
-	WORD $0xf189 // mov %esi,%ecx
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x2944; BYTE $0xc1 // sub %r8d,%ecx
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x08fde162; WORD $0xf17e // vmovq %xmm22,%rcx
-	LONG $0x51af0f48; BYTE $0x20 // imul 0x20(%rcx),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xf1 // vmovq %xmm6,%rcx
-	LONG $0x51148d48 // lea (%rcx,%rdx,2),%rdx
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x294c; BYTE $0xc9 // sub %r9,%rcx
-	LONG $0x248c8b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r9
-	LONG $0x11048d4d // lea (%r9,%rdx,1),%r8
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 9d9e <dotBF16BF16+0x1bfe>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 9d9e <dotBF16BF16+0x1bfe>
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0xe292f8c5 // kmovw %edx,%k4
-	LONG $0xacff1162; WORD $0x046f; BYTE $0x18 // vmovdqu16 (%r8,%r11,1),%ymm8{%k4}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7e21c4; WORD $0x1804 // vmovdqu %ymm8,(%rax,%r11,1)
-	LONG $0x20c38349 // add $0x20,%r11
-	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
-	WORD $0xc075 // jne 9d80 <dotBF16BF16+0x1be0>
-	WORD $0xff48; BYTE $0xc6 // inc %rsi
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x05fe8348 // cmp $0x5,%rsi
-	LONG $0xff2b850f; WORD $0xffff // jne 9cfe <dotBF16BF16+0x1b5e>
-	LONG $0x000100b8; BYTE $0x00 // mov $0x100,%eax
-	LONG $0x000200ba; BYTE $0x00 // mov $0x200,%edx
-	LONG $0x24848d4c; LONG $0x00000400 // lea 0x400(%rsp),%r8
-	LONG $0x08fde162; WORD $0xe06e // vmovq %rax,%xmm20
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0xfffbdbe9; BYTE $0xff // jmp 99cd <dotBF16BF16+0x182d>
-	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
-	LONG $0x487cd162; WORD $0xc928 // vmovaps %zmm9,%zmm1
-	LONG $0x487cd162; WORD $0xd928 // vmovaps %zmm9,%zmm3
-	LONG $0x487cd162; WORD $0xe928 // vmovaps %zmm9,%zmm5
-	LONG $0x487cd162; WORD $0xf928 // vmovaps %zmm9,%zmm7
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x76148d48 // lea (%rsi,%rsi,2),%rdx
-	LONG $0xf0048d4c // lea (%rax,%rsi,8),%r8
-	LONG $0x02e6c148 // shl $0x2,%rsi
-	LONG $0x903c8d48 // lea (%rax,%rdx,4),%rdi
-	LONG $0x300c8d4c // lea (%rax,%rsi,1),%r9
-	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x3a7f // jg 9e6e <dotBF16BF16+0x1cce>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
-	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497cf162; WORD $0x3811 // vmovups %zmm7,(%rax){%k1}
-	LONG $0x497cd162; WORD $0x2911 // vmovups %zmm5,(%r9){%k1}
-	LONG $0x497cd162; WORD $0x1811 // vmovups %zmm3,(%r8){%k1}
-	LONG $0x497cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi){%k1}
-	LONG $0xd292f8c5 // kmovw %edx,%k2
-	LONG $0x4a7c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k2}
-	LONG $0xffee0ae9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
-	LONG $0x487cf162; WORD $0x3811 // vmovups %zmm7,(%rax)
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487cd162; WORD $0x2911 // vmovups %zmm5,(%r9)
-	LONG $0x487cd162; WORD $0x1811 // vmovups %zmm3,(%r8)
-	LONG $0x487cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi)
-	WORD $0xd2eb // jmp 9e5f <dotBF16BF16+0x1cbf>
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0xfffa53e9; BYTE $0xff // jmp 98e9 <dotBF16BF16+0x1749>
-	WORD $0x894c; BYTE $0xd6 // mov %r10,%rsi
-	LONG $0x24948d48; LONG $0x00000100 // lea 0x100(%rsp),%rdx
-	LONG $0x2454894c; BYTE $0x78 // mov %r10,0x78(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x24bc8948; LONG $0x00000080 // mov %rdi,0x80(%rsp)
-	LONG $0x6ef9e1c4; BYTE $0xee // vmovq %rsi,%xmm5
-	WORD $0x894c; BYTE $0xd6 // mov %r10,%rsi
-	WORD $0x894d; BYTE $0xca // mov %r9,%r10
-	LONG $0x08e6c148 // shl $0x8,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xe6 // vmovq %rsi,%xmm4
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
-	LONG $0x204d8b49 // mov 0x20(%r13),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xe7 // vmovq %xmm4,%rdi
-	LONG $0x7ef9c1c4; BYTE $0xe9 // vmovq %xmm5,%r9
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
-	LONG $0xcfaf0f49 // imul %r15,%rcx
-	LONG $0x4f0c8d48 // lea (%rdi,%rcx,2),%rcx
-	LONG $0x24bc8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rdi
-	WORD $0x294c; BYTE $0xcf // sub %r9,%rdi
-	LONG $0x0a0c8d4d // lea (%r10,%rcx,1),%r9
+	WORD $0x394d; BYTE $0xf1 // cmp %r14,%r9
+	LONG $0xff518f0f; WORD $0xffff // jg 9ad9 <dotBF16BF16+0x1719>
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x0fff8348 // cmp $0xf,%rdi
-	WORD $0x177f // jg 9f1e <dotBF16BF16+0x1d7e>
-	WORD $0xc931 // xor %ecx,%ecx
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	WORD $0x107e // jle 9f1e <dotBF16BF16+0x1d7e>
-	WORD $0xf989 // mov %edi,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	WORD $0x107f // jg 9bab <dotBF16BF16+0x17eb>
 	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xf189 // mov %esi,%ecx
 	WORD $0xc9ff // dec %ecx
 	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
+	LONG $0xe192f8c5 // kmovw %ecx,%k4
+	LONG $0x4c7cf162; WORD $0x0a11 // vmovups %zmm1,(%rdx){%k4}
+	LONG $0xffedb5e9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x18778b48 // mov 0x18(%rdi),%rsi
+	LONG $0x00248d4f // lea (%r8,%r8,1),%r12
+	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
+	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xc9490f49 // cmovns %r9,%rcx
+	WORD $0x014d; BYTE $0xe0 // add %r12,%r8
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x42048d4b // lea (%r10,%r8,2),%rax
+	LONG $0x08fd6162; WORD $0xc96e // vmovq %rcx,%xmm25
+	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x0c128e0f; WORD $0x0000 // jle a806 <dotBF16BF16+0x2446>
+	LONG $0x24bc8b4c; LONG $0x00000118 // mov 0x118(%rsp),%r15
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x487cd162; WORD $0xc928 // vmovaps %zmm9,%zmm1
+	LONG $0x487cd162; WORD $0xd928 // vmovaps %zmm9,%zmm3
+	LONG $0x487cd162; WORD $0xe928 // vmovaps %zmm9,%zmm5
+	LONG $0x24848948; LONG $0x00000140 // mov %rax,0x140(%rsp)
+	LONG $0x487cd162; WORD $0xf928 // vmovaps %zmm9,%zmm7
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x008f8d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r15),%r9
+	WORD $0x894d; BYTE $0xe0 // mov %r12,%r8
+	LONG $0x24348d4f // lea (%r12,%r12,1),%r14
+	LONG $0x24ac394c; LONG $0x00000140 // cmp %r13,0x140(%rsp)
+	LONG $0x0a90840f; WORD $0x0000 // je a6dc <dotBF16BF16+0x231c>
+	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
+	LONG $0x08fd4162; WORD $0xeb7e // vmovq %xmm29,%r11
+	LONG $0x030c8d48 // lea (%rbx,%rax,1),%rcx
+	WORD $0x0149; BYTE $0xc3 // add %rax,%r11
+	LONG $0x487c5162; WORD $0xf328 // vmovaps %zmm11,%zmm14
+	LONG $0x487cc162; WORD $0xcb28 // vmovaps %zmm11,%zmm17
+	LONG $0x487cc162; WORD $0xe328 // vmovaps %zmm11,%zmm20
+	LONG $0x487cc162; WORD $0xfb28 // vmovaps %zmm11,%zmm23
+	LONG $0x487c5162; WORD $0xe328 // vmovaps %zmm11,%zmm12
+	LONG $0x487c5162; WORD $0xfb28 // vmovaps %zmm11,%zmm15
+	LONG $0x487cc162; WORD $0xd328 // vmovaps %zmm11,%zmm18
+	LONG $0x487cc162; WORD $0xeb28 // vmovaps %zmm11,%zmm21
+	LONG $0x487c4162; WORD $0xc328 // vmovaps %zmm11,%zmm24
+	LONG $0x487c5162; WORD $0xeb28 // vmovaps %zmm11,%zmm13
+	LONG $0x487cc162; WORD $0xc328 // vmovaps %zmm11,%zmm16
+	LONG $0x487cc162; WORD $0xdb28 // vmovaps %zmm11,%zmm19
+	LONG $0x487cc162; WORD $0xf328 // vmovaps %zmm11,%zmm22
+	LONG $0x487c4162; WORD $0xf328 // vmovaps %zmm11,%zmm30
+	LONG $0x487c5162; WORD $0xc328 // vmovaps %zmm11,%zmm8
+	LONG $0x487cd162; WORD $0xc328 // vmovaps %zmm11,%zmm0
+	LONG $0x487cd162; WORD $0xd328 // vmovaps %zmm11,%zmm2
+	LONG $0x487cd162; WORD $0xe328 // vmovaps %zmm11,%zmm4
+	LONG $0x487cd162; WORD $0xf328 // vmovaps %zmm11,%zmm6
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
+	LONG $0x89180f41; LONG $0x00000080 // prefetcht0 0x80(%r9)
+	LONG $0x89180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r9)
+	LONG $0x487d6262; WORD $0x1158 // vpbroadcastd (%rcx),%zmm26
+	LONG $0x48fe5162; WORD $0x516f; BYTE $0xc0 // vmovdqu64 -0x1000(%r9),%zmm10
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x482e9262; WORD $0xf252 // vdpbf16ps %zmm26,%zmm10,%zmm6
+	LONG $0x487d2262; WORD $0x1458; BYTE $0x01 // vpbroadcastd (%rcx,%r8,1),%zmm26
+	LONG $0x482e9262; WORD $0xe252 // vdpbf16ps %zmm26,%zmm10,%zmm4
+	LONG $0x487d2262; WORD $0x1458; BYTE $0x31 // vpbroadcastd (%rcx,%r14,1),%zmm26
+	LONG $0x482e9262; WORD $0xd252 // vdpbf16ps %zmm26,%zmm10,%zmm2
+	LONG $0x487d4262; WORD $0x1358 // vpbroadcastd (%r11),%zmm26
+	LONG $0x482e9262; WORD $0xc252 // vdpbf16ps %zmm26,%zmm10,%zmm0
+	LONG $0x487d0262; WORD $0x1458; BYTE $0x03 // vpbroadcastd (%r11,%r8,1),%zmm26
+	LONG $0x482e1262; WORD $0xc252 // vdpbf16ps %zmm26,%zmm10,%zmm8
+	LONG $0x48fe5162; WORD $0x516f; BYTE $0xbd // vmovdqu64 -0x10c0(%r9),%zmm10
+	LONG $0x487d6262; WORD $0x5158; BYTE $0x10 // vpbroadcastd 0x40(%rcx),%zmm26
+	LONG $0x482e0262; WORD $0xf252 // vdpbf16ps %zmm26,%zmm10,%zmm30
+	LONG $0x487d4262; LONG $0x10085458 // vpbroadcastd 0x40(%r8,%rcx,1),%zmm26
+	LONG $0x482e8262; WORD $0xf252 // vdpbf16ps %zmm26,%zmm10,%zmm22
+	LONG $0x487d4262; LONG $0x100e5458 // vpbroadcastd 0x40(%r14,%rcx,1),%zmm26
+	LONG $0x482e8262; WORD $0xda52 // vdpbf16ps %zmm26,%zmm10,%zmm19
+	LONG $0x487d4262; WORD $0x5358; BYTE $0x10 // vpbroadcastd 0x40(%r11),%zmm26
+	LONG $0x482e8262; WORD $0xc252 // vdpbf16ps %zmm26,%zmm10,%zmm16
+	LONG $0x487d0262; LONG $0x10185458 // vpbroadcastd 0x40(%r8,%r11,1),%zmm26
+	LONG $0x482e1262; WORD $0xea52 // vdpbf16ps %zmm26,%zmm10,%zmm13
+	LONG $0x48fe5162; WORD $0x516f; BYTE $0xbe // vmovdqu64 -0x1080(%r9),%zmm10
+	LONG $0x487d6262; WORD $0x5158; BYTE $0x20 // vpbroadcastd 0x80(%rcx),%zmm26
+	LONG $0x482e0262; WORD $0xc252 // vdpbf16ps %zmm26,%zmm10,%zmm24
+	LONG $0x487d4262; LONG $0x20085458 // vpbroadcastd 0x80(%r8,%rcx,1),%zmm26
+	LONG $0x482e8262; WORD $0xea52 // vdpbf16ps %zmm26,%zmm10,%zmm21
+	LONG $0x487d4262; LONG $0x200e5458 // vpbroadcastd 0x80(%r14,%rcx,1),%zmm26
+	LONG $0x482e8262; WORD $0xd252 // vdpbf16ps %zmm26,%zmm10,%zmm18
+	LONG $0x487d4262; WORD $0x5358; BYTE $0x20 // vpbroadcastd 0x80(%r11),%zmm26
+	LONG $0x482e1262; WORD $0xfa52 // vdpbf16ps %zmm26,%zmm10,%zmm15
+	LONG $0x487d0262; LONG $0x20185458 // vpbroadcastd 0x80(%r8,%r11,1),%zmm26
+	LONG $0x482e1262; WORD $0xe252 // vdpbf16ps %zmm26,%zmm10,%zmm12
+	LONG $0x48fe5162; WORD $0x516f; BYTE $0xbf // vmovdqu64 -0x1040(%r9),%zmm10
+	LONG $0x487d6262; WORD $0x5158; BYTE $0x30 // vpbroadcastd 0xc0(%rcx),%zmm26
+	LONG $0x482e8262; WORD $0xfa52 // vdpbf16ps %zmm26,%zmm10,%zmm23
+	LONG $0x487d4262; LONG $0x30085458 // vpbroadcastd 0xc0(%r8,%rcx,1),%zmm26
+	LONG $0x482e8262; WORD $0xe252 // vdpbf16ps %zmm26,%zmm10,%zmm20
+	LONG $0x487d4262; LONG $0x300e5458 // vpbroadcastd 0xc0(%r14,%rcx,1),%zmm26
+	LONG $0x04c18348 // add $0x4,%rcx
+	LONG $0x482e8262; WORD $0xca52 // vdpbf16ps %zmm26,%zmm10,%zmm17
+	LONG $0x487d4262; WORD $0x5358; BYTE $0x30 // vpbroadcastd 0xc0(%r11),%zmm26
+	LONG $0x482e1262; WORD $0xf252 // vdpbf16ps %zmm26,%zmm10,%zmm14
+	LONG $0x487d0262; LONG $0x30185458 // vpbroadcastd 0xc0(%r8,%r11,1),%zmm26
+	LONG $0x04c38349 // add $0x4,%r11
+	LONG $0x482e1262; WORD $0xda52 // vdpbf16ps %zmm26,%zmm10,%zmm11
+	WORD $0x394d; BYTE $0xf9 // cmp %r15,%r9
+	LONG $0xfea8850f; WORD $0xffff // jne 9cd0 <dotBF16BF16+0x1910>
+	LONG $0x4844f162; WORD $0xf658 // vaddps %zmm6,%zmm7,%zmm6
+	LONG $0x4854f162; WORD $0xe458 // vaddps %zmm4,%zmm5,%zmm4
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x08fd6162; WORD $0xc97e // vmovq %xmm25,%rcx
+	LONG $0x4864f162; WORD $0xda58 // vaddps %zmm2,%zmm3,%zmm3
+	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x00c78149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r15
+	LONG $0x48345162; WORD $0xc858 // vaddps %zmm8,%zmm9,%zmm9
+	LONG $0x484c9162; WORD $0xf658 // vaddps %zmm30,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe658 // vaddps %zmm22,%zmm4,%zmm4
+	LONG $0x4864b162; WORD $0xdb58 // vaddps %zmm19,%zmm3,%zmm3
+	LONG $0x4874b162; WORD $0xc858 // vaddps %zmm16,%zmm1,%zmm1
+	LONG $0x48345162; WORD $0xcd58 // vaddps %zmm13,%zmm9,%zmm9
+	LONG $0x484c9162; WORD $0xf058 // vaddps %zmm24,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe558 // vaddps %zmm21,%zmm4,%zmm4
+	LONG $0x4864b162; WORD $0xda58 // vaddps %zmm18,%zmm3,%zmm3
+	LONG $0x4874d162; WORD $0xcf58 // vaddps %zmm15,%zmm1,%zmm1
+	LONG $0x48345162; WORD $0xcc58 // vaddps %zmm12,%zmm9,%zmm9
+	LONG $0x484cb162; WORD $0xff58 // vaddps %zmm23,%zmm6,%zmm7
+	LONG $0x485cb162; WORD $0xec58 // vaddps %zmm20,%zmm4,%zmm5
+	LONG $0x4864b162; WORD $0xd958 // vaddps %zmm17,%zmm3,%zmm3
+	LONG $0x4874d162; WORD $0xce58 // vaddps %zmm14,%zmm1,%zmm1
+	LONG $0x48345162; WORD $0xcb58 // vaddps %zmm11,%zmm9,%zmm9
+	WORD $0x394c; BYTE $0xe9 // cmp %r13,%rcx
+	LONG $0xfd718f0f; WORD $0xffff // jg 9c30 <dotBF16BF16+0x1870>
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x85348d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rsi
+	LONG $0x400c8d48 // lea (%rax,%rax,2),%rcx
+	LONG $0xc20c8d4c // lea (%rdx,%rax,8),%r9
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x8a048d4c // lea (%rdx,%rcx,4),%r8
+	LONG $0x30148d4d // lea (%r8,%rsi,1),%r10
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x008c8f0f; WORD $0x0000 // jg 9f80 <dotBF16BF16+0x1bc0>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
+	WORD $0x438d; BYTE $0xff // lea -0x1(%rbx),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497cf162; WORD $0x3a11 // vmovups %zmm7,(%rdx){%k1}
+	LONG $0x497cf162; WORD $0x2e11 // vmovups %zmm5,(%rsi){%k1}
+	LONG $0x497cd162; WORD $0x1911 // vmovups %zmm3,(%r9){%k1}
+	LONG $0x497cd162; WORD $0x0811 // vmovups %zmm1,(%r8){%k1}
 	LONG $0xd192f8c5 // kmovw %ecx,%k2
-	LONG $0xaaff9162; WORD $0x1c6f; BYTE $0x19 // vmovdqu16 (%r9,%r11,1),%ymm3{%k2}{z}
-	LONG $0x10ef8348 // sub $0x10,%rdi
-	LONG $0x7f7ea1c4; WORD $0x1e1c // vmovdqu %ymm3,(%rsi,%r11,1)
-	LONG $0x20c38349 // add $0x20,%r11
-	LONG $0x00fb8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r11
-	WORD $0xbc75 // jne 9efc <dotBF16BF16+0x1d5c>
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
-	LONG $0x00fe8149; WORD $0x0003; BYTE $0x00 // cmp $0x300,%r14
-	LONG $0xff6c850f; WORD $0xffff // jne 9ecf <dotBF16BF16+0x1d2f>
-	WORD $0x894d; BYTE $0xd1 // mov %r10,%r9
-	LONG $0x24bc8b48; LONG $0x00000080 // mov 0x80(%rsp),%rdi
-	LONG $0x24548b4c; BYTE $0x78 // mov 0x78(%rsp),%r10
-	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
-	LONG $0x0100bf41; WORD $0x0000 // mov $0x100,%r15d
+	LONG $0x4a7c5162; WORD $0x0a11 // vmovups %zmm9,(%r10){%k2}
+	LONG $0xffea41e9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x24848b48; LONG $0x00000090 // mov 0x90(%rsp),%rax
+	LONG $0x24848348; LONG $0x00000110; BYTE $0x10 // addq $0x10,0x110(%rsp)
+	LONG $0x24948b48; LONG $0x00000108 // mov 0x108(%rsp),%rdx
+	LONG $0x24940148; LONG $0x00000120 // add %rdx,0x120(%rsp)
+	LONG $0x38588b48 // mov 0x38(%rax),%rbx
+	LONG $0x24848b48; LONG $0x00000110 // mov 0x110(%rsp),%rax
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0x0c658d0f; WORD $0x0000 // jge abc9 <dotBF16BF16+0x2809>
+	LONG $0x24940148; LONG $0x00000118 // add %rdx,0x118(%rsp)
+	LONG $0xffe4cfe9; BYTE $0xff // jmp 8440 <dotBF16BF16+0x80>
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
+	LONG $0xffeebce9; BYTE $0xff // jmp 8e3c <dotBF16BF16+0xa7c>
+	LONG $0x487cf162; WORD $0x3a11 // vmovups %zmm7,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cf162; WORD $0x2e11 // vmovups %zmm5,(%rsi)
+	LONG $0x487cd162; WORD $0x1911 // vmovups %zmm3,(%r9)
+	LONG $0x487cd162; WORD $0x0811 // vmovups %zmm1,(%r8)
+	WORD $0x80eb // jmp 9f1f <dotBF16BF16+0x1b5f>
+	LONG $0x24848b48; LONG $0x00000140 // mov 0x140(%rsp),%rax
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0x24b48d4c; LONG $0x00000180 // lea 0x180(%rsp),%r14
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x08e0c148 // shl $0x8,%rax
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0x07e4c149 // shl $0x7,%r12
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x294c; BYTE $0xe1 // sub %r12,%rcx
+	LONG $0x171c8d4b // lea (%r15,%r10,1),%rbx
+	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x187f // jg 9fed <dotBF16BF16+0x1c2d>
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x107e // jle 9fed <dotBF16BF16+0x1c2d>
+	LONG $0x0001b941; WORD $0x0000 // mov $0x1,%r9d
+	WORD $0xd341; BYTE $0xe1 // shl %cl,%r9d
+	WORD $0xff41; BYTE $0xc9 // dec %r9d
+	LONG $0xc9b70f45 // movzwl %r9w,%r9d
+	LONG $0x9278c1c4; BYTE $0xe9 // kmovw %r9d,%k5
+	LONG $0xadfff162; WORD $0x146f; BYTE $0x03 // vmovdqu16 (%rbx,%rax,1),%ymm2{%k5}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7ec1c4; WORD $0x0614 // vmovdqu %ymm2,(%r14,%rax,1)
+	LONG $0x20c08348 // add $0x20,%rax
+	LONG $0x01003d48; WORD $0x0000 // cmp $0x100,%rax
+	WORD $0xba75 // jne 9fc9 <dotBF16BF16+0x1c09>
+	LONG $0x470c8d4f // lea (%r15,%r8,2),%r9
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x294c; BYTE $0xe1 // sub %r12,%rcx
+	LONG $0x0a248d4f // lea (%r10,%r9,1),%r12
+	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x187f // jg a043 <dotBF16BF16+0x1c83>
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x107e // jle a043 <dotBF16BF16+0x1c83>
+	LONG $0x0001b941; WORD $0x0000 // mov $0x1,%r9d
+	WORD $0xd341; BYTE $0xe1 // shl %cl,%r9d
+	WORD $0xff41; BYTE $0xc9 // dec %r9d
+	LONG $0xc9b70f45 // movzwl %r9w,%r9d
+	LONG $0x9278c1c4; BYTE $0xf1 // kmovw %r9d,%k6
+	LONG $0xaeffd162; WORD $0x146f; BYTE $0x04 // vmovdqu16 (%r12,%rax,1),%ymm2{%k6}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x947ffec5; LONG $0x00028004; BYTE $0x00 // vmovdqu %ymm2,0x280(%rsp,%rax,1)
+	LONG $0x20c08348 // add $0x20,%rax
+	LONG $0x01003d48; WORD $0x0000 // cmp $0x100,%rax
+	WORD $0xb775 // jne a01f <dotBF16BF16+0x1c5f>
+	LONG $0x000100bb; BYTE $0x00 // mov $0x100,%ebx
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xffecc2e9; BYTE $0xff // jmp 8d37 <dotBF16BF16+0x977>
+	LONG $0x487c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487c5162; WORD $0x3211 // vmovups %zmm14,(%r10)
+	LONG $0x487c5162; WORD $0x2c11; BYTE $0x24 // vmovups %zmm13,(%r12)
+	LONG $0x487c5162; WORD $0x2011 // vmovups %zmm12,(%r8)
+	LONG $0x487c7162; WORD $0x1b11 // vmovups %zmm11,(%rbx)
+	LONG $0x487c5162; WORD $0x1311 // vmovups %zmm10,(%r11)
+	LONG $0x487cd162; WORD $0x0111 // vmovups %zmm0,(%r9)
+	LONG $0xfff4b1e9; BYTE $0xff // jmp 955b <dotBF16BF16+0x119b>
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	LONG $0x487cf162; WORD $0xcd28 // vmovaps %zmm5,%zmm1
+	LONG $0x487cf162; WORD $0xdd28 // vmovaps %zmm5,%zmm3
+	LONG $0xfff981e9; BYTE $0xff // jmp 9a40 <dotBF16BF16+0x1680>
+	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
+	LONG $0x24a48d4c; LONG $0x00000180 // lea 0x180(%rsp),%r12
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
+	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
+	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x07e6c149 // shl $0x7,%r14
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	WORD $0xf989 // mov %edi,%ecx
+	LONG $0x0003b941; WORD $0x0000 // mov $0x3,%r9d
+	LONG $0xcfaf0f49 // imul %r15,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
+	WORD $0x8941; BYTE $0xc8 // mov %ecx,%r8d
+	WORD $0x2941; BYTE $0xc0 // sub %eax,%r8d
+	LONG $0x0a408d41 // lea 0xa(%r8),%eax
+	WORD $0x3944; BYTE $0xc8 // cmp %r9d,%eax
+	LONG $0xc14f0f41 // cmovg %r9d,%eax
+	WORD $0xf741; BYTE $0xd8 // neg %r8d
+	WORD $0x634c; BYTE $0xc8 // movslq %eax,%r9
+	LONG $0x24848b48; LONG $0x00000128 // mov 0x128(%rsp),%rax
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x294c; BYTE $0xc8 // sub %r9,%rax
+	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
+	LONG $0xc04f0f49 // cmovg %r8,%rax
+	LONG $0x49048d44 // lea (%rcx,%rcx,2),%r8d
+	WORD $0xf989 // mov %edi,%ecx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x2944; BYTE $0xc1 // sub %r8d,%ecx
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x08fd6162; WORD $0xc17e // vmovq %xmm24,%rcx
+	LONG $0x41af0f48; BYTE $0x20 // imul 0x20(%rcx),%rax
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
+	LONG $0x42048d48 // lea (%rdx,%rax,2),%rax
+	LONG $0x02048d4d // lea (%r10,%rax,1),%r8
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg a174 <dotBF16BF16+0x1db4>
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle a174 <dotBF16BF16+0x1db4>
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc8ff // dec %eax
+	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
+	LONG $0xf892f8c5 // kmovw %eax,%k7
+	LONG $0xafff9162; WORD $0x246f; BYTE $0x08 // vmovdqu16 (%r8,%r9,1),%ymm4{%k7}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7e81c4; WORD $0x0d64; BYTE $0x00 // vmovdqu %ymm4,0x0(%r13,%r9,1)
+	LONG $0x20c18349 // add $0x20,%r9
+	LONG $0x00f98149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r9
+	WORD $0xbf75 // jne a156 <dotBF16BF16+0x1d96>
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
+	LONG $0x0aff8348 // cmp $0xa,%rdi
+	LONG $0xff3d850f; WORD $0xffff // jne a0e8 <dotBF16BF16+0x1d28>
+	LONG $0x0200be41; WORD $0x0000 // mov $0x200,%r14d
+	LONG $0x24bc8d4c; LONG $0x00000a80 // lea 0xa80(%rsp),%r15
+	LONG $0x24ac8d4c; LONG $0x00000780 // lea 0x780(%rsp),%r13
+	LONG $0x248c8d48; LONG $0x00000480 // lea 0x480(%rsp),%rcx
+	LONG $0x2484c748; LONG $0x000000c0; LONG $0x00000100 // movq $0x100,0xc0(%rsp)
+	LONG $0x2484c748; LONG $0x00000140; LONG $0x00000000 // movq $0x0,0x140(%rsp)
+	LONG $0xfff46ae9; BYTE $0xff // jmp 9650 <dotBF16BF16+0x1290>
+	LONG $0x005ca162; WORD $0xe457 // vxorps %xmm20,%xmm20,%xmm20
+	LONG $0x487cb162; WORD $0xc428 // vmovaps %zmm20,%zmm0
+	LONG $0x487c3162; WORD $0xe428 // vmovaps %zmm20,%zmm12
+	LONG $0x487c3162; WORD $0xec28 // vmovaps %zmm20,%zmm13
+	LONG $0x487c3162; WORD $0xf428 // vmovaps %zmm20,%zmm14
+	LONG $0x487c3162; WORD $0xfc28 // vmovaps %zmm20,%zmm15
+	LONG $0x487ca162; WORD $0xc428 // vmovaps %zmm20,%zmm16
+	LONG $0x487ca162; WORD $0xcc28 // vmovaps %zmm20,%zmm17
+	LONG $0x487ca162; WORD $0xd428 // vmovaps %zmm20,%zmm18
+	LONG $0x487ca162; WORD $0xdc28 // vmovaps %zmm20,%zmm19
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
+	LONG $0x850c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rcx
+	LONG $0xb2048d4c // lea (%rdx,%rsi,4),%r8
+	LONG $0xf1af0f4c // imul %rcx,%r14
+	LONG $0xf2148d4c // lea (%rdx,%rsi,8),%r10
+	LONG $0x0a1c8d4c // lea (%rdx,%rcx,1),%r11
+	LONG $0xc01c8d49 // lea (%r8,%rax,8),%rbx
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x0a0c8d4d // lea (%r10,%rcx,1),%r9
+	LONG $0x08248d4d // lea (%r8,%rcx,1),%r12
+	LONG $0x0b3c8d4d // lea (%r11,%rcx,1),%r15
+	LONG $0x09348d49 // lea (%r9,%rcx,1),%rsi
+	WORD $0x0149; BYTE $0xd6 // add %rdx,%r14
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	LONG $0x01778f0f; WORD $0x0000 // jg a3e6 <dotBF16BF16+0x2026>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x0001bd41; WORD $0x0000 // mov $0x1,%r13d
+	WORD $0xd341; BYTE $0xe5 // shl %cl,%r13d
+	LONG $0xff458d41 // lea -0x1(%r13),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497ce162; WORD $0x1a11 // vmovups %zmm19,(%rdx){%k1}
+	LONG $0x497cc162; WORD $0x1311 // vmovups %zmm18,(%r11){%k1}
+	LONG $0x497cc162; WORD $0x0f11 // vmovups %zmm17,(%r15){%k1}
+	LONG $0x497cc162; WORD $0x0011 // vmovups %zmm16,(%r8){%k1}
+	LONG $0x497c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12){%k1}
+	LONG $0x497c7162; WORD $0x3311 // vmovups %zmm14,(%rbx){%k1}
+	LONG $0x497c5162; WORD $0x2a11 // vmovups %zmm13,(%r10){%k1}
+	LONG $0x497c5162; WORD $0x2111 // vmovups %zmm12,(%r9){%k1}
+	LONG $0x497cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k1}
+	LONG $0xe992f8c5 // kmovw %ecx,%k5
+	LONG $0x4d7cc162; WORD $0x2611 // vmovups %zmm20,(%r14){%k5}
+	LONG $0xffe6a4e9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
+	LONG $0x24ac8d4c; LONG $0x00000180 // lea 0x180(%rsp),%r13
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xfff6d1e9; BYTE $0xff // jmp 9657 <dotBF16BF16+0x14b7>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
-	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x02e6c148 // shl $0x2,%rsi
-	LONG $0x303c8d48 // lea (%rax,%rsi,1),%rdi
-	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x05aa8f0f; WORD $0x0000 // jg a55d <dotBF16BF16+0x23bd>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	LONG $0xe292f8c5 // kmovw %edx,%k4
-	LONG $0x4c7cf162; WORD $0x1011 // vmovups %zmm2,(%rax){%k4}
-	WORD $0xb70f; BYTE $0xca // movzwl %dx,%ecx
-	LONG $0x4c7cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi){%k4}
-	LONG $0xf192f8c5 // kmovw %ecx,%k6
-	LONG $0x4e7cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k6}
-	LONG $0xffec98e9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x08e1c149 // shl $0x8,%r9
+	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
+	LONG $0xaaaaabbf; BYTE $0xaa // mov $0xaaaaaaab,%edi
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
+	LONG $0xcfaf0f48 // imul %rdi,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
+	WORD $0x8941; BYTE $0xc8 // mov %ecx,%r8d
+	WORD $0x2941; BYTE $0xc0 // sub %eax,%r8d
+	LONG $0x000003b8; BYTE $0x00 // mov $0x3,%eax
+	LONG $0x08708d41 // lea 0x8(%r8),%esi
+	WORD $0xc639 // cmp %eax,%esi
+	WORD $0x4f0f; BYTE $0xf0 // cmovg %eax,%esi
+	LONG $0x24848b48; LONG $0x00000128 // mov 0x128(%rsp),%rax
+	WORD $0xf741; BYTE $0xd8 // neg %r8d
+	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x2948; BYTE $0xf0 // sub %rsi,%rax
+	LONG $0x08fde162; WORD $0xd67e // vmovq %xmm18,%rsi
+	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
+	LONG $0xc04f0f49 // cmovg %r8,%rax
+	LONG $0x49048d44 // lea (%rcx,%rcx,2),%r8d
+	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
+	WORD $0x2944; BYTE $0xc1 // sub %r8d,%ecx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x46af0f48; BYTE $0x20 // imul 0x20(%rsi),%rax
+	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xde // vmovq %xmm3,%rsi
+	WORD $0x2948; BYTE $0xf1 // sub %rsi,%rcx
+	LONG $0x41048d49 // lea (%r9,%rax,2),%rax
+	LONG $0x02348d49 // lea (%r10,%rax,1),%rsi
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg a381 <dotBF16BF16+0x1fc1>
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle a381 <dotBF16BF16+0x1fc1>
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc8ff // dec %eax
+	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
+	LONG $0xf092f8c5 // kmovw %eax,%k6
+	LONG $0xaeffb162; WORD $0x2c6f; BYTE $0x06 // vmovdqu16 (%rsi,%r8,1),%ymm5{%k6}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7ea1c4; WORD $0x022c // vmovdqu %ymm5,(%rdx,%r8,1)
+	LONG $0x20c08349 // add $0x20,%r8
+	LONG $0x00f88149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r8
+	WORD $0xc075 // jne a363 <dotBF16BF16+0x1fa3>
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x08fe8349 // cmp $0x8,%r14
+	LONG $0xff3a850f; WORD $0xffff // jne a2f1 <dotBF16BF16+0x1f31>
+	LONG $0x24bc8d48; LONG $0x00000780 // lea 0x780(%rsp),%rdi
+	LONG $0x000200b8; BYTE $0x00 // mov $0x200,%eax
+	LONG $0x0100be41; WORD $0x0000 // mov $0x100,%r14d
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x08fd6162; WORD $0xdf6e // vmovq %rdi,%xmm27
+	LONG $0x24bc8d48; LONG $0x00000480 // lea 0x480(%rsp),%rdi
+	LONG $0x08fde162; WORD $0xef6e // vmovq %rdi,%xmm21
+	LONG $0xffef0ce9; BYTE $0xff // jmp 92f2 <dotBF16BF16+0xf32>
+	LONG $0x487ce162; WORD $0x1a11 // vmovups %zmm19,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cc162; WORD $0x1311 // vmovups %zmm18,(%r11)
+	LONG $0x487cc162; WORD $0x0f11 // vmovups %zmm17,(%r15)
+	LONG $0x487cc162; WORD $0x0011 // vmovups %zmm16,(%r8)
+	LONG $0x487c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12)
+	LONG $0x487c7162; WORD $0x3311 // vmovups %zmm14,(%rbx)
+	LONG $0x487c5162; WORD $0x2a11 // vmovups %zmm13,(%r10)
+	LONG $0x487c5162; WORD $0x2111 // vmovups %zmm12,(%r9)
+	LONG $0x487cf162; WORD $0x0611 // vmovups %zmm0,(%rsi)
+	LONG $0xfffe95e9; BYTE $0xff // jmp a2bc <dotBF16BF16+0x1efc>
 	LONG $0x007ca162; WORD $0xc057 // vxorps %xmm16,%xmm16,%xmm16
 	LONG $0x487cb162; WORD $0xc028 // vmovaps %zmm16,%zmm0
 	LONG $0x487c3162; WORD $0xd028 // vmovaps %zmm16,%zmm10
@@ -7472,36 +7682,69 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xe828 // vmovaps %zmm16,%zmm13
 	LONG $0x487c3162; WORD $0xf028 // vmovaps %zmm16,%zmm14
 	LONG $0x487c3162; WORD $0xf828 // vmovaps %zmm16,%zmm15
-	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x760c8d48 // lea (%rsi,%rsi,2),%rcx
-	LONG $0x03e6c148 // shl $0x3,%rsi
-	LONG $0xc7af0f4c // imul %rdi,%r8
-	LONG $0x880c8d4c // lea (%rax,%rcx,4),%r9
-	LONG $0x31148d4d // lea (%r9,%rsi,1),%r10
-	LONG $0x391c8d4d // lea (%r9,%rdi,1),%r11
-	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
-	LONG $0x38248d4d // lea (%r8,%rdi,1),%r12
-	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x04da8f0f; WORD $0x0000 // jg a529 <dotBF16BF16+0x2389>
-	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0xfff079e9; BYTE $0xff // jmp 94d5 <dotBF16BF16+0x1115>
+	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
+	LONG $0x24848d4c; LONG $0x00000180 // lea 0x180(%rsp),%r8
+	WORD $0x894d; BYTE $0xef // mov %r13,%r15
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x08e7c149 // shl $0x8,%r15
+	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
+	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
+	LONG $0x6ef9e1c4; BYTE $0xf1 // vmovq %rcx,%xmm6
+	LONG $0x6ef9c1c4; BYTE $0xe8 // vmovq %r8,%xmm5
+	WORD $0x8944; BYTE $0xca // mov %r9d,%edx
+	LONG $0x08fd6162; WORD $0xef7e // vmovq %xmm29,%rdi
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xd4af0f49 // imul %r12,%rdx
+	LONG $0x21eac148 // shr $0x21,%rdx
+	LONG $0x521c8d44 // lea (%rdx,%rdx,2),%r11d
+	WORD $0x6349; BYTE $0xd3 // movslq %r11d,%rdx
+	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
+	LONG $0xd74f0f48 // cmovg %rdi,%rdx
+	WORD $0x8944; BYTE $0xcf // mov %r9d,%edi
+	WORD $0x2944; BYTE $0xdf // sub %r11d,%edi
+	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
+	WORD $0x0148; BYTE $0xfa // add %rdi,%rdx
+	LONG $0x50af0f48; BYTE $0x20 // imul 0x20(%rax),%rdx
+	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
+	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x57148d49 // lea (%r15,%rdx,2),%rdx
+	LONG $0x13048d4c // lea (%rbx,%rdx,1),%r8
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg a4f5 <dotBF16BF16+0x2135>
+	WORD $0xd231 // xor %edx,%edx
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle a4f5 <dotBF16BF16+0x2135>
 	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
 	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
-	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497c7162; WORD $0x3811 // vmovups %zmm15,(%rax){%k1}
-	LONG $0x497c7162; WORD $0x3711 // vmovups %zmm14,(%rdi){%k1}
-	LONG $0x497c7162; WORD $0x2e11 // vmovups %zmm13,(%rsi){%k1}
-	LONG $0x497c5162; WORD $0x2111 // vmovups %zmm12,(%r9){%k1}
-	LONG $0x497c5162; WORD $0x1b11 // vmovups %zmm11,(%r11){%k1}
-	LONG $0x497c5162; WORD $0x1211 // vmovups %zmm10,(%r10){%k1}
-	LONG $0x497cd162; WORD $0x0011 // vmovups %zmm0,(%r8){%k1}
-	LONG $0xe292f8c5 // kmovw %edx,%k4
-	LONG $0x4c7cc162; WORD $0x0411; BYTE $0x24 // vmovups %zmm16,(%r12){%k4}
-	LONG $0xffebdce9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xd292f8c5 // kmovw %edx,%k2
+	LONG $0xaaffd162; WORD $0x0c6f; BYTE $0x38 // vmovdqu16 (%r8,%rdi,1),%ymm1{%k2}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7ec1c4; WORD $0x3a0c // vmovdqu %ymm1,(%r10,%rdi,1)
+	LONG $0x20c78348 // add $0x20,%rdi
+	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
+	WORD $0xc075 // jne a4d7 <dotBF16BF16+0x2117>
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	LONG $0x0cf98349 // cmp $0xc,%r9
+	LONG $0xff67850f; WORD $0xffff // jne a492 <dotBF16BF16+0x20d2>
+	LONG $0x000200b8; BYTE $0x00 // mov $0x200,%eax
+	LONG $0x7ef9e1c4; BYTE $0xf1 // vmovq %xmm6,%rcx
+	LONG $0x7ef9c1c4; BYTE $0xe8 // vmovq %xmm5,%r8
+	LONG $0x248c8d4c; LONG $0x00000a80 // lea 0xa80(%rsp),%r9
+	LONG $0x08fd6162; WORD $0xc86e // vmovq %rax,%xmm25
+	LONG $0x24a48d4c; LONG $0x00000780 // lea 0x780(%rsp),%r12
+	LONG $0x249c8d4c; LONG $0x00000480 // lea 0x480(%rsp),%r11
+	LONG $0x2484c748; LONG $0x000000b8; LONG $0x00000100 // movq $0x100,0xb8(%rsp)
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xffea37e9; BYTE $0xff // jmp 8fa3 <dotBF16BF16+0xbe3>
 	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
 	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
 	LONG $0x487c1162; WORD $0xf028 // vmovaps %zmm24,%zmm14
@@ -7514,539 +7757,352 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c8162; WORD $0xe828 // vmovaps %zmm24,%zmm21
 	LONG $0x487c8162; WORD $0xf028 // vmovaps %zmm24,%zmm22
 	LONG $0x487c8162; WORD $0xf828 // vmovaps %zmm24,%zmm23
-	LONG $0xb5148d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdx
-	LONG $0x08fd6162; WORD $0xff7e // vmovq %xmm31,%rdi
-	LONG $0x760c8d48 // lea (%rsi,%rsi,2),%rcx
-	LONG $0xf01c8d48 // lea (%rax,%rsi,8),%rbx
-	LONG $0xfaaf0f48 // imul %rdx,%rdi
-	LONG $0x883c8d4c // lea (%rax,%rcx,4),%r15
-	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
-	LONG $0xc8148d4c // lea (%rax,%rcx,8),%r10
-	LONG $0x171c8d4d // lea (%r15,%rdx,1),%r11
-	LONG $0x120c8d4d // lea (%r10,%rdx,1),%r9
-	LONG $0x10348d48 // lea (%rax,%rdx,1),%rsi
-	LONG $0x131c8d49 // lea (%r11,%rdx,1),%rbx
-	LONG $0x11248d4d // lea (%r9,%rdx,1),%r12
-	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
-	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	LONG $0x17048d4c // lea (%rdi,%rdx,1),%r8
-	LONG $0x101c8d49 // lea (%r8,%rdx,1),%rbx
-	LONG $0x6ef9e1c4; BYTE $0xeb // vmovq %rbx,%xmm5
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x038c8f0f; WORD $0x0000 // jg a4d2 <dotBF16BF16+0x2332>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
-	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497ce162; WORD $0x3811 // vmovups %zmm23,(%rax){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	LONG $0x497ce162; WORD $0x3611 // vmovups %zmm22,(%rsi){%k1}
-	LONG $0x497ce162; WORD $0x2811 // vmovups %zmm21,(%rax){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x497cc162; WORD $0x2711 // vmovups %zmm20,(%r15){%k1}
+	LONG $0x24848b48; LONG $0x00000130 // mov 0x130(%rsp),%rax
+	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
+	LONG $0x85048d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r8
+	LONG $0xc51c8d48; LONG $0x00000000 // lea 0x0(,%rax,8),%rbx
+	LONG $0xf20c8d4c // lea (%rdx,%rsi,8),%r9
+	LONG $0xb2248d4c // lea (%rdx,%rsi,4),%r12
+	LONG $0x08fd6162; WORD $0xee7e // vmovq %xmm29,%rsi
+	LONG $0xf0af0f49 // imul %r8,%rsi
+	LONG $0x041c8d4f // lea (%r12,%r8,1),%r11
+	LONG $0x19348d4d // lea (%r9,%rbx,1),%r14
+	LONG $0x013c8d4f // lea (%r9,%r8,1),%r15
+	LONG $0x03048d4b // lea (%r11,%r8,1),%rax
+	WORD $0x0148; BYTE $0xd3 // add %rdx,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xc8 // vmovq %rax,%xmm1
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	LONG $0x06148d4e // lea (%rsi,%r8,1),%r10
+	LONG $0x02048d4b // lea (%r10,%r8,1),%rax
+	WORD $0x0149; BYTE $0xd0 // add %rdx,%r8
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0x24848b48; LONG $0x00000138 // mov 0x138(%rsp),%rax
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	WORD $0x727f // jg a68d <dotBF16BF16+0x22cd>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x0001bd41; WORD $0x0000 // mov $0x1,%r13d
+	WORD $0xd341; BYTE $0xe5 // shl %cl,%r13d
+	LONG $0xff458d41 // lea -0x1(%r13),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497ce162; WORD $0x3a11 // vmovups %zmm23,(%rdx){%k1}
+	LONG $0x497cc162; WORD $0x3011 // vmovups %zmm22,(%r8){%k1}
+	LONG $0x497ce162; WORD $0x2b11 // vmovups %zmm21,(%rbx){%k1}
+	LONG $0x497cc162; WORD $0x2411; BYTE $0x24 // vmovups %zmm20,(%r12){%k1}
 	LONG $0x497cc162; WORD $0x1b11 // vmovups %zmm19,(%r11){%k1}
 	LONG $0x497ce162; WORD $0x1011 // vmovups %zmm18,(%rax){%k1}
-	LONG $0x497cc162; WORD $0x0a11 // vmovups %zmm17,(%r10){%k1}
-	LONG $0x497cc162; WORD $0x0111 // vmovups %zmm16,(%r9){%k1}
-	LONG $0x497c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12){%k1}
-	LONG $0x497c7162; WORD $0x3711 // vmovups %zmm14,(%rdi){%k1}
-	LONG $0x497cd162; WORD $0x0011 // vmovups %zmm0,(%r8){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
-	LONG $0xf292f8c5 // kmovw %edx,%k6
+	LONG $0x497cc162; WORD $0x0911 // vmovups %zmm17,(%r9){%k1}
+	LONG $0x497cc162; WORD $0x0711 // vmovups %zmm16,(%r15){%k1}
+	LONG $0x497c5162; WORD $0x3e11 // vmovups %zmm15,(%r14){%k1}
+	LONG $0x497c7162; WORD $0x3611 // vmovups %zmm14,(%rsi){%k1}
+	LONG $0x497cd162; WORD $0x0211 // vmovups %zmm0,(%r10){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0xf192f8c5 // kmovw %ecx,%k6
 	LONG $0x4e7c6162; WORD $0x0011 // vmovups %zmm24,(%rax){%k6}
-	LONG $0xffeabee9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
-	LONG $0x24448b48; BYTE $0x50 // mov 0x50(%rsp),%rax
-	LONG $0x246c8b4c; BYTE $0x68 // mov 0x68(%rsp),%r13
-	LONG $0x249c8d4c; LONG $0x00000100 // lea 0x100(%rsp),%r11
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	WORD $0x894c; BYTE $0xdb // mov %r11,%rbx
-	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
-	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0xffe2e2e9; BYTE $0xff // jmp 896f <dotBF16BF16+0x5af>
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0x487ce162; WORD $0x3a11 // vmovups %zmm23,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cc162; WORD $0x3011 // vmovups %zmm22,(%r8)
+	LONG $0x487ce162; WORD $0x2b11 // vmovups %zmm21,(%rbx)
+	LONG $0x487cc162; WORD $0x2411; BYTE $0x24 // vmovups %zmm20,(%r12)
+	LONG $0x487cc162; WORD $0x1b11 // vmovups %zmm19,(%r11)
+	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
+	LONG $0x487cc162; WORD $0x0911 // vmovups %zmm17,(%r9)
+	LONG $0x487cc162; WORD $0x0711 // vmovups %zmm16,(%r15)
+	LONG $0x487c5162; WORD $0x3e11 // vmovups %zmm15,(%r14)
+	LONG $0x487c7162; WORD $0x3611 // vmovups %zmm14,(%rsi)
+	LONG $0x487cd162; WORD $0x0211 // vmovups %zmm0,(%r10)
+	WORD $0x9deb // jmp a679 <dotBF16BF16+0x22b9>
+	LONG $0x24848b48; LONG $0x00000140 // mov 0x140(%rsp),%rax
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
 	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x07e7c149 // shl $0x7,%r15
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
-	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
-	LONG $0x0003ba41; WORD $0x0000 // mov $0x3,%r10d
-	LONG $0xccaf0f49 // imul %r12,%rcx
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
+	LONG $0xaaaaabb8; BYTE $0xaa // mov $0xaaaaaaab,%eax
+	LONG $0x6ef9e1c4; BYTE $0xf3 // vmovq %rbx,%xmm6
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0x249c8d48; LONG $0x00000180 // lea 0x180(%rsp),%rbx
+	LONG $0x000005b8; BYTE $0x00 // mov $0x5,%eax
+	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	WORD $0x8944; BYTE $0xd9 // mov %r11d,%ecx
+	LONG $0x0003bc41; WORD $0x0000 // mov $0x3,%r12d
+	LONG $0xc8af0f48 // imul %rax,%rcx
 	LONG $0x21e9c148 // shr $0x21,%rcx
 	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
-	WORD $0xcf89 // mov %ecx,%edi
-	WORD $0xc729 // sub %eax,%edi
-	WORD $0x478d; BYTE $0x0a // lea 0xa(%rdi),%eax
-	WORD $0x3944; BYTE $0xd0 // cmp %r10d,%eax
-	LONG $0xc24f0f41 // cmovg %r10d,%eax
-	WORD $0xdff7 // neg %edi
-	WORD $0x634c; BYTE $0xd0 // movslq %eax,%r10
-	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x294c; BYTE $0xd0 // sub %r10,%rax
-	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
-	LONG $0xc74f0f48 // cmovg %rdi,%rax
-	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	WORD $0xf929 // sub %edi,%ecx
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	LONG $0x45af0f49; BYTE $0x20 // imul 0x20(%r13),%rax
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
-	LONG $0x46048d49 // lea (%r14,%rax,2),%rax
-	LONG $0x013c8d49 // lea (%r9,%rax,1),%rdi
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a26d <dotBF16BF16+0x20cd>
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a26d <dotBF16BF16+0x20cd>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xf892f8c5 // kmovw %eax,%k7
-	LONG $0xafffb162; WORD $0x346f; BYTE $0x17 // vmovdqu16 (%rdi,%r10,1),%ymm6{%k7}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ea1c4; WORD $0x1334 // vmovdqu %ymm6,(%rbx,%r10,1)
-	LONG $0x20c28349 // add $0x20,%r10
-	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
-	WORD $0xc075 // jne a24f <dotBF16BF16+0x20af>
-	WORD $0xff49; BYTE $0xc0 // inc %r8
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x0af88349 // cmp $0xa,%r8
-	LONG $0xff43850f; WORD $0xffff // jne a1e6 <dotBF16BF16+0x2046>
-	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
-	LONG $0x24b48d4c; LONG $0x00000a00 // lea 0xa00(%rsp),%r14
-	LONG $0x24a48d4c; LONG $0x00000700 // lea 0x700(%rsp),%r12
-	LONG $0x24bc8d4c; LONG $0x00000400 // lea 0x400(%rsp),%r15
-	LONG $0x2484c748; LONG $0x00000080; LONG $0x00000100 // movq $0x100,0x80(%rsp)
-	WORD $0xc931 // xor %ecx,%ecx
-	LONG $0xfff0eee9; BYTE $0xff // jmp 93c1 <dotBF16BF16+0x1221>
-	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
-	LONG $0x24bc8d48; LONG $0x00000100 // lea 0x100(%rsp),%rdi
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xaaabba41; WORD $0xaaaa // mov $0xaaaaaaab,%r10d
-	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
-	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
-	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x07e7c149 // shl $0x7,%r15
-	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
-	WORD $0x8944; BYTE $0xc0 // mov %r8d,%eax
-	LONG $0x08fd6162; WORD $0xf97e // vmovq %xmm31,%rcx
-	LONG $0xc2af0f49 // imul %r10,%rax
-	LONG $0x21e8c148 // shr $0x21,%rax
-	WORD $0x1c8d; BYTE $0x40 // lea (%rax,%rax,2),%ebx
-	WORD $0x6348; BYTE $0xc3 // movslq %ebx,%rax
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	LONG $0xc14f0f48 // cmovg %rcx,%rax
-	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
-	WORD $0xd929 // sub %ebx,%ecx
-	LONG $0x245c8b48; BYTE $0x28 // mov 0x28(%rsp),%rbx
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	LONG $0x43af0f48; BYTE $0x20 // imul 0x20(%rbx),%rax
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
-	LONG $0x43048d49 // lea (%r11,%rax,2),%rax
-	LONG $0x022c8d4c // lea (%rdx,%rax,1),%r13
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a360 <dotBF16BF16+0x21c0>
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a360 <dotBF16BF16+0x21c0>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xd092f8c5 // kmovw %eax,%k2
-	LONG $0xaaffd162; LONG $0x001d746f // vmovdqu16 0x0(%r13,%rbx,1),%ymm6{%k2}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1934 // vmovdqu %ymm6,(%r9,%rbx,1)
-	LONG $0x20c38348 // add $0x20,%rbx
-	LONG $0x00fb8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rbx
-	WORD $0xbf75 // jne a342 <dotBF16BF16+0x21a2>
-	WORD $0xff49; BYTE $0xc0 // inc %r8
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x0cf88349 // cmp $0xc,%r8
-	LONG $0xff63850f; WORD $0xffff // jne a2fa <dotBF16BF16+0x215a>
-	LONG $0x0200bd41; WORD $0x0000 // mov $0x200,%r13d
-	LONG $0x24848d4c; LONG $0x00000a00 // lea 0xa00(%rsp),%r8
-	LONG $0x249c8d4c; LONG $0x00000700 // lea 0x700(%rsp),%r11
-	LONG $0x24948d4c; LONG $0x00000400 // lea 0x400(%rsp),%r10
-	LONG $0x2484c748; LONG $0x00000080; LONG $0x00000100 // movq $0x100,0x80(%rsp)
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xffea02e9; BYTE $0xff // jmp 8dcb <dotBF16BF16+0xc2b>
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
-	LONG $0x24a48d4c; LONG $0x00000100 // lea 0x100(%rsp),%r12
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x07e5c149 // shl $0x7,%r13
-	LONG $0x08e3c148 // shl $0x8,%rbx
-	WORD $0x894d; BYTE $0xe7 // mov %r12,%r15
-	LONG $0xaaabbb41; WORD $0xaaaa // mov $0xaaaaaaab,%r11d
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
-	LONG $0x0003b841; WORD $0x0000 // mov $0x3,%r8d
-	LONG $0xcbaf0f49 // imul %r11,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
-	WORD $0xcf89 // mov %ecx,%edi
-	WORD $0xc729 // sub %eax,%edi
-	WORD $0x478d; BYTE $0x08 // lea 0x8(%rdi),%eax
-	WORD $0x3944; BYTE $0xc0 // cmp %r8d,%eax
-	LONG $0xc04f0f41 // cmovg %r8d,%eax
-	WORD $0xdff7 // neg %edi
-	WORD $0x634c; BYTE $0xc0 // movslq %eax,%r8
-	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x294c; BYTE $0xc0 // sub %r8,%rax
-	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
-	LONG $0xc74f0f48 // cmovg %rdi,%rax
-	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
-	WORD $0xf929 // sub %edi,%ecx
-	LONG $0x08fde162; WORD $0xe77e // vmovq %xmm20,%rdi
+	WORD $0x8941; BYTE $0xc8 // mov %ecx,%r8d
+	WORD $0x2941; BYTE $0xc0 // sub %eax,%r8d
+	LONG $0x05408d41 // lea 0x5(%r8),%eax
+	WORD $0x3944; BYTE $0xe0 // cmp %r12d,%eax
+	LONG $0xc44f0f41 // cmovg %r12d,%eax
+	WORD $0xf741; BYTE $0xd8 // neg %r8d
+	WORD $0x634c; BYTE $0xe0 // movslq %eax,%r12
+	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x294c; BYTE $0xe0 // sub %r12,%rax
+	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
+	LONG $0xc04f0f49 // cmovg %r8,%rax
+	LONG $0x49048d44 // lea (%rcx,%rcx,2),%r8d
+	WORD $0x8944; BYTE $0xd9 // mov %r11d,%ecx
+	WORD $0x2944; BYTE $0xc1 // sub %r8d,%ecx
+	LONG $0x7ef9c1c4; BYTE $0xf0 // vmovq %xmm6,%r8
 	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
 	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
 	LONG $0x47af0f48; BYTE $0x20 // imul 0x20(%rdi),%rax
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x294c; BYTE $0xe9 // sub %r13,%rcx
-	LONG $0x433c8d48 // lea (%rbx,%rax,2),%rdi
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x3e048d4d // lea (%r14,%rdi,1),%r8
-	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a477 <dotBF16BF16+0x22d7>
-	WORD $0xff31 // xor %edi,%edi
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a477 <dotBF16BF16+0x22d7>
-	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
-	WORD $0xe7d3 // shl %cl,%edi
-	WORD $0xcfff // dec %edi
-	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
-	LONG $0xf792f8c5 // kmovw %edi,%k6
-	LONG $0xaeffd162; WORD $0x2c6f; BYTE $0x00 // vmovdqu16 (%r8,%rax,1),%ymm5{%k6}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x072c // vmovdqu %ymm5,(%r15,%rax,1)
-	LONG $0x20c08348 // add $0x20,%rax
-	LONG $0x01003d48; WORD $0x0000 // cmp $0x100,%rax
-	WORD $0xc175 // jne a459 <dotBF16BF16+0x22b9>
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x08f98349 // cmp $0x8,%r9
-	LONG $0xff3f850f; WORD $0xffff // jne a3eb <dotBF16BF16+0x224b>
-	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	LONG $0x249c8d48; LONG $0x00000700 // lea 0x700(%rsp),%rbx
-	LONG $0x24bc8d4c; LONG $0x00000400 // lea 0x400(%rsp),%r15
-	LONG $0x0100bb41; WORD $0x0000 // mov $0x100,%r11d
-	LONG $0x001d0162; WORD $0xe4ef // vpxord %xmm28,%xmm28,%xmm28
-	LONG $0xffec1ee9; BYTE $0xff // jmp 90f0 <dotBF16BF16+0xf50>
-	LONG $0x487ce162; WORD $0x3811 // vmovups %zmm23,(%rax)
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	LONG $0x487ce162; WORD $0x3611 // vmovups %zmm22,(%rsi)
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487ce162; WORD $0x2811 // vmovups %zmm21,(%rax)
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x487cc162; WORD $0x2711 // vmovups %zmm20,(%r15)
-	LONG $0x487cc162; WORD $0x1b11 // vmovups %zmm19,(%r11)
-	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
-	LONG $0x487cc162; WORD $0x0a11 // vmovups %zmm17,(%r10)
-	LONG $0x487cc162; WORD $0x0111 // vmovups %zmm16,(%r9)
-	LONG $0x487c5162; WORD $0x3c11; BYTE $0x24 // vmovups %zmm15,(%r12)
-	LONG $0x487c7162; WORD $0x3711 // vmovups %zmm14,(%rdi)
-	LONG $0x487cd162; WORD $0x0011 // vmovups %zmm0,(%r8)
-	LONG $0xfffc7de9; BYTE $0xff // jmp a1a6 <dotBF16BF16+0x2006>
-	LONG $0x487c7162; WORD $0x3811 // vmovups %zmm15,(%rax)
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487c7162; WORD $0x3711 // vmovups %zmm14,(%rdi)
-	LONG $0x487c7162; WORD $0x2e11 // vmovups %zmm13,(%rsi)
-	LONG $0x487c5162; WORD $0x2111 // vmovups %zmm12,(%r9)
-	LONG $0x487c5162; WORD $0x1b11 // vmovups %zmm11,(%r11)
-	LONG $0x487c5162; WORD $0x1211 // vmovups %zmm10,(%r10)
-	LONG $0x487cd162; WORD $0x0011 // vmovups %zmm0,(%r8)
-	LONG $0xfffb2fe9; BYTE $0xff // jmp a08c <dotBF16BF16+0x1eec>
-	LONG $0x487cf162; WORD $0x1011 // vmovups %zmm2,(%rax)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi)
-	LONG $0xfffa5ee9; BYTE $0xff // jmp 9fd1 <dotBF16BF16+0x1e31>
-	LONG $0x487ce162; WORD $0x1811 // vmovups %zmm19,(%rax)
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
-	LONG $0x487cc162; WORD $0x0811 // vmovups %zmm17,(%r8)
-	LONG $0x487cc162; WORD $0x0311 // vmovups %zmm16,(%r11)
-	LONG $0x487c5162; WORD $0x3a11 // vmovups %zmm15,(%r10)
-	LONG $0x487c5162; WORD $0x3711 // vmovups %zmm14,(%r15)
-	LONG $0x487c5162; WORD $0x2911 // vmovups %zmm13,(%r9)
-	LONG $0x487c7162; WORD $0x2711 // vmovups %zmm12,(%rdi)
-	LONG $0x487cf162; WORD $0x0611 // vmovups %zmm0,(%rsi)
-	LONG $0xffe6b5e9; BYTE $0xff // jmp 8c6d <dotBF16BF16+0xacd>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487c7162; WORD $0xd028 // vmovaps %zmm0,%zmm10
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0xb0348d48 // lea (%rax,%rsi,4),%rsi
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x277f // jg a5fb <dotBF16BF16+0x245b>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	LONG $0xfa92f8c5 // kmovw %edx,%k7
-	WORD $0xb70f; BYTE $0xca // movzwl %dx,%ecx
-	LONG $0x4f7c7162; WORD $0x1011 // vmovups %zmm10,(%rax){%k7}
-	LONG $0xd992f8c5 // kmovw %ecx,%k3
-	LONG $0x4b7cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k3}
-	LONG $0xffe67de9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
-	LONG $0x487c7162; WORD $0x1011 // vmovups %zmm10,(%rax)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	WORD $0xe4eb // jmp a5ec <dotBF16BF16+0x244c>
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x8949; BYTE $0xd6 // mov %rdx,%r14
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
-	LONG $0x24b48948; LONG $0x000000c0 // mov %rsi,0xc0(%rsp)
-	LONG $0x07e6c149 // shl $0x7,%r14
-	LONG $0x08e3c149 // shl $0x8,%r11
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x24948d4c; LONG $0x00000100 // lea 0x100(%rsp),%r10
-	LONG $0x19048d4b // lea (%r9,%r11,1),%rax
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
-	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a658 <dotBF16BF16+0x24b8>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a658 <dotBF16BF16+0x24b8>
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0xea92f8c5 // kmovw %edx,%k5
-	LONG $0xadfff162; WORD $0x146f; BYTE $0x38 // vmovdqu16 (%rax,%rdi,1),%ymm2{%k5}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x3a14 // vmovdqu %ymm2,(%r10,%rdi,1)
-	LONG $0x20c78348 // add $0x20,%rdi
-	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
-	WORD $0xc075 // jne a63a <dotBF16BF16+0x249a>
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x24b48b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rsi
-	LONG $0x431c8d4f // lea (%r11,%r8,2),%r11
-	WORD $0xff31 // xor %edi,%edi
-	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
-	LONG $0x19348d4f // lea (%r9,%r11,1),%r14
+	LONG $0x7ef9e1c4; BYTE $0xe1 // vmovq %xmm4,%rcx
+	LONG $0x41048d48 // lea (%rcx,%rax,2),%rax
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0x294c; BYTE $0xc1 // sub %r8,%rcx
+	LONG $0x02248d4d // lea (%r10,%rax,1),%r12
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a6b8 <dotBF16BF16+0x2518>
+	WORD $0x137f // jg a7af <dotBF16BF16+0x23ef>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a6b8 <dotBF16BF16+0x2518>
+	WORD $0x0c7e // jle a7af <dotBF16BF16+0x23ef>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xf092f8c5 // kmovw %eax,%k6
-	LONG $0xaeffd162; WORD $0x146f; BYTE $0x3e // vmovdqu16 (%r14,%rdi,1),%ymm2{%k6}{z}
+	LONG $0xe092f8c5 // kmovw %eax,%k4
+	LONG $0xacff1162; WORD $0x046f; BYTE $0x04 // vmovdqu16 (%r12,%r8,1),%ymm8{%k4}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x947ffec5; LONG $0x0002003c; BYTE $0x00 // vmovdqu %ymm2,0x200(%rsp,%rdi,1)
-	LONG $0x20c78348 // add $0x20,%rdi
-	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
-	WORD $0xbd75 // jne a69a <dotBF16BF16+0x24fa>
-	LONG $0x000100b8; BYTE $0x00 // mov $0x100,%eax
+	LONG $0x7f7e01c4; WORD $0x0604 // vmovdqu %ymm8,(%r14,%r8,1)
+	LONG $0x20c08349 // add $0x20,%r8
+	LONG $0x00f88149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r8
+	WORD $0xc075 // jne a791 <dotBF16BF16+0x23d1>
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x05fb8349 // cmp $0x5,%r11
+	LONG $0xff36850f; WORD $0xffff // jne a71b <dotBF16BF16+0x235b>
+	LONG $0x24848d48; LONG $0x00000480 // lea 0x480(%rsp),%rax
+	LONG $0x0200be41; WORD $0x0000 // mov $0x200,%r14d
+	LONG $0x0100bc41; WORD $0x0000 // mov $0x100,%r12d
+	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xfff446e9; BYTE $0xff // jmp 9c4c <dotBF16BF16+0x188c>
+	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
+	LONG $0x487cd162; WORD $0xc928 // vmovaps %zmm9,%zmm1
+	LONG $0x487cd162; WORD $0xd928 // vmovaps %zmm9,%zmm3
+	LONG $0x487cd162; WORD $0xe928 // vmovaps %zmm9,%zmm5
+	LONG $0x487cd162; WORD $0xf928 // vmovaps %zmm9,%zmm7
+	LONG $0xfff697e9; BYTE $0xff // jmp 9ebf <dotBF16BF16+0x1aff>
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0xfff357e9; BYTE $0xff // jmp 9b88 <dotBF16BF16+0x17c8>
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	LONG $0x249c8d48; LONG $0x00000180 // lea 0x180(%rsp),%rbx
+	LONG $0x249c894c; LONG $0x00000140 // mov %r11,0x140(%rsp)
 	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x08fde162; WORD $0xc06e // vmovq %rax,%xmm16
-	LONG $0xffe397e9; BYTE $0xff // jmp 8a87 <dotBF16BF16+0x8e7>
+	LONG $0x07e0c148 // shl $0x7,%rax
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	LONG $0x248c894c; LONG $0x000000c0 // mov %r9,0xc0(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x204f8b48 // mov 0x20(%rdi),%rcx
+	LONG $0x7ef9e1c4; BYTE $0xd6 // vmovq %xmm2,%rsi
+	LONG $0x7ef9c1c4; BYTE $0xe1 // vmovq %xmm4,%r9
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	LONG $0xceaf0f49 // imul %r14,%rcx
+	LONG $0x4e0c8d48 // lea (%rsi,%rcx,2),%rcx
+	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
+	WORD $0x294c; BYTE $0xce // sub %r9,%rsi
+	LONG $0x0a0c8d4d // lea (%r10,%rcx,1),%r9
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x0ffe8348 // cmp $0xf,%rsi
+	WORD $0x177f // jg a8b6 <dotBF16BF16+0x24f6>
+	WORD $0xc931 // xor %ecx,%ecx
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	WORD $0x107e // jle a8b6 <dotBF16BF16+0x24f6>
+	WORD $0xf189 // mov %esi,%ecx
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc189 // mov %eax,%ecx
+	WORD $0xc9ff // dec %ecx
+	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
+	LONG $0xd192f8c5 // kmovw %ecx,%k2
+	LONG $0xaaff9162; WORD $0x046f; BYTE $0x21 // vmovdqu16 (%r9,%r12,1),%ymm0{%k2}{z}
+	LONG $0x10ee8348 // sub $0x10,%rsi
+	LONG $0x7f7e81c4; WORD $0x2004 // vmovdqu %ymm0,(%r8,%r12,1)
+	LONG $0x20c48349 // add $0x20,%r12
+	LONG $0x00fc8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r12
+	WORD $0xbc75 // jne a894 <dotBF16BF16+0x24d4>
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x03003d48; WORD $0x0000 // cmp $0x300,%rax
+	LONG $0xff73850f; WORD $0xffff // jne a86c <dotBF16BF16+0x24ac>
+	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
+	LONG $0x248c8b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r9
+	LONG $0x249c8b4c; LONG $0x00000140 // mov 0x140(%rsp),%r11
+	LONG $0x0200be41; WORD $0x0000 // mov $0x200,%r14d
+	LONG $0x0100b841; WORD $0x0000 // mov $0x100,%r8d
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xffef87e9; BYTE $0xff // jmp 98a6 <dotBF16BF16+0x14e6>
 	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
 	LONG $0x487cf162; WORD $0xcf28 // vmovaps %zmm7,%zmm1
 	LONG $0x487cf162; WORD $0xdf28 // vmovaps %zmm7,%zmm3
 	LONG $0x487cf162; WORD $0xef28 // vmovaps %zmm7,%zmm5
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x76148d48 // lea (%rsi,%rsi,2),%rdx
-	LONG $0xf03c8d48 // lea (%rax,%rsi,8),%rdi
-	LONG $0xb0348d48 // lea (%rax,%rsi,4),%rsi
-	LONG $0x90048d4c // lea (%rax,%rdx,4),%r8
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x014c8f0f; WORD $0x0000 // jg a874 <dotBF16BF16+0x26d4>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
-	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497cf162; WORD $0x2811 // vmovups %zmm5,(%rax){%k1}
-	LONG $0x497cf162; WORD $0x1e11 // vmovups %zmm3,(%rsi){%k1}
-	LONG $0x497cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi){%k1}
-	LONG $0xfa92f8c5 // kmovw %edx,%k7
-	LONG $0x4f7cd162; WORD $0x3811 // vmovups %zmm7,(%r8){%k7}
-	LONG $0xffe51ce9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0x24848d4c; LONG $0x00000100 // lea 0x100(%rsp),%r8
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xaaabbd41; WORD $0xaaaa // mov $0xaaaaaaab,%r13d
-	LONG $0x07e3c148 // shl $0x7,%rbx
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
-	LONG $0x6ef9e1c4; BYTE $0xf3 // vmovq %rbx,%xmm6
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0x08e3c148 // shl $0x8,%rbx
-	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
-	LONG $0x000004bb; BYTE $0x00 // mov $0x4,%ebx
-	WORD $0x8944; BYTE $0xd1 // mov %r10d,%ecx
-	LONG $0x0003bc41; WORD $0x0000 // mov $0x3,%r12d
-	LONG $0xcdaf0f49 // imul %r13,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
-	WORD $0xcf89 // mov %ecx,%edi
-	WORD $0xd729 // sub %edx,%edi
-	WORD $0x578d; BYTE $0x04 // lea 0x4(%rdi),%edx
-	WORD $0x3944; BYTE $0xe2 // cmp %r12d,%edx
-	LONG $0xd44f0f41 // cmovg %r12d,%edx
-	WORD $0xdff7 // neg %edi
-	WORD $0x634c; BYTE $0xe2 // movslq %edx,%r12
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x294c; BYTE $0xe2 // sub %r12,%rdx
-	LONG $0x24a48b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r12
-	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0xd74f0f48 // cmovg %rdi,%rdx
-	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0x8944; BYTE $0xd1 // mov %r10d,%ecx
-	WORD $0xf929 // sub %edi,%ecx
-	LONG $0x7ef961c4; BYTE $0xf7 // vmovq %xmm14,%rdi
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x57af0f48; BYTE $0x20 // imul 0x20(%rdi),%rdx
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xe7 // vmovq %xmm4,%rdi
-	LONG $0x57148d48 // lea (%rdi,%rdx,2),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	WORD $0x0149; BYTE $0xd4 // add %rdx,%r12
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a824 <dotBF16BF16+0x2684>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a824 <dotBF16BF16+0x2684>
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0xda92f8c5 // kmovw %edx,%k3
-	LONG $0xabff5162; WORD $0x146f; BYTE $0x3c // vmovdqu16 (%r12,%rdi,1),%ymm10{%k3}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7e41c4; WORD $0x3f14 // vmovdqu %ymm10,(%r15,%rdi,1)
-	LONG $0x20c78348 // add $0x20,%rdi
-	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
-	WORD $0xc075 // jne a806 <dotBF16BF16+0x2666>
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x04fa8349 // cmp $0x4,%r10
-	LONG $0xff33850f; WORD $0xffff // jne a78d <dotBF16BF16+0x25ed>
-	LONG $0x000200ba; BYTE $0x00 // mov $0x200,%edx
-	LONG $0x24948d4c; LONG $0x00000400 // lea 0x400(%rsp),%r10
-	LONG $0x000100bb; BYTE $0x00 // mov $0x100,%ebx
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xffdf41e9; BYTE $0xff // jmp 87b5 <dotBF16BF16+0x615>
-	LONG $0x487cf162; WORD $0x2811 // vmovups %zmm5,(%rax)
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487cf162; WORD $0x1e11 // vmovups %zmm3,(%rsi)
-	LONG $0x487cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi)
-	LONG $0xfffebde9; BYTE $0xff // jmp a74d <dotBF16BF16+0x25ad>
-	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
-	LONG $0x487cd162; WORD $0xd428 // vmovaps %zmm12,%zmm2
-	LONG $0x487cd162; WORD $0xe428 // vmovaps %zmm12,%zmm4
-	LONG $0x487cd162; WORD $0xf428 // vmovaps %zmm12,%zmm6
-	LONG $0x487c5162; WORD $0xc428 // vmovaps %zmm12,%zmm8
-	LONG $0x487c5162; WORD $0xd428 // vmovaps %zmm12,%zmm10
-	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
-	LONG $0x76148d48 // lea (%rsi,%rsi,2),%rdx
-	LONG $0xf53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,8),%rdi
-	LONG $0x02e6c148 // shl $0x2,%rsi
-	LONG $0x90048d4c // lea (%rax,%rdx,4),%r8
-	LONG $0x38148d4d // lea (%r8,%rdi,1),%r10
-	LONG $0x300c8d4d // lea (%r8,%rsi,1),%r9
-	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
-	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x407f // jg a923 <dotBF16BF16+0x2783>
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x5a8d; BYTE $0xff // lea -0x1(%rdx),%ebx
-	WORD $0xb70f; BYTE $0xd3 // movzwl %bx,%edx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497c7162; WORD $0x1011 // vmovups %zmm10,(%rax){%k1}
-	LONG $0x497c7162; WORD $0x0611 // vmovups %zmm8,(%rsi){%k1}
-	LONG $0x497cf162; WORD $0x3711 // vmovups %zmm6,(%rdi){%k1}
-	LONG $0x497cd162; WORD $0x2011 // vmovups %zmm4,(%r8){%k1}
-	LONG $0x497cd162; WORD $0x1111 // vmovups %zmm2,(%r9){%k1}
-	LONG $0xda92f8c5 // kmovw %edx,%k3
-	LONG $0x4b7c5162; WORD $0x2211 // vmovups %zmm12,(%r10){%k3}
-	LONG $0xffe355e9; BYTE $0xff // jmp 8c78 <dotBF16BF16+0xad8>
-	LONG $0x487c7162; WORD $0x1011 // vmovups %zmm10,(%rax)
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487c7162; WORD $0x0611 // vmovups %zmm8,(%rsi)
-	LONG $0x487cf162; WORD $0x3711 // vmovups %zmm6,(%rdi)
-	LONG $0x487cd162; WORD $0x2011 // vmovups %zmm4,(%r8)
-	LONG $0x487cd162; WORD $0x1111 // vmovups %zmm2,(%r9)
-	WORD $0xcceb // jmp a914 <dotBF16BF16+0x2774>
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	LONG $0x24bc8d48; LONG $0x00000100 // lea 0x100(%rsp),%rdi
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
-	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0xffe313e9; BYTE $0xff // jmp 8c4d <dotBF16BF16+0x88d>
+	LONG $0x24848b48; LONG $0x00000140 // mov 0x140(%rsp),%rax
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x0004be41; WORD $0x0000 // mov $0x4,%r14d
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
 	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x07e6c149 // shl $0x7,%r14
-	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
+	LONG $0x24848d48; LONG $0x00000180 // lea 0x180(%rsp),%rax
+	LONG $0x6ef9e1c4; BYTE $0xf3 // vmovq %rbx,%xmm6
+	LONG $0xaaaaabbb; BYTE $0xaa // mov $0xaaaaaaab,%ebx
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	WORD $0x8945; BYTE $0xd9 // mov %r11d,%r9d
+	LONG $0xc8af0f4c // imul %rax,%r9
+	LONG $0x21e9c149 // shr $0x21,%r9
+	LONG $0x8d0c8d42; LONG $0x00000000 // lea 0x0(,%r9,4),%ecx
+	WORD $0x8944; BYTE $0xcb // mov %r9d,%ebx
+	WORD $0xcb29 // sub %ecx,%ebx
+	LONG $0x000003b9; BYTE $0x00 // mov $0x3,%ecx
+	WORD $0x438d; BYTE $0x04 // lea 0x4(%rbx),%eax
+	WORD $0xc839 // cmp %ecx,%eax
+	WORD $0x4f0f; BYTE $0xc1 // cmovg %ecx,%eax
+	WORD $0xdbf7 // neg %ebx
+	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	WORD $0x9848 // cltq
+	WORD $0x6348; BYTE $0xdb // movslq %ebx,%rbx
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
+	WORD $0x3948; BYTE $0xd9 // cmp %rbx,%rcx
+	LONG $0xcb4f0f48 // cmovg %rbx,%rcx
+	LONG $0x491c8d43 // lea (%r9,%r9,2),%ebx
+	WORD $0x8945; BYTE $0xd9 // mov %r11d,%r9d
+	WORD $0x2941; BYTE $0xd9 // sub %ebx,%r9d
+	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
+	WORD $0x014c; BYTE $0xc9 // add %r9,%rcx
+	LONG $0x4faf0f48; BYTE $0x20 // imul 0x20(%rdi),%rcx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x481c8d48 // lea (%rax,%rcx,2),%rbx
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x1a048d49 // lea (%r10,%rbx,1),%rax
+	LONG $0x00ffffbb; BYTE $0x00 // mov $0xffff,%ebx
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg aa06 <dotBF16BF16+0x2646>
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle aa06 <dotBF16BF16+0x2646>
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
+	WORD $0xcbff // dec %ebx
+	WORD $0xb70f; BYTE $0xdb // movzwl %bx,%ebx
+	LONG $0xdb92f8c5 // kmovw %ebx,%k3
+	LONG $0xabff3162; WORD $0x046f; BYTE $0x08 // vmovdqu16 (%rax,%r9,1),%ymm8{%k3}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x7f7e01c4; WORD $0x0c04 // vmovdqu %ymm8,(%r12,%r9,1)
+	LONG $0x20c18349 // add $0x20,%r9
+	LONG $0x00f98149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r9
+	WORD $0xc075 // jne a9e8 <dotBF16BF16+0x2628>
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x04fb8349 // cmp $0x4,%r11
+	LONG $0xff3e850f; WORD $0xffff // jne a97a <dotBF16BF16+0x25ba>
+	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
+	LONG $0x24b48d4c; LONG $0x00000480 // lea 0x480(%rsp),%r14
+	LONG $0x08fde162; WORD $0xf06f // vmovdqa64 %xmm0,%xmm22
+	LONG $0x0100bc41; WORD $0x0000 // mov $0x100,%r12d
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xffdfe2e9; BYTE $0xff // jmp 8a3e <dotBF16BF16+0x67e>
+	LONG $0x487c7162; WORD $0x1211 // vmovups %zmm10,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi)
+	LONG $0x487cd162; WORD $0x2a11 // vmovups %zmm5,(%r10)
+	LONG $0x487cd162; WORD $0x1911 // vmovups %zmm3,(%r9)
+	LONG $0x487cd162; WORD $0x0811 // vmovups %zmm1,(%r8)
+	LONG $0xffdee1e9; BYTE $0xff // jmp 8965 <dotBF16BF16+0x5a5>
+	LONG $0x487cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx)
+	LONG $0xffffb841; WORD $0x0000 // mov $0xffff,%r8d
+	LONG $0xffe3e0e9; BYTE $0xff // jmp 8e75 <dotBF16BF16+0xab5>
+	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x08e0c148 // shl $0x8,%rax
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0xaaaaabb8; BYTE $0xaa // mov $0xaaaaaaab,%eax
+	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
+	LONG $0x249c8d48; LONG $0x00000180 // lea 0x180(%rsp),%rbx
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
+	LONG $0x7ef9e1c4; BYTE $0xc1 // vmovq %xmm0,%rcx
 	WORD $0x8944; BYTE $0xc0 // mov %r8d,%eax
-	WORD $0x8944; BYTE $0xc2 // mov %r8d,%edx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xc4af0f49 // imul %r12,%rax
+	LONG $0x7ef9c1c4; BYTE $0xe7 // vmovq %xmm4,%r15
+	LONG $0xc1af0f48 // imul %rcx,%rax
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
 	LONG $0x21e8c148 // shr $0x21,%rax
-	WORD $0x0c8d; BYTE $0x40 // lea (%rax,%rax,2),%ecx
-	WORD $0xca29 // sub %ecx,%edx
-	WORD $0x6348; BYTE $0xc1 // movslq %ecx,%rax
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x6348; BYTE $0xd2 // movslq %edx,%rdx
-	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
-	LONG $0x08fde162; WORD $0xf27e // vmovq %xmm22,%rdx
-	LONG $0x42af0f48; BYTE $0x20 // imul 0x20(%rdx),%rax
-	LONG $0x24948b48; LONG $0x00000080 // mov 0x80(%rsp),%rdx
-	WORD $0x294c; BYTE $0xf1 // sub %r14,%rcx
-	LONG $0x41048d49 // lea (%r9,%rax,2),%rax
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	LONG $0x400c8d44 // lea (%rax,%rax,2),%r9d
+	WORD $0x2944; BYTE $0xc9 // sub %r9d,%ecx
+	WORD $0x6349; BYTE $0xc1 // movslq %r9d,%rax
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x47af0f48; BYTE $0x20 // imul 0x20(%rdi),%rax
+	LONG $0x7ef9e1c4; BYTE $0xd1 // vmovq %xmm2,%rcx
+	LONG $0x41048d48 // lea (%rcx,%rax,2),%rax
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
+	LONG $0x023c8d4d // lea (%r10,%rax,1),%r15
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg a9d4 <dotBF16BF16+0x2834>
+	WORD $0x137f // jg ab2b <dotBF16BF16+0x276b>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle a9d4 <dotBF16BF16+0x2834>
+	WORD $0x0c7e // jle ab2b <dotBF16BF16+0x276b>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
 	LONG $0xe892f8c5 // kmovw %eax,%k5
-	LONG $0xadffb162; WORD $0x046f; BYTE $0x12 // vmovdqu16 (%rdx,%r10,1),%ymm0{%k5}{z}
+	LONG $0xadff9162; WORD $0x346f; BYTE $0x0f // vmovdqu16 (%r15,%r9,1),%ymm6{%k5}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7e81c4; WORD $0x1304 // vmovdqu %ymm0,(%r11,%r10,1)
-	LONG $0x20c28349 // add $0x20,%r10
-	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
-	WORD $0xc075 // jne a9b6 <dotBF16BF16+0x2816>
+	LONG $0x7f7e81c4; WORD $0x0c34 // vmovdqu %ymm6,(%r12,%r9,1)
+	LONG $0x20c18349 // add $0x20,%r9
+	LONG $0x00f98149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r9
+	WORD $0xc075 // jne ab0d <dotBF16BF16+0x274d>
 	WORD $0xff49; BYTE $0xc0 // inc %r8
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
 	LONG $0x06f88349 // cmp $0x6,%r8
-	LONG $0xff68850f; WORD $0xffff // jne a972 <dotBF16BF16+0x27d2>
-	LONG $0x000200b8; BYTE $0x00 // mov $0x200,%eax
-	LONG $0x24848d4c; LONG $0x00000400 // lea 0x400(%rsp),%r8
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0xff69850f; WORD $0xffff // jne aaca <dotBF16BF16+0x270a>
+	LONG $0x24848d48; LONG $0x00000480 // lea 0x480(%rsp),%rax
+	LONG $0x0200bc41; WORD $0x0000 // mov $0x200,%r12d
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
 	LONG $0x000100b8; BYTE $0x00 // mov $0x100,%eax
-	LONG $0xffd9a3e9; BYTE $0xff // jmp 83cc <dotBF16BF16+0x22c>
+	LONG $0xffda33e9; BYTE $0xff // jmp 85b7 <dotBF16BF16+0x1f7>
+	LONG $0x000c0162; WORD $0xf657 // vxorps %xmm30,%xmm30,%xmm30
+	LONG $0x487c9162; WORD $0xce28 // vmovaps %zmm30,%zmm1
+	LONG $0x487c9162; WORD $0xde28 // vmovaps %zmm30,%zmm3
+	LONG $0x487c9162; WORD $0xee28 // vmovaps %zmm30,%zmm5
+	LONG $0x487c9162; WORD $0xfe28 // vmovaps %zmm30,%zmm7
+	LONG $0x487c1162; WORD $0xd628 // vmovaps %zmm30,%zmm10
+	LONG $0xffdd4ee9; BYTE $0xff // jmp 88fb <dotBF16BF16+0x53b>
+	LONG $0x487cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cd162; WORD $0x1811 // vmovups %zmm3,(%r8)
+	LONG $0x487cf162; WORD $0x0e11 // vmovups %zmm1,(%rsi)
+	LONG $0xffe0d3e9; BYTE $0xff // jmp 8c9c <dotBF16BF16+0x8dc>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -8056,31 +8112,35 @@ TEXT dotBF16BF16Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
-	WORD $0x894c; BYTE $0xc7 // mov %r8,%rdi
-	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
-	LONG $0x24bc8d4c; LONG $0x00000100 // lea 0x100(%rsp),%r15
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	LONG $0x08e7c148 // shl $0x8,%rdi
-	LONG $0x39148d4d // lea (%r9,%rdi,1),%r10
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
+	WORD $0x8949; BYTE $0xdb // mov %rbx,%r11
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0x24bc8d4c; LONG $0x00000180 // lea 0x180(%rsp),%r15
+	LONG $0x07e0c149 // shl $0x7,%r8
+	LONG $0x08e3c149 // shl $0x8,%r11
+	WORD $0x294c; BYTE $0xc1 // sub %r8,%rcx
+	LONG $0x1a2c8d4f // lea (%r10,%r11,1),%r13
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg aa80 <dotBF16BF16+0x28e0>
-	WORD $0xff31 // xor %edi,%edi
+	WORD $0x187f // jg ac22 <dotBF16BF16+0x2862>
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle aa80 <dotBF16BF16+0x28e0>
-	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
-	WORD $0xe7d3 // shl %cl,%edi
-	WORD $0xcfff // dec %edi
-	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
-	LONG $0xdf92f8c5 // kmovw %edi,%k3
-	LONG $0xabffd162; WORD $0x146f; BYTE $0x12 // vmovdqu16 (%r10,%rdx,1),%ymm2{%k3}{z}
+	WORD $0x107e // jle ac22 <dotBF16BF16+0x2862>
+	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
+	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
+	WORD $0xff41; BYTE $0xcb // dec %r11d
+	LONG $0xdbb70f45 // movzwl %r11w,%r11d
+	LONG $0x9278c1c4; BYTE $0xdb // kmovw %r11d,%k3
+	LONG $0xabff9162; LONG $0x0005546f // vmovdqu16 0x0(%r13,%r8,1),%ymm2{%k3}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x7f7ec1c4; WORD $0x1714 // vmovdqu %ymm2,(%r15,%rdx,1)
-	LONG $0x20c28348 // add $0x20,%rdx
-	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
-	WORD $0xc075 // jne aa62 <dotBF16BF16+0x28c2>
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0xffeda3e9; BYTE $0xff // jmp 984d <dotBF16BF16+0x16ad>
+	LONG $0x7f7e81c4; WORD $0x0714 // vmovdqu %ymm2,(%r15,%r8,1)
+	LONG $0x20c08349 // add $0x20,%r8
+	LONG $0x00f88149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r8
+	WORD $0xb875 // jne abfe <dotBF16BF16+0x283e>
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xffee9ce9; BYTE $0xff // jmp 9aea <dotBF16BF16+0x172a>
+	LONG $0x487cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx)
+	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
+	LONG $0x487cf162; WORD $0x0e11 // vmovups %zmm1,(%rsi)
+	LONG $0xffee1ee9; BYTE $0xff // jmp 9a83 <dotBF16BF16+0x16c3>

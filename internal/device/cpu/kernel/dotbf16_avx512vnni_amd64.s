@@ -3690,16 +3690,15 @@ TEXT dotFP8BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x841f0f66; LONG $0x00000000; BYTE $0x00 // nopw 0x0(%rax,%rax,1)
 
 // func dotBF16BF16VNNI(a *Dot)
-TEXT ·dotBF16BF16VNNI(SB), 0, $6656-8
+TEXT ·dotBF16BF16VNNI(SB), 0, $6912-8
 	MOVQ a+0(FP), DI
-	ADDQ $6656, SP
+	ADDQ $6912, SP
 	CALL dotBF16BF16VNNIBody<>(SB)
-	SUBQ $6656, SP
+	SUBQ $6912, SP
 	RET
 
 TEXT dotBF16BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x55 // push %rbp
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
 	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
 	WORD $0x5741 // push %r15
 	WORD $0x5641 // push %r14
@@ -3707,357 +3706,353 @@ TEXT dotBF16BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
 	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
-	LONG $0x40ec8148; WORD $0x0019; BYTE $0x00 // sub $0x1940,%rsp
+	LONG $0x40ec8148; WORD $0x001a; BYTE $0x00 // sub $0x1a40,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	LONG $0x384f8b4c // mov 0x38(%rdi),%r9
+	LONG $0x24bc8948; LONG $0x00000230 // mov %rdi,0x230(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x0ce0c148 // shl $0xc,%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x38508b4c // mov 0x38(%rax),%r10
-	WORD $0x8b48; BYTE $0x00 // mov (%rax),%rax
-	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
-	WORD $0x854d; BYTE $0xd2 // test %r10,%r10
-	LONG $0x06a48e0f; WORD $0x0000 // jle 5dbe <dotBF16BF16VNNI+0x6fe>
-	LONG $0xef1141c4; BYTE $0xed // vpxor %xmm13,%xmm13,%xmm13
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
+	LONG $0x24848948; LONG $0x00000228 // mov %rax,0x228(%rsp)
+	WORD $0x854d; BYTE $0xc9 // test %r9,%r9
+	LONG $0x069a8e0f; WORD $0x0000 // jle 5db0 <dotBF16BF16VNNI+0x6f0>
+	LONG $0x00050162; WORD $0xffef // vpxord %xmm31,%xmm31,%xmm31
 	LONG $0xff0000b8; BYTE $0xff // mov $0xffff0000,%eax
-	LONG $0x08fd4162; WORD $0xee7e // vmovq %xmm29,%r14
-	LONG $0xacd679c5; LONG $0x0000a824; BYTE $0x00 // vmovq %xmm13,0xa8(%rsp)
-	LONG $0x487df262; WORD $0xe07c // vpbroadcastd %eax,%zmm4
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
-	LONG $0x304e8b49 // mov 0x30(%r14),%rcx
+	LONG $0x08fd6162; LONG $0x43247c7e // vmovq %xmm31,0x218(%rsp)
+	LONG $0x08fd6162; WORD $0xfb7e // vmovq %xmm31,%rbx
+	LONG $0x487d6262; WORD $0xe87c // vpbroadcastd %eax,%zmm29
+	LONG $0x24848b48; LONG $0x00000230 // mov 0x230(%rsp),%rax
+	WORD $0x2949; BYTE $0xd9 // sub %rbx,%r9
+	LONG $0x248c894c; LONG $0x00000220 // mov %r9,0x220(%rsp)
+	LONG $0x30488b48 // mov 0x30(%rax),%rcx
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
-	WORD $0x2949; BYTE $0xda // sub %rbx,%r10
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x0b718d48 // lea 0xb(%rcx),%rsi
-	WORD $0xf748; BYTE $0xee // imul %rsi
-	LONG $0x3ffec148 // sar $0x3f,%rsi
+	LONG $0x0b798d48 // lea 0xb(%rcx),%rdi
+	WORD $0xf748; BYTE $0xef // imul %rdi
+	LONG $0x3fffc148 // sar $0x3f,%rdi
 	WORD $0xd148; BYTE $0xfa // sar %rdx
-	WORD $0x2948; BYTE $0xf2 // sub %rsi,%rdx
+	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
+	LONG $0x6ef961c4; BYTE $0xda // vmovq %rdx,%xmm11
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x064f8e0f; WORD $0x0000 // jle 5dbb <dotBF16BF16VNNI+0x6fb>
+	LONG $0x06388e0f; WORD $0x0000 // jle 5dad <dotBF16BF16VNNI+0x6ed>
+	LONG $0xef3141c4; BYTE $0xc9 // vpxor %xmm9,%xmm9,%xmm9
 	LONG $0xff0000b8; BYTE $0xff // mov $0xffff0000,%eax
-	LONG $0x002d0162; WORD $0xd2ef // vpxord %xmm26,%xmm26,%xmm26
-	LONG $0x24948948; LONG $0x000000b0 // mov %rdx,0xb0(%rsp)
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
-	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
-	LONG $0x487df262; WORD $0xc87c // vpbroadcastd %eax,%zmm1
-	LONG $0x249c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rbx
-	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
-	LONG $0x28768b49 // mov 0x28(%r14),%rsi
-	LONG $0x08fd6162; WORD $0xf77e // vmovq %xmm30,%rdi
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x0b448d48; BYTE $0xff // lea -0x1(%rbx,%rcx,1),%rax
-	LONG $0x08fd6162; WORD $0xd17e // vmovq %xmm26,%rcx
+	LONG $0x6ef961c4; BYTE $0xe6 // vmovq %rsi,%xmm12
+	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
+	LONG $0x7ef941c4; BYTE $0xcd // vmovq %xmm9,%r13
+	LONG $0x487d6262; WORD $0xf07c // vpbroadcastd %eax,%zmm30
+	WORD $0x294c; BYTE $0xe9 // sub %r13,%rcx
+	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
+	LONG $0x7ef961c4; BYTE $0xdb // vmovq %xmm11,%rbx
+	LONG $0x7ef9e1c4; BYTE $0xde // vmovq %xmm3,%rsi
+	LONG $0x08448d48; BYTE $0xff // lea -0x1(%rax,%rcx,1),%rax
 	WORD $0x9948 // cqto
 	WORD $0xf748; BYTE $0xfb // idiv %rbx
-	LONG $0x205e8b49 // mov 0x20(%r14),%rbx
-	LONG $0x08568b49 // mov 0x8(%r14),%rdx
-	LONG $0xcbaf0f48 // imul %rbx,%rcx
-	LONG $0x4a1c8d4c // lea (%rdx,%rcx,2),%r11
-	LONG $0x08fd6162; WORD $0xd27e // vmovq %xmm26,%rdx
-	LONG $0x104e8b49 // mov 0x10(%r14),%rcx
-	LONG $0xd6af0f48 // imul %rsi,%rdx
-	WORD $0x0148; BYTE $0xfa // add %rdi,%rdx
+	LONG $0x249c8b48; LONG $0x00000230 // mov 0x230(%rsp),%rbx
+	LONG $0x205b8b4c // mov 0x20(%rbx),%r11
+	LONG $0x08538b48 // mov 0x8(%rbx),%rdx
+	LONG $0x287b8b48 // mov 0x28(%rbx),%rdi
+	WORD $0x894c; BYTE $0xd9 // mov %r11,%rcx
+	LONG $0xcdaf0f49 // imul %r13,%rcx
+	LONG $0x4a148d4c // lea (%rdx,%rcx,2),%r10
+	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
+	LONG $0x104b8b48 // mov 0x10(%rbx),%rcx
+	LONG $0xd5af0f49 // imul %r13,%rdx
+	WORD $0x0148; BYTE $0xf2 // add %rsi,%rdx
 	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
 	LONG $0x02f88348 // cmp $0x2,%rax
-	LONG $0x05e28f0f; WORD $0x0000 // jg 5dcd <dotBF16BF16VNNI+0x70d>
+	LONG $0x05d48f0f; WORD $0x0000 // jg 5dbf <dotBF16BF16VNNI+0x6ff>
 	LONG $0x01f88348 // cmp $0x1,%rax
-	LONG $0x03bc840f; WORD $0x0000 // je 5bb1 <dotBF16BF16VNNI+0x4f1>
+	LONG $0x03c6840f; WORD $0x0000 // je 5bbb <dotBF16BF16VNNI+0x4fb>
 	LONG $0x02f88348 // cmp $0x2,%rax
-	LONG $0x035c850f; WORD $0x0000 // jne 5b5b <dotBF16BF16VNNI+0x49b>
-	LONG $0x187e8b49 // mov 0x18(%r14),%rdi
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0xfea78d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%r12
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xe1490f4c // cmovns %rcx,%r12
-	LONG $0x07fcc149 // sar $0x7,%r12
-	LONG $0x08fdc162; WORD $0xd46e // vmovq %r12,%xmm18
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x02fa8e0f; WORD $0x0000 // jle 5b22 <dotBF16BF16VNNI+0x462>
-	LONG $0x08fde162; LONG $0x17246c6e // vmovq 0xb8(%rsp),%xmm21
-	LONG $0x248c8d48; LONG $0x00000340 // lea 0x340(%rsp),%rcx
+	LONG $0x0351850f; WORD $0x0000 // jne 5b50 <dotBF16BF16VNNI+0x490>
+	LONG $0x18738b48 // mov 0x18(%rbx),%rsi
+	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
+	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
+	LONG $0x7fc08349 // add $0x7f,%r8
+	LONG $0xc8490f49 // cmovns %r8,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x08fde162; WORD $0xc16e // vmovq %rcx,%xmm16
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x02e88e0f; WORD $0x0000 // jle 5b10 <dotBF16BF16VNNI+0x450>
+	LONG $0xb47e7ac5; LONG $0x00022824; BYTE $0x00 // vmovq 0x228(%rsp),%xmm14
+	LONG $0x249c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rbx
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x08fde162; WORD $0xe26e // vmovq %rdx,%xmm20
-	LONG $0x6ef961c4; BYTE $0xd9 // vmovq %rcx,%xmm11
-	LONG $0x248c8d48; LONG $0x00000540 // lea 0x540(%rsp),%rcx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x08fde162; WORD $0xf96e // vmovq %rcx,%xmm23
-	LONG $0x248c8d48; LONG $0x000001c0 // lea 0x1c0(%rsp),%rcx
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24848d4c; LONG $0x00000140 // lea 0x140(%rsp),%r8
-	LONG $0x08fde162; WORD $0xf16e // vmovq %rcx,%xmm22
-	WORD $0x0148; BYTE $0xdb // add %rbx,%rbx
+	LONG $0x24848948; LONG $0x000001c0 // mov %rax,0x1c0(%rsp)
+	LONG $0x249c8948; LONG $0x00000238 // mov %rbx,0x238(%rsp)
+	LONG $0x1b1c8d4b // lea (%r11,%r11,1),%rbx
 	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
-	LONG $0x24ac894c; LONG $0x00000100 // mov %r13,0x100(%rsp)
-	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
-	LONG $0x487d7262; WORD $0xd17c // vpbroadcastd %ecx,%zmm10
-	LONG $0x08fde162; WORD $0xea7e // vmovq %xmm21,%rdx
-	LONG $0x08fde162; WORD $0xee6e // vmovq %rsi,%xmm21
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0x00c28148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rdx
-	LONG $0x132c8d4f // lea (%r11,%r10,1),%r13
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
-	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
-	LONG $0x247c8948; BYTE $0x40 // mov %rdi,0x40(%rsp)
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x6ef961c4; BYTE $0xfb // vmovq %rbx,%xmm15
+	LONG $0x249c8d48; LONG $0x00000640 // lea 0x640(%rsp),%rbx
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x08fde162; WORD $0xdb6e // vmovq %rbx,%xmm19
+	LONG $0x249c8d48; LONG $0x000002c0 // lea 0x2c0(%rsp),%rbx
+	LONG $0x24a48d4c; LONG $0x00000440 // lea 0x440(%rsp),%r12
+	LONG $0x7ef941c4; BYTE $0xe3 // vmovq %xmm12,%r11
+	LONG $0x08fde162; WORD $0xe36e // vmovq %rbx,%xmm20
+	LONG $0x487d7262; WORD $0xc17c // vpbroadcastd %ecx,%zmm8
+	LONG $0x08fd6162; WORD $0xca6e // vmovq %rdx,%xmm25
+	LONG $0x7ef961c4; BYTE $0xf0 // vmovq %xmm14,%rax
+	LONG $0x24848b4c; LONG $0x00000238 // mov 0x238(%rsp),%r8
+	WORD $0x894d; BYTE $0xf1 // mov %r14,%r9
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0x10000548; WORD $0x0000 // add $0x1000,%rax
+	LONG $0x07e1c149 // shl $0x7,%r9
+	LONG $0x3a148d4b // lea (%r10,%r15,1),%rdx
+	LONG $0x24b48948; LONG $0x00000180 // mov %rsi,0x180(%rsp)
+	WORD $0x294c; BYTE $0xc9 // sub %r9,%rcx
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 58e2 <dotBF16BF16VNNI+0x222>
-	WORD $0xff31 // xor %edi,%edi
+	WORD $0x137f // jg 58e9 <dotBF16BF16VNNI+0x229>
+	WORD $0xf631 // xor %esi,%esi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 58e2 <dotBF16BF16VNNI+0x222>
-	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
-	WORD $0xe7d3 // shl %cl,%edi
-	WORD $0xcfff // dec %edi
-	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
-	LONG $0xff92f8c5 // kmovw %edi,%k7
-	LONG $0xafffd162; WORD $0x556f; BYTE $0x00 // vmovdqu16 0x0(%r13),%ymm2{%k7}{z}
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x7ef961c4; BYTE $0xdf // vmovq %xmm11,%rdi
+	WORD $0x0c7e // jle 58e9 <dotBF16BF16VNNI+0x229>
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0xfe92f8c5 // kmovw %esi,%k7
+	LONG $0xaffff162; WORD $0x0a6f // vmovdqu16 (%rdx),%ymm1{%k7}{z}
+	LONG $0x40c38348 // add $0x40,%rbx
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c58349 // add $0x20,%r13
-	LONG $0x487df262; WORD $0xd233 // vpmovzxwd %ymm2,%zmm2
-	LONG $0x486df162; WORD $0xf272; BYTE $0x10 // vpslld $0x10,%zmm2,%zmm2
-	LONG $0x48fef162; WORD $0x567f; BYTE $0xff // vmovdqu64 %zmm2,-0x40(%rsi)
-	WORD $0x3948; BYTE $0xf7 // cmp %rsi,%rdi
-	WORD $0xad75 // jne 58c4 <dotBF16BF16VNNI+0x204>
-	LONG $0x247c8b48; BYTE $0x40 // mov 0x40(%rsp),%rdi
-	LONG $0x132c8d4e // lea (%rbx,%r10,1),%r13
-	LONG $0x7ef961c4; BYTE $0xde // vmovq %xmm11,%rsi
-	WORD $0x014d; BYTE $0xdd // add %r11,%r13
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x20c28348 // add $0x20,%rdx
+	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
+	LONG $0x48fef162; WORD $0x4b7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%rbx)
+	WORD $0x3949; BYTE $0xdc // cmp %rbx,%r12
+	WORD $0xb375 // jne 58cb <dotBF16BF16VNNI+0x20b>
+	LONG $0x24b48b48; LONG $0x00000180 // mov 0x180(%rsp),%rsi
+	LONG $0x7ef961c4; BYTE $0xfb // vmovq %xmm15,%rbx
+	WORD $0x894c; BYTE $0xe2 // mov %r12,%rdx
+	WORD $0x014c; BYTE $0xfb // add %r15,%rbx
+	WORD $0x014c; BYTE $0xd3 // add %r10,%rbx
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0x294c; BYTE $0xc9 // sub %r9,%rcx
+	LONG $0xffffb941; WORD $0x0000 // mov $0xffff,%r9d
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 594c <dotBF16BF16VNNI+0x28c>
-	WORD $0xc031 // xor %eax,%eax
+	WORD $0x187f // jg 5958 <dotBF16BF16VNNI+0x298>
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 594c <dotBF16BF16VNNI+0x28c>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xe892f8c5 // kmovw %eax,%k5
-	LONG $0xadffd162; WORD $0x556f; BYTE $0x00 // vmovdqu16 0x0(%r13),%ymm2{%k5}{z}
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
+	WORD $0x107e // jle 5958 <dotBF16BF16VNNI+0x298>
+	LONG $0x0001b941; WORD $0x0000 // mov $0x1,%r9d
+	WORD $0xd341; BYTE $0xe1 // shl %cl,%r9d
+	WORD $0xff41; BYTE $0xc9 // dec %r9d
+	LONG $0xc9b70f45 // movzwl %r9w,%r9d
+	LONG $0x9278c1c4; BYTE $0xe9 // kmovw %r9d,%k5
+	LONG $0xadfff162; WORD $0x0b6f // vmovdqu16 (%rbx),%ymm1{%k5}{z}
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x08fdc162; WORD $0xd97e // vmovq %xmm19,%r9
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c58349 // add $0x20,%r13
-	LONG $0x487df262; WORD $0xd233 // vpmovzxwd %ymm2,%zmm2
-	LONG $0x486df162; WORD $0xf272; BYTE $0x10 // vpslld $0x10,%zmm2,%zmm2
-	LONG $0x48fef162; WORD $0x567f; BYTE $0xff // vmovdqu64 %zmm2,-0x40(%rsi)
-	WORD $0x3948; BYTE $0xf0 // cmp %rsi,%rax
-	WORD $0xac75 // jne 592e <dotBF16BF16VNNI+0x26e>
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x487ce162; WORD $0xda28 // vmovaps %zmm2,%zmm19
-	LONG $0x487cf162; WORD $0xfa28 // vmovaps %zmm2,%zmm7
-	LONG $0x487c7162; WORD $0xe228 // vmovaps %zmm2,%zmm12
-	LONG $0x487c7162; WORD $0xca28 // vmovaps %zmm2,%zmm9
-	LONG $0x487c7162; WORD $0xea28 // vmovaps %zmm2,%zmm13
-	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
-	LONG $0x487cf162; WORD $0xf228 // vmovaps %zmm2,%zmm6
+	LONG $0x20c38348 // add $0x20,%rbx
+	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
+	LONG $0x48fef162; WORD $0x4a7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%rdx)
+	WORD $0x3949; BYTE $0xd1 // cmp %rdx,%r9
+	WORD $0xa675 // jne 5934 <dotBF16BF16VNNI+0x274>
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
+	LONG $0x08fde162; WORD $0xc27e // vmovq %xmm16,%rdx
+	LONG $0x487c7162; WORD $0xcd28 // vmovaps %zmm5,%zmm9
+	LONG $0x487cf162; WORD $0xf528 // vmovaps %zmm5,%zmm6
+	LONG $0x487c7162; WORD $0xd528 // vmovaps %zmm5,%zmm10
+	LONG $0x487cf162; WORD $0xfd28 // vmovaps %zmm5,%zmm7
+	LONG $0x487c7162; WORD $0xe528 // vmovaps %zmm5,%zmm12
+	LONG $0x487cf162; WORD $0xcd28 // vmovaps %zmm5,%zmm1
+	LONG $0x487cf162; WORD $0xe528 // vmovaps %zmm5,%zmm4
 	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
 	LONG $0x4049180f // prefetcht0 0x40(%rcx)
 	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
 	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
-	LONG $0x482d7162; WORD $0x41db; BYTE $0xc0 // vpandd -0x1000(%rcx),%zmm10,%zmm8
-	LONG $0x4805f162; LONG $0x10c27172 // vpslld $0x10,-0xf80(%rcx),%zmm15
+	LONG $0x483de162; WORD $0x51db; BYTE $0xc0 // vpandd -0x1000(%rcx),%zmm8,%zmm18
 	LONG $0x4075f162; LONG $0x10c07172 // vpslld $0x10,-0x1000(%rcx),%zmm17
 	LONG $0x407df162; LONG $0x10c17172 // vpslld $0x10,-0xfc0(%rcx),%zmm16
-	LONG $0x480df162; LONG $0x10c37172 // vpslld $0x10,-0xf40(%rcx),%zmm14
-	LONG $0x08c18349 // add $0x8,%r9
-	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
+	LONG $0x480df162; LONG $0x10c27172 // vpslld $0x10,-0xf80(%rcx),%zmm14
+	LONG $0x4815f162; LONG $0x10c37172 // vpslld $0x10,-0xf40(%rcx),%zmm13
+	LONG $0x08c08349 // add $0x8,%r8
+	LONG $0x08fde162; WORD $0xe37e // vmovq %xmm20,%rbx
 	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x583dd262; WORD $0x71b8; BYTE $0xff // vfmadd231ps -0x4(%r9){1to16},%zmm8,%zmm6
-	LONG $0x583dd262; WORD $0x59b8; BYTE $0x7f // vfmadd231ps 0x1fc(%r9){1to16},%zmm8,%zmm3
-	LONG $0x482d7162; WORD $0x41db; BYTE $0xbd // vpandd -0x10c0(%rcx),%zmm10,%zmm8
-	LONG $0x5075d262; WORD $0x71b8; BYTE $0xfe // vfmadd231ps -0x8(%r9){1to16},%zmm17,%zmm6
-	LONG $0x5075d262; WORD $0x59b8; BYTE $0x7e // vfmadd231ps 0x1f8(%r9){1to16},%zmm17,%zmm3
-	LONG $0x583d5262; WORD $0x69b8; BYTE $0x1f // vfmadd231ps 0x7c(%r9){1to16},%zmm8,%zmm13
-	LONG $0x583d5262; LONG $0x027c89b8; WORD $0x0000 // vfmadd231ps 0x27c(%r9){1to16},%zmm8,%zmm9
-	LONG $0x482d7162; WORD $0x41db; BYTE $0xbe // vpandd -0x1080(%rcx),%zmm10,%zmm8
-	LONG $0x507d5262; WORD $0x69b8; BYTE $0x1e // vfmadd231ps 0x78(%r9){1to16},%zmm16,%zmm13
-	LONG $0x507d5262; LONG $0x027889b8; WORD $0x0000 // vfmadd231ps 0x278(%r9){1to16},%zmm16,%zmm9
-	LONG $0x583d5262; WORD $0x61b8; BYTE $0x3f // vfmadd231ps 0xfc(%r9){1to16},%zmm8,%zmm12
-	LONG $0x58455262; LONG $0x02fc8198; WORD $0x0000 // vfmadd132ps 0x2fc(%r9){1to16},%zmm7,%zmm8
-	LONG $0x482df162; WORD $0x79db; BYTE $0xbf // vpandd -0x1040(%rcx),%zmm10,%zmm7
-	LONG $0x58055262; WORD $0x61b8; BYTE $0x3e // vfmadd231ps 0xf8(%r9){1to16},%zmm15,%zmm12
-	LONG $0x5845c262; WORD $0x59b8; BYTE $0x5f // vfmadd231ps 0x17c(%r9){1to16},%zmm7,%zmm19
-	LONG $0x5845d262; LONG $0x037c91b8; WORD $0x0000 // vfmadd231ps 0x37c(%r9){1to16},%zmm7,%zmm2
-	LONG $0x487cd162; WORD $0xff28 // vmovaps %zmm15,%zmm7
-	LONG $0x580dc262; WORD $0x59b8; BYTE $0x5e // vfmadd231ps 0x178(%r9){1to16},%zmm14,%zmm19
-	LONG $0x583dd262; LONG $0x02f8b998; WORD $0x0000 // vfmadd132ps 0x2f8(%r9){1to16},%zmm8,%zmm7
-	LONG $0x580dd262; LONG $0x037891b8; WORD $0x0000 // vfmadd231ps 0x378(%r9){1to16},%zmm14,%zmm2
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0xff0d850f; WORD $0xffff // jne 59b3 <dotBF16BF16VNNI+0x2f3>
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x08fde162; WORD $0xd07e // vmovq %xmm18,%rax
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x4854d162; WORD $0xed58 // vaddps %zmm13,%zmm5,%zmm5
-	LONG $0x487cd162; WORD $0xc158 // vaddps %zmm9,%zmm0,%zmm0
-	LONG $0x4854d162; WORD $0xec58 // vaddps %zmm12,%zmm5,%zmm5
+	LONG $0x506dd262; WORD $0x60b8; BYTE $0xff // vfmadd231ps -0x4(%r8){1to16},%zmm18,%zmm4
+	LONG $0x506dd262; WORD $0x48b8; BYTE $0x7f // vfmadd231ps 0x1fc(%r8){1to16},%zmm18,%zmm1
+	LONG $0x483de162; WORD $0x51db; BYTE $0xbd // vpandd -0x10c0(%rcx),%zmm8,%zmm18
+	LONG $0x5075d262; WORD $0x60b8; BYTE $0xfe // vfmadd231ps -0x8(%r8){1to16},%zmm17,%zmm4
+	LONG $0x5075d262; WORD $0x48b8; BYTE $0x7e // vfmadd231ps 0x1f8(%r8){1to16},%zmm17,%zmm1
+	LONG $0x506d5262; WORD $0x60b8; BYTE $0x1f // vfmadd231ps 0x7c(%r8){1to16},%zmm18,%zmm12
+	LONG $0x506dd262; LONG $0x027cb8b8; WORD $0x0000 // vfmadd231ps 0x27c(%r8){1to16},%zmm18,%zmm7
+	LONG $0x483de162; WORD $0x51db; BYTE $0xbe // vpandd -0x1080(%rcx),%zmm8,%zmm18
+	LONG $0x507d5262; WORD $0x60b8; BYTE $0x1e // vfmadd231ps 0x78(%r8){1to16},%zmm16,%zmm12
+	LONG $0x507dd262; LONG $0x0278b8b8; WORD $0x0000 // vfmadd231ps 0x278(%r8){1to16},%zmm16,%zmm7
+	LONG $0x506d5262; WORD $0x50b8; BYTE $0x3f // vfmadd231ps 0xfc(%r8){1to16},%zmm18,%zmm10
+	LONG $0x506dd262; LONG $0x02fcb0b8; WORD $0x0000 // vfmadd231ps 0x2fc(%r8){1to16},%zmm18,%zmm6
+	LONG $0x483de162; WORD $0x51db; BYTE $0xbf // vpandd -0x1040(%rcx),%zmm8,%zmm18
+	LONG $0x580d5262; WORD $0x50b8; BYTE $0x3e // vfmadd231ps 0xf8(%r8){1to16},%zmm14,%zmm10
+	LONG $0x580dd262; LONG $0x02f8b0b8; WORD $0x0000 // vfmadd231ps 0x2f8(%r8){1to16},%zmm14,%zmm6
+	LONG $0x506d5262; WORD $0x48b8; BYTE $0x5f // vfmadd231ps 0x17c(%r8){1to16},%zmm18,%zmm9
+	LONG $0x506dd262; LONG $0x037ca8b8; WORD $0x0000 // vfmadd231ps 0x37c(%r8){1to16},%zmm18,%zmm5
+	LONG $0x58155262; WORD $0x48b8; BYTE $0x5e // vfmadd231ps 0x178(%r8){1to16},%zmm13,%zmm9
+	LONG $0x5815d262; LONG $0x0378a8b8; WORD $0x0000 // vfmadd231ps 0x378(%r8){1to16},%zmm13,%zmm5
+	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
+	LONG $0xff13850f; WORD $0xffff // jne 59c5 <dotBF16BF16VNNI+0x305>
+	LONG $0x486cf162; WORD $0xd458 // vaddps %zmm4,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x08fde162; WORD $0xc26e // vmovq %rdx,%xmm16
+	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
+	LONG $0x486cd162; WORD $0xd458 // vaddps %zmm12,%zmm2,%zmm2
 	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
-	LONG $0x4854b162; WORD $0xeb58 // vaddps %zmm19,%zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xc258 // vaddps %zmm2,%zmm0,%zmm0
-	WORD $0x394c; BYTE $0xe0 // cmp %r12,%rax
-	LONG $0xfdb28f0f; WORD $0xffff // jg 58a1 <dotBF16BF16VNNI+0x1e1>
-	LONG $0x24ac8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r13
-	LONG $0x08fde162; WORD $0xe27e // vmovq %xmm20,%rdx
-	LONG $0x08fde162; WORD $0xee7e // vmovq %xmm21,%rsi
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	LONG $0xb23c8d48 // lea (%rdx,%rsi,4),%rdi
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x217e // jle 5b36 <dotBF16BF16VNNI+0x476>
-	LONG $0x487cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx)
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	WORD $0x2feb // jmp 5b51 <dotBF16BF16VNNI+0x491>
+	LONG $0x486cd162; WORD $0xd258 // vaddps %zmm10,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
+	LONG $0x486cd162; WORD $0xd158 // vaddps %zmm9,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm0
+	WORD $0x394c; BYTE $0xf2 // cmp %r14,%rdx
+	LONG $0xfda68f0f; WORD $0xffff // jg 58a1 <dotBF16BF16VNNI+0x1e1>
+	LONG $0x24848b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rax
+	LONG $0x6ef941c4; BYTE $0xe3 // vmovq %r11,%xmm12
+	LONG $0x08fd6162; WORD $0xca7e // vmovq %xmm25,%rdx
+	WORD $0x0aeb // jmp 5b1a <dotBF16BF16VNNI+0x45a>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0xb23c8d48 // lea (%rdx,%rsi,4),%rdi
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0xdf7f // jg 5b15 <dotBF16BF16VNNI+0x455>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x249c8b48; LONG $0x00000220 // mov 0x220(%rsp),%rbx
+	LONG $0xba3c8d48 // lea (%rdx,%rdi,4),%rdi
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	WORD $0x477f // jg 5b73 <dotBF16BF16VNNI+0x4b3>
+	WORD $0xd989 // mov %ebx,%ecx
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0xf189 // mov %esi,%ecx
 	WORD $0xc9ff // dec %ecx
 	LONG $0xf192f8c5 // kmovw %ecx,%k6
 	WORD $0xb70f; BYTE $0xf1 // movzwl %cx,%esi
-	LONG $0x4e7cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx){%k6}
+	LONG $0x4e7cf162; WORD $0x1211 // vmovups %zmm2,(%rdx){%k6}
 	LONG $0xfe92f8c5 // kmovw %esi,%k7
 	LONG $0x4f7cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k7}
-	LONG $0x08fd6162; WORD $0xd37e // vmovq %xmm26,%rbx
-	WORD $0x0148; BYTE $0xc3 // add %rax,%rbx
-	LONG $0x248cff48; LONG $0x000000b0 // decq 0xb0(%rsp)
-	LONG $0x08fd6162; WORD $0xd36e // vmovq %rbx,%xmm26
-	WORD $0x0974 // je 5b7d <dotBF16BF16VNNI+0x4bd>
-	LONG $0x304e8b49 // mov 0x30(%r14),%rcx
-	LONG $0xfffc14e9; BYTE $0xff // jmp 5791 <dotBF16BF16VNNI+0xd1>
-	LONG $0x24848348; LONG $0x000000a8; BYTE $0x10 // addq $0x10,0xa8(%rsp)
-	LONG $0x38568b4d // mov 0x38(%r14),%r10
-	LONG $0x08fd6162; WORD $0xef7e // vmovq %xmm29,%rdi
-	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
-	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
-	LONG $0x021a8d0f; WORD $0x0000 // jge 5dbb <dotBF16BF16VNNI+0x6fb>
-	LONG $0x24bc0148; LONG $0x000000b8 // add %rdi,0xb8(%rsp)
+	WORD $0x0149; BYTE $0xc5 // add %rax,%r13
+	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
+	WORD $0xff48; BYTE $0xc8 // dec %rax
+	LONG $0x6ef961c4; BYTE $0xd8 // vmovq %rax,%xmm11
+	WORD $0x1e74 // je 5b80 <dotBF16BF16VNNI+0x4c0>
+	LONG $0x24848b48; LONG $0x00000230 // mov 0x230(%rsp),%rax
+	LONG $0x30488b48 // mov 0x30(%rax),%rcx
+	LONG $0xfffc21e9; BYTE $0xff // jmp 5794 <dotBF16BF16VNNI+0xd4>
+	LONG $0x487cf162; WORD $0x1211 // vmovups %zmm2,(%rdx)
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
+	WORD $0xc6eb // jmp 5b46 <dotBF16BF16VNNI+0x486>
+	LONG $0x24848b48; LONG $0x00000230 // mov 0x230(%rsp),%rax
+	LONG $0x24848348; LONG $0x00000218; BYTE $0x10 // addq $0x10,0x218(%rsp)
+	LONG $0x7ef961c4; BYTE $0xe6 // vmovq %xmm12,%rsi
+	LONG $0x38488b4c // mov 0x38(%rax),%r9
+	LONG $0x24848b48; LONG $0x00000218 // mov 0x218(%rsp),%rax
+	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
+	LONG $0x02028d0f; WORD $0x0000 // jge 5dad <dotBF16BF16VNNI+0x6ed>
+	LONG $0x24b40148; LONG $0x00000228 // add %rsi,0x228(%rsp)
 	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0xfffb8de9; BYTE $0xff // jmp 573e <dotBF16BF16VNNI+0x7e>
-	LONG $0x187e8b49 // mov 0x18(%r14),%rdi
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0xfe978d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%r10
+	LONG $0xfffb7ae9; BYTE $0xff // jmp 5735 <dotBF16BF16VNNI+0x75>
+	LONG $0x18738b48 // mov 0x18(%rbx),%rsi
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	LONG $0xfeb68d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%r14
 	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f4c // cmovns %rcx,%r10
-	LONG $0x07fac149 // sar $0x7,%r10
-	LONG $0x6ef941c4; BYTE $0xea // vmovq %r10,%xmm13
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x01b38e0f; WORD $0x0000 // jle 5d8c <dotBF16BF16VNNI+0x6cc>
-	LONG $0x248c8b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r9
-	LONG $0x24b48d48; LONG $0x00000340 // lea 0x340(%rsp),%rsi
-	WORD $0x894d; BYTE $0xda // mov %r11,%r10
-	WORD $0x894d; BYTE $0xec // mov %r13,%r12
-	LONG $0x6ef961c4; BYTE $0xde // vmovq %rsi,%xmm11
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	LONG $0xf1490f4c // cmovns %rcx,%r14
+	WORD $0x894d; BYTE $0xf1 // mov %r14,%r9
+	LONG $0x07f9c149 // sar $0x7,%r9
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x01968e0f; WORD $0x0000 // jle 5d77 <dotBF16BF16VNNI+0x6b7>
+	WORD $0x894d; BYTE $0xd6 // mov %r10,%r14
+	LONG $0x24948b4c; LONG $0x00000228 // mov 0x228(%rsp),%r10
+	LONG $0x24bc8d48; LONG $0x00000240 // lea 0x240(%rsp),%rdi
 	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
-	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x24848d4c; LONG $0x00000140 // lea 0x140(%rsp),%r8
-	LONG $0xfe6e79c5 // vmovd %esi,%xmm15
-	LONG $0x249c8d4c; LONG $0x000001c0 // lea 0x1c0(%rsp),%r11
-	LONG $0x487d7262; WORD $0xc17c // vpbroadcastd %ecx,%zmm8
-	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
-	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	WORD $0x894c; BYTE $0xe9 // mov %r13,%rcx
-	LONG $0x24ac894c; LONG $0x000000c0 // mov %r13,0xc0(%rsp)
-	WORD $0x894c; BYTE $0xd7 // mov %r10,%rdi
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x894d; BYTE $0xc5 // mov %r8,%r13
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
+	LONG $0x24bc8948; LONG $0x00000238 // mov %rdi,0x238(%rsp)
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x24a48d4c; LONG $0x00000440 // lea 0x440(%rsp),%r12
+	LONG $0xf76e79c5 // vmovd %edi,%xmm14
+	LONG $0x24848d4c; LONG $0x000002c0 // lea 0x2c0(%rsp),%r8
+	LONG $0x487df262; WORD $0xf97c // vpbroadcastd %ecx,%zmm7
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	WORD $0x894c; BYTE $0xff // mov %r15,%rdi
+	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
+	LONG $0x24b48948; LONG $0x000001c0 // mov %rsi,0x1c0(%rsp)
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
+	LONG $0x24bc8b48; LONG $0x00000238 // mov 0x238(%rsp),%rdi
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
 	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 5c64 <dotBF16BF16VNNI+0x5a4>
+	WORD $0x127f // jg 5c6a <dotBF16BF16VNNI+0x5aa>
 	WORD $0xf631 // xor %esi,%esi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 5c64 <dotBF16BF16VNNI+0x5a4>
-	LONG $0xfe7e79c5 // vmovd %xmm15,%esi
+	WORD $0x0b7e // jle 5c6a <dotBF16BF16VNNI+0x5aa>
+	LONG $0xf67e79c5 // vmovd %xmm14,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0xceff // dec %esi
 	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
 	LONG $0xee92f8c5 // kmovw %esi,%k5
-	LONG $0xadfff162; WORD $0x076f // vmovdqu16 (%rdi),%ymm0{%k5}{z}
-	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x7ef961c4; BYTE $0xde // vmovq %xmm11,%rsi
+	LONG $0xadfff162; WORD $0x006f // vmovdqu16 (%rax),%ymm0{%k5}{z}
+	LONG $0x40c38348 // add $0x40,%rbx
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c78348 // add $0x20,%rdi
+	LONG $0x20c08348 // add $0x20,%rax
 	LONG $0x487df262; WORD $0xc033 // vpmovzxwd %ymm0,%zmm0
 	LONG $0x487df162; WORD $0xf072; BYTE $0x10 // vpslld $0x10,%zmm0,%zmm0
-	LONG $0x48fef162; WORD $0x407f; BYTE $0xff // vmovdqu64 %zmm0,-0x40(%rax)
-	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
-	WORD $0xaf75 // jne 5c47 <dotBF16BF16VNNI+0x587>
-	WORD $0x894c; BYTE $0xee // mov %r13,%rsi
-	LONG $0x24ac8b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r13
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	WORD $0x894c; BYTE $0xc9 // mov %r9,%rcx
-	LONG $0x487cf162; WORD $0xea28 // vmovaps %zmm2,%zmm5
-	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
-	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
-	LONG $0x483df162; WORD $0x31db // vpandd (%rcx),%zmm8,%zmm6
-	LONG $0x481df162; WORD $0x3172; BYTE $0x10 // vpslld $0x10,(%rcx),%zmm12
-	LONG $0x480df162; LONG $0x10017172 // vpslld $0x10,0x40(%rcx),%zmm14
-	LONG $0x482df162; LONG $0x10027172 // vpslld $0x10,0x80(%rcx),%zmm10
-	LONG $0x4835f162; LONG $0x10037172 // vpslld $0x10,0xc0(%rcx),%zmm9
-	LONG $0x08c68348 // add $0x8,%rsi
+	LONG $0x48fef162; WORD $0x437f; BYTE $0xff // vmovdqu64 %zmm0,-0x40(%rbx)
+	WORD $0x394c; BYTE $0xe3 // cmp %r12,%rbx
+	WORD $0xb475 // jne 5c4d <dotBF16BF16VNNI+0x58d>
+	LONG $0x24b48b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rsi
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
+	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
+	LONG $0x487cf162; WORD $0xf428 // vmovaps %zmm4,%zmm6
+	LONG $0x487cf162; WORD $0xc428 // vmovaps %zmm4,%zmm0
+	LONG $0x4845f162; WORD $0x11db // vpandd (%rcx),%zmm7,%zmm2
+	LONG $0x4815f162; WORD $0x3172; BYTE $0x10 // vpslld $0x10,(%rcx),%zmm13
+	LONG $0x482df162; LONG $0x10017172 // vpslld $0x10,0x40(%rcx),%zmm10
+	LONG $0x4835f162; LONG $0x10027172 // vpslld $0x10,0x80(%rcx),%zmm9
+	LONG $0x483df162; LONG $0x10037172 // vpslld $0x10,0xc0(%rcx),%zmm8
+	LONG $0x08c78348 // add $0x8,%rdi
 	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x5865f262; WORD $0x7698; BYTE $0xff // vfmadd132ps -0x4(%rsi){1to16},%zmm3,%zmm6
-	LONG $0x483df162; WORD $0x59db; BYTE $0xfd // vpandd -0xc0(%rcx),%zmm8,%zmm3
-	LONG $0x5865f262; WORD $0x46b8; BYTE $0x1f // vfmadd231ps 0x7c(%rsi){1to16},%zmm3,%zmm0
-	LONG $0x483df162; WORD $0x59db; BYTE $0xfe // vpandd -0x80(%rcx),%zmm8,%zmm3
-	LONG $0x580df262; WORD $0x46b8; BYTE $0x1e // vfmadd231ps 0x78(%rsi){1to16},%zmm14,%zmm0
-	LONG $0x5865f262; WORD $0x6eb8; BYTE $0x3f // vfmadd231ps 0xfc(%rsi){1to16},%zmm3,%zmm5
-	LONG $0x483df162; WORD $0x59db; BYTE $0xff // vpandd -0x40(%rcx),%zmm8,%zmm3
-	LONG $0x582df262; WORD $0x6eb8; BYTE $0x3e // vfmadd231ps 0xf8(%rsi){1to16},%zmm10,%zmm5
-	LONG $0x5865f262; WORD $0x56b8; BYTE $0x5f // vfmadd231ps 0x17c(%rsi){1to16},%zmm3,%zmm2
-	LONG $0x487cd162; WORD $0xdc28 // vmovaps %zmm12,%zmm3
-	LONG $0x5835f262; WORD $0x56b8; BYTE $0x5e // vfmadd231ps 0x178(%rsi){1to16},%zmm9,%zmm2
-	LONG $0x584df262; WORD $0x5e98; BYTE $0xfe // vfmadd132ps -0x8(%rsi){1to16},%zmm6,%zmm3
-	WORD $0x394c; BYTE $0xde // cmp %r11,%rsi
-	LONG $0xff74850f; WORD $0xffff // jne 5cbc <dotBF16BF16VNNI+0x5fc>
-	LONG $0x4864f162; WORD $0xff58 // vaddps %zmm7,%zmm3,%zmm7
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x00c18149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r9
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x4844f162; WORD $0xf858 // vaddps %zmm0,%zmm7,%zmm7
-	LONG $0x4844f162; WORD $0xfd58 // vaddps %zmm5,%zmm7,%zmm7
-	LONG $0x4844f162; WORD $0xfa58 // vaddps %zmm2,%zmm7,%zmm7
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0xfeaa8f0f; WORD $0xffff // jg 5c29 <dotBF16BF16VNNI+0x569>
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
-	WORD $0x04eb // jmp 5d90 <dotBF16BF16VNNI+0x6d0>
-	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
+	LONG $0x586df262; WORD $0x47b8; BYTE $0xff // vfmadd231ps -0x4(%rdi){1to16},%zmm2,%zmm0
+	LONG $0x4845f162; WORD $0x51db; BYTE $0xfd // vpandd -0xc0(%rcx),%zmm7,%zmm2
+	LONG $0x5815f262; WORD $0x47b8; BYTE $0xfe // vfmadd231ps -0x8(%rdi){1to16},%zmm13,%zmm0
+	LONG $0x586df262; WORD $0x77b8; BYTE $0x1f // vfmadd231ps 0x7c(%rdi){1to16},%zmm2,%zmm6
+	LONG $0x4845f162; WORD $0x51db; BYTE $0xfe // vpandd -0x80(%rcx),%zmm7,%zmm2
+	LONG $0x582df262; WORD $0x77b8; BYTE $0x1e // vfmadd231ps 0x78(%rdi){1to16},%zmm10,%zmm6
+	LONG $0x586df262; WORD $0x6fb8; BYTE $0x3f // vfmadd231ps 0xfc(%rdi){1to16},%zmm2,%zmm5
+	LONG $0x4845f162; WORD $0x51db; BYTE $0xff // vpandd -0x40(%rcx),%zmm7,%zmm2
+	LONG $0x5835f262; WORD $0x6fb8; BYTE $0x3e // vfmadd231ps 0xf8(%rdi){1to16},%zmm9,%zmm5
+	LONG $0x586df262; WORD $0x67b8; BYTE $0x5f // vfmadd231ps 0x17c(%rdi){1to16},%zmm2,%zmm4
+	LONG $0x583df262; WORD $0x67b8; BYTE $0x5e // vfmadd231ps 0x178(%rdi){1to16},%zmm8,%zmm4
+	WORD $0x3949; BYTE $0xf8 // cmp %rdi,%r8
+	LONG $0xff7a850f; WORD $0xffff // jne 5cba <dotBF16BF16VNNI+0x5fa>
+	LONG $0x4874f162; WORD $0xc058 // vaddps %zmm0,%zmm1,%zmm0
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x00c28149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r10
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
+	LONG $0x487cf162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm0
+	LONG $0x487cf162; WORD $0xcc58 // vaddps %zmm4,%zmm0,%zmm1
+	WORD $0x394d; BYTE $0xf9 // cmp %r15,%r9
+	LONG $0xfeb88f0f; WORD $0xffff // jg 5c2a <dotBF16BF16VNNI+0x56a>
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	WORD $0x04eb // jmp 5d7b <dotBF16BF16VNNI+0x6bb>
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x249c8b48; LONG $0x00000220 // mov 0x220(%rsp),%rbx
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x117f // jg 5dac <dotBF16BF16VNNI+0x6ec>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	WORD $0x107f // jg 5d9e <dotBF16BF16VNNI+0x6de>
+	WORD $0xd989 // mov %ebx,%ecx
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0xf189 // mov %esi,%ecx
 	WORD $0xc9ff // dec %ecx
 	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
 	LONG $0xf192f8c5 // kmovw %ecx,%k6
-	LONG $0x4e7cf162; WORD $0x3a11 // vmovups %zmm7,(%rdx){%k6}
-	LONG $0xfffda0e9; BYTE $0xff // jmp 5b5b <dotBF16BF16VNNI+0x49b>
+	LONG $0x4e7cf162; WORD $0x0a11 // vmovups %zmm1,(%rdx){%k6}
+	LONG $0xfffda3e9; BYTE $0xff // jmp 5b50 <dotBF16BF16VNNI+0x490>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -4067,680 +4062,699 @@ TEXT dotBF16BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x187e8b49 // mov 0x18(%r14),%rdi
-	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
-	LONG $0xfe8f8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%rcx
+	LONG $0x18738b48 // mov 0x18(%rbx),%rsi
+	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
+	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
 	LONG $0x7fc08349 // add $0x7f,%r8
 	LONG $0xc8490f49 // cmovns %r8,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fd6162; WORD $0xc96e // vmovq %rcx,%xmm25
+	LONG $0x248c8948; LONG $0x00000210 // mov %rcx,0x210(%rsp)
 	LONG $0x04f88348 // cmp $0x4,%rax
-	LONG $0x05de8e0f; WORD $0x0000 // jle 63d5 <dotBF16BF16VNNI+0xd15>
-	LONG $0xfd488d4c // lea -0x3(%rax),%r9
+	LONG $0x06b08e0f; WORD $0x0000 // jle 649b <dotBF16BF16VNNI+0xddb>
+	LONG $0xfd408d4c // lea -0x3(%rax),%r8
 	LONG $0x06f88348 // cmp $0x6,%rax
-	LONG $0x0a828f0f; WORD $0x0000 // jg 6887 <dotBF16BF16VNNI+0x11c7>
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x05368e0f; WORD $0x0000 // jle 6344 <dotBF16BF16VNNI+0xc84>
-	LONG $0x248c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rcx
-	LONG $0x24948b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r10
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x24b4894c; LONG $0x00000100 // mov %r14,0x100(%rsp)
-	LONG $0x6ef961c4; BYTE $0xd9 // vmovq %rcx,%xmm11
-	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
-	LONG $0x487cf162; WORD $0xd628 // vmovaps %zmm6,%zmm2
-	LONG $0x487cf162; WORD $0xde28 // vmovaps %zmm6,%zmm3
-	LONG $0x08fd6162; WORD $0xd96e // vmovq %rcx,%xmm27
-	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
-	LONG $0x487cf162; WORD $0xee28 // vmovaps %zmm6,%zmm5
-	LONG $0x487cf162; WORD $0xc628 // vmovaps %zmm6,%zmm0
-	LONG $0x087d6162; WORD $0xf96e // vmovd %ecx,%xmm31
-	LONG $0x487c7162; WORD $0xc628 // vmovaps %zmm6,%zmm8
+	LONG $0x0b6d8f0f; WORD $0x0000 // jg 6966 <dotBF16BF16VNNI+0x12a6>
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x06048e0f; WORD $0x0000 // jle 6406 <dotBF16BF16VNNI+0xd46>
+	LONG $0x249c8b48; LONG $0x00000228 // mov 0x228(%rsp),%rbx
+	LONG $0x00040162; WORD $0xff57 // vxorps %xmm31,%xmm31,%xmm31
 	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24848d4c; LONG $0x00000140 // lea 0x140(%rsp),%r8
-	LONG $0x487d7262; WORD $0xf97c // vpbroadcastd %ecx,%zmm15
-	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
-	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	LONG $0x246c894c; BYTE $0x40 // mov %r13,0x40(%rsp)
-	LONG $0x24a4894c; LONG $0x000000a0 // mov %r12,0xa0(%rsp)
-	LONG $0x00ba8d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r10),%rdi
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x6ef961c4; BYTE $0xf2 // vmovq %rdx,%xmm14
-	LONG $0x6ef961c4; BYTE $0xe0 // vmovq %rax,%xmm12
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	WORD $0x894d; BYTE $0xf4 // mov %r14,%r12
-	WORD $0x894d; BYTE $0xce // mov %r9,%r14
-	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x6ef961c4; BYTE $0xd0 // vmovq %rax,%xmm10
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x8941; BYTE $0xc5 // mov %eax,%r13d
-	LONG $0x7ef961c4; BYTE $0xe0 // vmovq %xmm12,%rax
-	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
-	LONG $0x08fd6162; WORD $0xda7e // vmovq %xmm27,%rdx
-	WORD $0x8945; BYTE $0xe9 // mov %r13d,%r9d
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	WORD $0x8944; BYTE $0xe8 // mov %r13d,%eax
-	LONG $0x24a4894c; LONG $0x00000098 // mov %r12,0x98(%rsp)
-	LONG $0xc2af0f48 // imul %rdx,%rax
-	LONG $0x21e8c148 // shr $0x21,%rax
-	WORD $0x148d; BYTE $0x40 // lea (%rax,%rax,2),%edx
-	WORD $0x6348; BYTE $0xc2 // movslq %edx,%rax
-	WORD $0x394c; BYTE $0xf0 // cmp %r14,%rax
-	LONG $0xc64f0f49 // cmovg %r14,%rax
-	WORD $0x2941; BYTE $0xd1 // sub %edx,%r9d
-	LONG $0x7ef961c4; BYTE $0xd2 // vmovq %xmm10,%rdx
-	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
-	WORD $0x014c; BYTE $0xc8 // add %r9,%rax
-	LONG $0x380c8d4f // lea (%r8,%r15,1),%r9
-	LONG $0xc3af0f48 // imul %rbx,%rax
-	LONG $0x42048d48 // lea (%rdx,%rax,2),%rax
-	LONG $0x80518d48 // lea -0x80(%rcx),%rdx
-	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
-	LONG $0xffffbc41; WORD $0x0000 // mov $0xffff,%r12d
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x187f // jg 5f3c <dotBF16BF16VNNI+0x87c>
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x107e // jle 5f3c <dotBF16BF16VNNI+0x87c>
-	LONG $0x087d4162; WORD $0xfc7e // vmovd %xmm31,%r12d
-	WORD $0xd341; BYTE $0xe4 // shl %cl,%r12d
-	WORD $0xff41; BYTE $0xcc // dec %r12d
-	LONG $0xe4b70f45 // movzwl %r12w,%r12d
-	LONG $0x9278c1c4; BYTE $0xd4 // kmovw %r12d,%k2
-	LONG $0xaafff162; WORD $0x386f // vmovdqu16 (%rax),%ymm7{%k2}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c08348 // add $0x20,%rax
-	LONG $0x40c18349 // add $0x40,%r9
-	LONG $0x487df262; WORD $0xff33 // vpmovzxwd %ymm7,%zmm7
-	LONG $0x4845f162; WORD $0xf772; BYTE $0x10 // vpslld $0x10,%zmm7,%zmm7
-	LONG $0x48fed162; WORD $0x797f; BYTE $0xff // vmovdqu64 %zmm7,-0x40(%r9)
-	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	WORD $0xac75 // jne 5f18 <dotBF16BF16VNNI+0x858>
-	WORD $0xff41; BYTE $0xc5 // inc %r13d
-	LONG $0x24a48b4c; LONG $0x00000098 // mov 0x98(%rsp),%r12
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x06fd8341 // cmp $0x6,%r13d
-	LONG $0xff3b850f; WORD $0xffff // jne 5ec3 <dotBF16BF16VNNI+0x803>
-	WORD $0x894d; BYTE $0xf1 // mov %r14,%r9
-	LONG $0x246c8b4c; BYTE $0x40 // mov 0x40(%rsp),%r13
-	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
-	LONG $0x24a48b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r12
-	LONG $0x80808d49; WORD $0x0000; BYTE $0x00 // lea 0x80(%r8),%rax
-	LONG $0x006ca162; WORD $0xd257 // vxorps %xmm18,%xmm18,%xmm18
-	LONG $0x7ef961c4; BYTE $0xf2 // vmovq %xmm14,%rdx
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0x08fd6162; WORD $0xc06e // vmovq %rax,%xmm24
-	LONG $0x487ca162; WORD $0xda28 // vmovaps %zmm18,%zmm19
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x487ca162; WORD $0xe228 // vmovaps %zmm18,%zmm20
-	LONG $0x487ca162; WORD $0xea28 // vmovaps %zmm18,%zmm21
-	LONG $0x487ca162; WORD $0xf228 // vmovaps %zmm18,%zmm22
-	LONG $0x487ca162; WORD $0xfa28 // vmovaps %zmm18,%zmm23
-	LONG $0x487c3162; WORD $0xea28 // vmovaps %zmm18,%zmm13
-	LONG $0x487c3162; WORD $0xd228 // vmovaps %zmm18,%zmm10
-	LONG $0x487c2162; WORD $0xe228 // vmovaps %zmm18,%zmm28
-	LONG $0x487c3162; WORD $0xe228 // vmovaps %zmm18,%zmm12
-	LONG $0x487cb162; WORD $0xfa28 // vmovaps %zmm18,%zmm7
-	LONG $0x487c3162; WORD $0xca28 // vmovaps %zmm18,%zmm9
-	LONG $0x08fd4162; WORD $0xc77e // vmovq %xmm24,%r15
-	LONG $0x48055162; WORD $0x32db // vpandd (%r10),%zmm15,%zmm14
-	LONG $0x4075d162; WORD $0x3272; BYTE $0x10 // vpslld $0x10,(%r10),%zmm17
-	LONG $0x407dd162; LONG $0x10017272 // vpslld $0x10,0x40(%r10),%zmm16
-	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x4049180f // prefetcht0 0x40(%rcx)
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x80e98348 // sub $0xffffffffffffff80,%rcx
-	LONG $0x580d7262; WORD $0x48b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm14,%zmm9
-	LONG $0x580df262; WORD $0x78b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rax){1to16},%zmm14,%zmm7
-	LONG $0x580d7262; LONG $0x03fca0b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rax){1to16},%zmm14,%zmm12
-	LONG $0x580d6262; LONG $0x05fca0b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rax){1to16},%zmm14,%zmm28
-	LONG $0x580d7262; LONG $0x07fc90b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rax){1to16},%zmm14,%zmm10
-	LONG $0x58157262; LONG $0x09fcb098; WORD $0x0000 // vfmadd132ps 0x9fc(%rax){1to16},%zmm13,%zmm14
-	LONG $0x48055162; WORD $0x6adb; BYTE $0xfd // vpandd -0xc0(%r10),%zmm15,%zmm13
-	LONG $0x50757262; WORD $0x48b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm17,%zmm9
-	LONG $0x5075f262; WORD $0x78b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rax){1to16},%zmm17,%zmm7
-	LONG $0x50757262; LONG $0x03f8a0b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rax){1to16},%zmm17,%zmm12
-	LONG $0x50756262; LONG $0x05f8a0b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rax){1to16},%zmm17,%zmm28
-	LONG $0x50757262; LONG $0x07f890b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rax){1to16},%zmm17,%zmm10
-	LONG $0x5815e262; WORD $0x78b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm13,%zmm23
-	LONG $0x5815e262; LONG $0x027cb0b8; WORD $0x0000 // vfmadd231ps 0x27c(%rax){1to16},%zmm13,%zmm22
-	LONG $0x5815e262; LONG $0x047ca8b8; WORD $0x0000 // vfmadd231ps 0x47c(%rax){1to16},%zmm13,%zmm21
-	LONG $0x5815e262; LONG $0x067ca0b8; WORD $0x0000 // vfmadd231ps 0x67c(%rax){1to16},%zmm13,%zmm20
-	LONG $0x5815e262; LONG $0x087c98b8; WORD $0x0000 // vfmadd231ps 0x87c(%rax){1to16},%zmm13,%zmm19
-	LONG $0x5815e262; LONG $0x0a7c90b8; WORD $0x0000 // vfmadd231ps 0xa7c(%rax){1to16},%zmm13,%zmm18
-	LONG $0x487c3162; WORD $0xe928 // vmovaps %zmm17,%zmm13
-	LONG $0x507de262; WORD $0x78b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm16,%zmm23
-	LONG $0x580d7262; LONG $0x09f8a898; WORD $0x0000 // vfmadd132ps 0x9f8(%rax){1to16},%zmm14,%zmm13
-	LONG $0x507de262; LONG $0x0278b0b8; WORD $0x0000 // vfmadd231ps 0x278(%rax){1to16},%zmm16,%zmm22
-	LONG $0x507de262; LONG $0x0478a8b8; WORD $0x0000 // vfmadd231ps 0x478(%rax){1to16},%zmm16,%zmm21
-	LONG $0x507de262; LONG $0x0678a0b8; WORD $0x0000 // vfmadd231ps 0x678(%rax){1to16},%zmm16,%zmm20
-	LONG $0x507de262; LONG $0x087898b8; WORD $0x0000 // vfmadd231ps 0x878(%rax){1to16},%zmm16,%zmm19
-	LONG $0x507de262; LONG $0x0a7890b8; WORD $0x0000 // vfmadd231ps 0xa78(%rax){1to16},%zmm16,%zmm18
-	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
-	LONG $0xfee1850f; WORD $0xffff // jne 6001 <dotBF16BF16VNNI+0x941>
-	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
-	LONG $0x483c5162; WORD $0xc158 // vaddps %zmm9,%zmm8,%zmm8
-	LONG $0x008f8d48; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdi),%rcx
-	LONG $0x80978d4c; WORD $0xfff0; BYTE $0xff // lea -0xf80(%rdi),%r10
-	LONG $0x4854d162; WORD $0xec58 // vaddps %zmm12,%zmm5,%zmm5
-	LONG $0x484cd162; WORD $0xf558 // vaddps %zmm13,%zmm6,%zmm6
-	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
-	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
-	LONG $0x401cf162; WORD $0xdb58 // vaddps %zmm3,%zmm28,%zmm3
-	LONG $0x486cd162; WORD $0xd258 // vaddps %zmm10,%zmm2,%zmm2
-	LONG $0x80b88d4d; WORD $0x0001; BYTE $0x00 // lea 0x180(%r8),%r15
-	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
-	LONG $0x487cb162; WORD $0xc658 // vaddps %zmm22,%zmm0,%zmm0
-	LONG $0x483ca162; WORD $0xcf58 // vaddps %zmm23,%zmm8,%zmm17
-	LONG $0x487c5162; WORD $0xf428 // vmovaps %zmm12,%zmm14
-	LONG $0x487cc162; WORD $0xc428 // vmovaps %zmm12,%zmm16
-	LONG $0x4854a162; WORD $0xed58 // vaddps %zmm21,%zmm5,%zmm21
-	LONG $0x484ca162; WORD $0xd258 // vaddps %zmm18,%zmm6,%zmm18
-	LONG $0x487c5162; WORD $0xcc28 // vmovaps %zmm12,%zmm9
-	LONG $0x487c5162; WORD $0xd428 // vmovaps %zmm12,%zmm10
-	LONG $0x4864a162; WORD $0xe458 // vaddps %zmm20,%zmm3,%zmm20
-	LONG $0x486cb162; WORD $0xd358 // vaddps %zmm19,%zmm2,%zmm2
-	LONG $0x487cd162; WORD $0xf428 // vmovaps %zmm12,%zmm6
-	LONG $0x487cd162; WORD $0xfc28 // vmovaps %zmm12,%zmm7
-	LONG $0x487cd162; WORD $0xdc28 // vmovaps %zmm12,%zmm3
-	LONG $0x487cd162; WORD $0xec28 // vmovaps %zmm12,%zmm5
-	LONG $0x487cc162; WORD $0xdc28 // vmovaps %zmm12,%zmm19
-	LONG $0x487c5162; WORD $0xc428 // vmovaps %zmm12,%zmm8
-	LONG $0x48054162; WORD $0x22db // vpandd (%r10),%zmm15,%zmm28
-	LONG $0x4805c162; WORD $0x72db; BYTE $0x01 // vpandd 0x40(%r10),%zmm15,%zmm22
-	LONG $0x403dd162; WORD $0x3272; BYTE $0x10 // vpslld $0x10,(%r10),%zmm24
-	LONG $0x4045d162; LONG $0x10017272 // vpslld $0x10,0x40(%r10),%zmm23
-	LONG $0x08c08348 // add $0x8,%rax
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x4049180f // prefetcht0 0x40(%rcx)
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x80e98348 // sub $0xffffffffffffff80,%rcx
-	LONG $0x501d7262; WORD $0x40b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm28,%zmm8
-	LONG $0x501de262; WORD $0x58b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rax){1to16},%zmm28,%zmm19
-	LONG $0x501df262; LONG $0x03fca8b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rax){1to16},%zmm28,%zmm5
-	LONG $0x501df262; LONG $0x05fc98b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rax){1to16},%zmm28,%zmm3
-	LONG $0x501df262; LONG $0x07fcb8b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rax){1to16},%zmm28,%zmm7
-	LONG $0x501df262; LONG $0x09fcb0b8; WORD $0x0000 // vfmadd231ps 0x9fc(%rax){1to16},%zmm28,%zmm6
-	LONG $0x504d7262; WORD $0x50b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm22,%zmm10
-	LONG $0x504d7262; LONG $0x027c88b8; WORD $0x0000 // vfmadd231ps 0x27c(%rax){1to16},%zmm22,%zmm9
-	LONG $0x504de262; LONG $0x047c80b8; WORD $0x0000 // vfmadd231ps 0x47c(%rax){1to16},%zmm22,%zmm16
-	LONG $0x504d7262; LONG $0x067cb0b8; WORD $0x0000 // vfmadd231ps 0x67c(%rax){1to16},%zmm22,%zmm14
-	LONG $0x504d7262; LONG $0x087ca8b8; WORD $0x0000 // vfmadd231ps 0x87c(%rax){1to16},%zmm22,%zmm13
-	LONG $0x504d7262; LONG $0x0a7ca0b8; WORD $0x0000 // vfmadd231ps 0xa7c(%rax){1to16},%zmm22,%zmm12
-	LONG $0x503d7262; WORD $0x40b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm24,%zmm8
-	LONG $0x503de262; WORD $0x58b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rax){1to16},%zmm24,%zmm19
-	LONG $0x503df262; LONG $0x03f8a8b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rax){1to16},%zmm24,%zmm5
-	LONG $0x503df262; LONG $0x05f898b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rax){1to16},%zmm24,%zmm3
-	LONG $0x503df262; LONG $0x07f8b8b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rax){1to16},%zmm24,%zmm7
-	LONG $0x503df262; LONG $0x09f8b0b8; WORD $0x0000 // vfmadd231ps 0x9f8(%rax){1to16},%zmm24,%zmm6
-	LONG $0x50457262; WORD $0x50b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm23,%zmm10
-	LONG $0x50457262; LONG $0x027888b8; WORD $0x0000 // vfmadd231ps 0x278(%rax){1to16},%zmm23,%zmm9
-	LONG $0x5045e262; LONG $0x047880b8; WORD $0x0000 // vfmadd231ps 0x478(%rax){1to16},%zmm23,%zmm16
-	LONG $0x50457262; LONG $0x0678b0b8; WORD $0x0000 // vfmadd231ps 0x678(%rax){1to16},%zmm23,%zmm14
-	LONG $0x50457262; LONG $0x0878a8b8; WORD $0x0000 // vfmadd231ps 0x878(%rax){1to16},%zmm23,%zmm13
-	LONG $0x50457262; LONG $0x0a78a0b8; WORD $0x0000 // vfmadd231ps 0xa78(%rax){1to16},%zmm23,%zmm12
-	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
-	LONG $0xfee7850f; WORD $0xffff // jne 61c9 <dotBF16BF16VNNI+0xb09>
-	LONG $0x40745162; WORD $0xc058 // vaddps %zmm8,%zmm17,%zmm8
-	LONG $0x487cb162; WORD $0xc358 // vaddps %zmm19,%zmm0,%zmm0
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x08fd6162; WORD $0xc87e // vmovq %xmm25,%rax
-	LONG $0x4054f162; WORD $0xed58 // vaddps %zmm5,%zmm21,%zmm5
-	LONG $0x405cf162; WORD $0xdb58 // vaddps %zmm3,%zmm20,%zmm3
-	LONG $0x486cf162; WORD $0xd758 // vaddps %zmm7,%zmm2,%zmm2
-	LONG $0x406cf162; WORD $0xf658 // vaddps %zmm6,%zmm18,%zmm6
-	LONG $0x483c5162; WORD $0xc258 // vaddps %zmm10,%zmm8,%zmm8
-	LONG $0x487cd162; WORD $0xc158 // vaddps %zmm9,%zmm0,%zmm0
-	LONG $0x4854b162; WORD $0xe858 // vaddps %zmm16,%zmm5,%zmm5
-	LONG $0x4864d162; WORD $0xde58 // vaddps %zmm14,%zmm3,%zmm3
-	LONG $0x486cd162; WORD $0xd558 // vaddps %zmm13,%zmm2,%zmm2
-	LONG $0x484cd162; WORD $0xf458 // vaddps %zmm12,%zmm6,%zmm6
-	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
-	LONG $0x0b368d0f; WORD $0x0000 // jge 6e72 <dotBF16BF16VNNI+0x17b2>
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0xfffb40e9; BYTE $0xff // jmp 5e84 <dotBF16BF16VNNI+0x7c4>
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x487cf162; WORD $0xd628 // vmovaps %zmm6,%zmm2
-	LONG $0x487cf162; WORD $0xde28 // vmovaps %zmm6,%zmm3
-	LONG $0x487cf162; WORD $0xee28 // vmovaps %zmm6,%zmm5
-	LONG $0x487cf162; WORD $0xc628 // vmovaps %zmm6,%zmm0
-	LONG $0x487c7162; WORD $0xc628 // vmovaps %zmm6,%zmm8
-	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
-	LONG $0x03e6c148 // shl $0x3,%rsi
-	LONG $0xcfaf0f4c // imul %rdi,%r9
-	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
-	LONG $0x31148d4d // lea (%r9,%rsi,1),%r10
-	LONG $0x39048d4d // lea (%r9,%rdi,1),%r8
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	LONG $0x0a9d8f0f; WORD $0x0000 // jg 6e2e <dotBF16BF16VNNI+0x176e>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
-	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
-	LONG $0xff5b8d41 // lea -0x1(%r11),%ebx
-	WORD $0xb70f; BYTE $0xcb // movzwl %bx,%ecx
-	LONG $0xc992fbc5 // kmovd %ecx,%k1
-	LONG $0x497c7162; WORD $0x0211 // vmovups %zmm8,(%rdx){%k1}
-	LONG $0x497cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k1}
-	LONG $0x497cf162; WORD $0x2e11 // vmovups %zmm5,(%rsi){%k1}
-	LONG $0x497cd162; WORD $0x1911 // vmovups %zmm3,(%r9){%k1}
-	LONG $0x497cd162; WORD $0x1011 // vmovups %zmm2,(%r8){%k1}
-	LONG $0xe992f8c5 // kmovw %ecx,%k5
-	LONG $0x4d7cd162; WORD $0x3211 // vmovups %zmm6,(%r10){%k5}
-	LONG $0xfff786e9; BYTE $0xff // jmp 5b5b <dotBF16BF16VNNI+0x49b>
-	LONG $0xff608d4c // lea -0x1(%rax),%r12
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x04248e0f; WORD $0x0000 // jle 6806 <dotBF16BF16VNNI+0x1146>
-	LONG $0x248c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rcx
-	LONG $0x248c8b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r9
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x6ef961c4; BYTE $0xd9 // vmovq %rcx,%xmm11
-	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
-	LONG $0x24ac894c; LONG $0x00000100 // mov %r13,0x100(%rsp)
-	LONG $0x08fdc162; WORD $0xec6e // vmovq %r12,%xmm21
-	LONG $0x08fde162; WORD $0xd16e // vmovq %rcx,%xmm18
-	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
-	LONG $0x08fdc162; WORD $0xf66e // vmovq %r14,%xmm22
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x24848d4c; LONG $0x00000140 // lea 0x140(%rsp),%r8
-	LONG $0x087de162; WORD $0xc16e // vmovd %ecx,%xmm16
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x24ac894c; LONG $0x000000c0 // mov %r13,0xc0(%rsp)
-	LONG $0x00b98d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r9),%rdi
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
-	LONG $0x6ef961c4; BYTE $0xfa // vmovq %rdx,%xmm15
-	LONG $0x6ef961c4; BYTE $0xf6 // vmovq %rsi,%xmm14
-	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
-	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
-	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
-	LONG $0x08fde162; WORD $0xd07e // vmovq %xmm18,%rax
-	WORD $0x8945; BYTE $0xe2 // mov %r12d,%r10d
-	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
-	LONG $0xd0af0f4c // imul %rax,%r10
-	LONG $0x21eac149 // shr $0x21,%r10
-	LONG $0x950c8d42; LONG $0x00000000 // lea 0x0(,%r10,4),%ecx
-	WORD $0x8944; BYTE $0xd0 // mov %r10d,%eax
-	WORD $0xc829 // sub %ecx,%eax
-	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	WORD $0x708d; BYTE $0x04 // lea 0x4(%rax),%esi
-	LONG $0x000003ba; BYTE $0x00 // mov $0x3,%edx
-	WORD $0xd639 // cmp %edx,%esi
-	WORD $0x4f0f; BYTE $0xf2 // cmovg %edx,%esi
-	WORD $0xd8f7 // neg %eax
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
-	WORD $0x9848 // cltq
-	WORD $0x2948; BYTE $0xf2 // sub %rsi,%rdx
-	LONG $0x80718d48 // lea -0x80(%rcx),%rsi
-	WORD $0x3948; BYTE $0xc2 // cmp %rax,%rdx
-	LONG $0xc24e0f48 // cmovle %rdx,%rax
-	LONG $0x52148d43 // lea (%r10,%r10,2),%edx
-	WORD $0x8945; BYTE $0xe2 // mov %r12d,%r10d
-	WORD $0x2941; BYTE $0xd2 // sub %edx,%r10d
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	WORD $0x634d; BYTE $0xd2 // movslq %r10d,%r10
-	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
-	LONG $0xc3af0f48 // imul %rbx,%rax
-	LONG $0x42048d48 // lea (%rdx,%rax,2),%rax
-	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
-	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
-	LONG $0xffffba41; WORD $0x0000 // mov $0xffff,%r10d
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x187f // jg 651d <dotBF16BF16VNNI+0xe5d>
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x107e // jle 651d <dotBF16BF16VNNI+0xe5d>
-	LONG $0x087dc162; WORD $0xc27e // vmovd %xmm16,%r10d
-	WORD $0xd341; BYTE $0xe2 // shl %cl,%r10d
-	WORD $0xff41; BYTE $0xca // dec %r10d
-	LONG $0xd2b70f45 // movzwl %r10w,%r10d
-	LONG $0x9278c1c4; BYTE $0xe2 // kmovw %r10d,%k4
-	LONG $0xacfff162; WORD $0x106f // vmovdqu16 (%rax),%ymm2{%k4}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c08348 // add $0x20,%rax
-	LONG $0x40c28348 // add $0x40,%rdx
-	LONG $0x487df262; WORD $0xd233 // vpmovzxwd %ymm2,%zmm2
-	LONG $0x486df162; WORD $0xf272; BYTE $0x10 // vpslld $0x10,%zmm2,%zmm2
-	LONG $0x48fef162; WORD $0x527f; BYTE $0xff // vmovdqu64 %zmm2,-0x40(%rdx)
-	WORD $0x3948; BYTE $0xf1 // cmp %rsi,%rcx
-	WORD $0xac75 // jne 64f9 <dotBF16BF16VNNI+0xe39>
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x04fc8349 // cmp $0x4,%r12
-	LONG $0xff27850f; WORD $0xffff // jne 6488 <dotBF16BF16VNNI+0xdc8>
-	WORD $0x894d; BYTE $0xec // mov %r13,%r12
-	LONG $0x24ac8b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r13
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x7ef961c4; BYTE $0xfa // vmovq %xmm15,%rdx
-	LONG $0x7ef961c4; BYTE $0xf6 // vmovq %xmm14,%rsi
-	LONG $0x80908d4d; WORD $0x0000; BYTE $0x00 // lea 0x80(%r8),%r10
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x487df262; WORD $0xe17c // vpbroadcastd %ecx,%zmm4
+	LONG $0x487c1162; WORD $0xd728 // vmovaps %zmm31,%zmm10
+	LONG $0x487c1162; WORD $0xcf28 // vmovaps %zmm31,%zmm9
+	LONG $0x487c1162; WORD $0xc728 // vmovaps %zmm31,%zmm8
+	LONG $0x487df162; LONG $0x0524647f // vmovdqa32 %zmm4,0x140(%rsp)
+	LONG $0x487c9162; WORD $0xff28 // vmovaps %zmm31,%zmm7
+	LONG $0x487c9162; WORD $0xf728 // vmovaps %zmm31,%zmm6
+	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
+	LONG $0x249c8948; LONG $0x00000208 // mov %rbx,0x208(%rsp)
+	LONG $0x249c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rbx
+	LONG $0x7ef941c4; BYTE $0xdc // vmovq %xmm11,%r12
+	LONG $0x7ef9c1c4; BYTE $0xdf // vmovq %xmm3,%r15
+	LONG $0x249c8948; LONG $0x00000238 // mov %rbx,0x238(%rsp)
+	LONG $0x487d9162; WORD $0xe56f // vmovdqa32 %zmm29,%zmm4
+	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	LONG $0x24848148; LONG $0x00000208; LONG $0x00001000 // addq $0x1000,0x208(%rsp)
+	LONG $0x24b4894c; LONG $0x000001c0 // mov %r14,0x1c0(%rsp)
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	LONG $0x24848948; LONG $0x00000180 // mov %rax,0x180(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
+	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
+	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	WORD $0x894d; BYTE $0xc6 // mov %r8,%r14
+	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
+	LONG $0x08e3c148 // shl $0x8,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
 	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
-	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
-	LONG $0x487ce162; WORD $0xdb28 // vmovaps %zmm3,%zmm19
-	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
+	LONG $0xaaaaabbf; BYTE $0xaa // mov $0xaaaaaaab,%edi
+	LONG $0x2484894c; LONG $0x00000100 // mov %r8,0x100(%rsp)
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	WORD $0xd889 // mov %ebx,%eax
+	LONG $0xc7af0f48 // imul %rdi,%rax
+	LONG $0x80798d48 // lea -0x80(%rcx),%rdi
+	LONG $0x21e8c148 // shr $0x21,%rax
+	WORD $0x348d; BYTE $0x40 // lea (%rax,%rax,2),%esi
+	WORD $0xd889 // mov %ebx,%eax
+	WORD $0x6348; BYTE $0xd6 // movslq %esi,%rdx
+	WORD $0x394c; BYTE $0xf2 // cmp %r14,%rdx
+	LONG $0xd64f0f49 // cmovg %r14,%rdx
+	WORD $0xf029 // sub %esi,%eax
+	WORD $0x9848 // cltq
+	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	LONG $0xd3af0f49 // imul %r11,%rdx
+	LONG $0x50048d48 // lea (%rax,%rdx,2),%rax
+	LONG $0x24948b48; LONG $0x00000238 // mov 0x238(%rsp),%rdx
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	LONG $0x0a348d4a // lea (%rdx,%r9,1),%rsi
+	LONG $0xffffb841; WORD $0x0000 // mov $0xffff,%r8d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x187f // jg 5f31 <dotBF16BF16VNNI+0x871>
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x107e // jle 5f31 <dotBF16BF16VNNI+0x871>
+	LONG $0x0001b841; WORD $0x0000 // mov $0x1,%r8d
+	WORD $0xd341; BYTE $0xe0 // shl %cl,%r8d
+	WORD $0xff41; BYTE $0xc8 // dec %r8d
+	LONG $0xc0b70f45 // movzwl %r8w,%r8d
+	LONG $0x9278c1c4; BYTE $0xd0 // kmovw %r8d,%k2
+	LONG $0xaafff162; WORD $0x086f // vmovdqu16 (%rax),%ymm1{%k2}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x20c08348 // add $0x20,%rax
+	LONG $0x40c68348 // add $0x40,%rsi
+	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
+	LONG $0x48fef162; WORD $0x4e7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%rsi)
+	WORD $0x3948; BYTE $0xf9 // cmp %rdi,%rcx
+	WORD $0xac75 // jne 5f0d <dotBF16BF16VNNI+0x84d>
+	WORD $0xc3ff // inc %ebx
+	LONG $0x24848b4c; LONG $0x00000100 // mov 0x100(%rsp),%r8
+	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
+	WORD $0xfb83; BYTE $0x06 // cmp $0x6,%ebx
+	LONG $0xff3a850f; WORD $0xffff // jne 5eb5 <dotBF16BF16VNNI+0x7f5>
+	LONG $0x248c8b48; LONG $0x00000208 // mov 0x208(%rsp),%rcx
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0x24848b48; LONG $0x00000180 // mov 0x180(%rsp),%rax
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	LONG $0x487d6162; LONG $0x0124747f // vmovdqa32 %zmm30,0x40(%rsp)
+	LONG $0x24b48b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r14
+	LONG $0x487c6162; WORD $0xf728 // vmovaps %zmm7,%zmm30
+	LONG $0x487df162; WORD $0x247f; BYTE $0x24 // vmovdqa32 %zmm4,(%rsp)
+	LONG $0x487cf162; WORD $0xfe28 // vmovaps %zmm6,%zmm7
+	LONG $0x487cf162; LONG $0x06245c29 // vmovaps %zmm3,0x180(%rsp)
 	LONG $0x487c7162; WORD $0xeb28 // vmovaps %zmm3,%zmm13
+	LONG $0x487c7162; WORD $0xf328 // vmovaps %zmm3,%zmm14
+	LONG $0x487c7162; WORD $0xfb28 // vmovaps %zmm3,%zmm15
+	LONG $0x487ce162; WORD $0xc328 // vmovaps %zmm3,%zmm16
+	LONG $0x487ce162; WORD $0xcb28 // vmovaps %zmm3,%zmm17
+	LONG $0x487cf162; LONG $0x07245c29 // vmovaps %zmm3,0x1c0(%rsp)
+	LONG $0x487ce162; WORD $0xd328 // vmovaps %zmm3,%zmm18
+	LONG $0x487ce162; WORD $0xdb28 // vmovaps %zmm3,%zmm19
+	LONG $0x487ce162; WORD $0xe328 // vmovaps %zmm3,%zmm20
+	LONG $0x487ce162; WORD $0xeb28 // vmovaps %zmm3,%zmm21
+	LONG $0x487ce162; WORD $0xf328 // vmovaps %zmm3,%zmm22
+	LONG $0x487ce162; WORD $0xfb28 // vmovaps %zmm3,%zmm23
+	LONG $0x487c6162; WORD $0xc328 // vmovaps %zmm3,%zmm24
+	LONG $0x487c6162; WORD $0xcb28 // vmovaps %zmm3,%zmm25
+	LONG $0x487c6162; WORD $0xd328 // vmovaps %zmm3,%zmm26
+	LONG $0x487c6162; WORD $0xdb28 // vmovaps %zmm3,%zmm27
 	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
+	LONG $0x487c6162; WORD $0xe328 // vmovaps %zmm3,%zmm28
+	LONG $0x487c6162; WORD $0xeb28 // vmovaps %zmm3,%zmm29
+	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
+	LONG $0x7ef9c1c4; BYTE $0xe9 // vmovq %xmm5,%r9
+	LONG $0x487c7162; LONG $0x04244429 // vmovaps %zmm8,0x100(%rsp)
+	LONG $0x487c7162; LONG $0x03245429 // vmovaps %zmm10,0xc0(%rsp)
+	LONG $0x487c7162; LONG $0x02244c29 // vmovaps %zmm9,0x80(%rsp)
 	LONG $0x487cf162; WORD $0xf328 // vmovaps %zmm3,%zmm6
-	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
-	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
-	LONG $0x485dc162; WORD $0x09db // vpandd (%r9),%zmm4,%zmm17
-	LONG $0x4805d162; WORD $0x3172; BYTE $0x10 // vpslld $0x10,(%r9),%zmm15
-	LONG $0x480dd162; LONG $0x10017172 // vpslld $0x10,0x40(%r9),%zmm14
-	LONG $0x08c18348 // add $0x8,%rcx
-	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
-	LONG $0x4048180f // prefetcht0 0x40(%rax)
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
-	LONG $0x50757262; WORD $0x51b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm10
-	LONG $0x50757262; WORD $0x41b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rcx){1to16},%zmm17,%zmm8
-	LONG $0x5075f262; LONG $0x03fcb1b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rcx){1to16},%zmm17,%zmm6
-	LONG $0x5075f262; LONG $0x05fc91b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rcx){1to16},%zmm17,%zmm2
-	LONG $0x485dc162; WORD $0x49db; BYTE $0xfd // vpandd -0xc0(%r9),%zmm4,%zmm17
-	LONG $0x58057262; WORD $0x51b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm15,%zmm10
-	LONG $0x58057262; WORD $0x41b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rcx){1to16},%zmm15,%zmm8
-	LONG $0x5805f262; LONG $0x03f8b1b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rcx){1to16},%zmm15,%zmm6
-	LONG $0x5805f262; LONG $0x05f891b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rcx){1to16},%zmm15,%zmm2
-	LONG $0x50757262; WORD $0x69b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm13
-	LONG $0x50757262; LONG $0x027ca1b8; WORD $0x0000 // vfmadd231ps 0x27c(%rcx){1to16},%zmm17,%zmm12
-	LONG $0x5075e262; LONG $0x047c99b8; WORD $0x0000 // vfmadd231ps 0x47c(%rcx){1to16},%zmm17,%zmm19
-	LONG $0x5075f262; LONG $0x067c99b8; WORD $0x0000 // vfmadd231ps 0x67c(%rcx){1to16},%zmm17,%zmm3
-	LONG $0x580d7262; WORD $0x69b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm14,%zmm13
-	LONG $0x580d7262; LONG $0x0278a1b8; WORD $0x0000 // vfmadd231ps 0x278(%rcx){1to16},%zmm14,%zmm12
-	LONG $0x580de262; LONG $0x047899b8; WORD $0x0000 // vfmadd231ps 0x478(%rcx){1to16},%zmm14,%zmm19
-	LONG $0x580df262; LONG $0x067899b8; WORD $0x0000 // vfmadd231ps 0x678(%rcx){1to16},%zmm14,%zmm3
-	WORD $0x394c; BYTE $0xd1 // cmp %r10,%rcx
-	LONG $0xff37850f; WORD $0xffff // jne 65b1 <dotBF16BF16VNNI+0xef1>
-	LONG $0x48345162; WORD $0xca58 // vaddps %zmm10,%zmm9,%zmm9
-	LONG $0x4844d162; WORD $0xf858 // vaddps %zmm8,%zmm7,%zmm7
-	LONG $0x008f8d4c; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdi),%r9
-	LONG $0x80878d48; WORD $0xfff0; BYTE $0xff // lea -0xf80(%rdi),%rax
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x486cf162; WORD $0xc058 // vaddps %zmm0,%zmm2,%zmm0
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x7ef961c4; BYTE $0xd9 // vmovq %xmm11,%rcx
-	LONG $0x80908d4d; WORD $0x0001; BYTE $0x00 // lea 0x180(%r8),%r10
-	LONG $0x487cf162; WORD $0xf228 // vmovaps %zmm2,%zmm6
-	LONG $0x487c7162; WORD $0xc228 // vmovaps %zmm2,%zmm8
-	LONG $0x487c7162; WORD $0xd228 // vmovaps %zmm2,%zmm10
-	LONG $0x48345162; WORD $0xcd58 // vaddps %zmm13,%zmm9,%zmm9
-	LONG $0x4844d162; WORD $0xfc58 // vaddps %zmm12,%zmm7,%zmm7
-	LONG $0x487c7162; WORD $0xea28 // vmovaps %zmm2,%zmm13
-	LONG $0x487c7162; WORD $0xe228 // vmovaps %zmm2,%zmm12
-	LONG $0x4854b162; WORD $0xeb58 // vaddps %zmm19,%zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	LONG $0x487ce162; WORD $0xda28 // vmovaps %zmm2,%zmm19
-	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
-	LONG $0x4875e162; WORD $0x08db // vpandd (%rax),%zmm1,%zmm17
-	LONG $0x4805f162; WORD $0x3072; BYTE $0x10 // vpslld $0x10,(%rax),%zmm15
-	LONG $0x480df162; LONG $0x10017072 // vpslld $0x10,0x40(%rax),%zmm14
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x09180f41 // prefetcht0 (%r9)
-	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
-	LONG $0x5075e262; WORD $0x59b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm19
-	LONG $0x50757262; WORD $0x69b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rcx){1to16},%zmm17,%zmm13
-	LONG $0x50757262; LONG $0x03fca1b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rcx){1to16},%zmm17,%zmm12
-	LONG $0x5075f262; LONG $0x05fc99b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rcx){1to16},%zmm17,%zmm3
-	LONG $0x4875e162; WORD $0x48db; BYTE $0xfd // vpandd -0xc0(%rax),%zmm1,%zmm17
-	LONG $0x5805e262; WORD $0x59b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm15,%zmm19
-	LONG $0x58057262; WORD $0x69b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rcx){1to16},%zmm15,%zmm13
-	LONG $0x58057262; LONG $0x03f8a1b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rcx){1to16},%zmm15,%zmm12
-	LONG $0x5805f262; LONG $0x05f899b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rcx){1to16},%zmm15,%zmm3
-	LONG $0x50757262; WORD $0x51b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm10
-	LONG $0x50757262; LONG $0x027c81b8; WORD $0x0000 // vfmadd231ps 0x27c(%rcx){1to16},%zmm17,%zmm8
-	LONG $0x5075f262; LONG $0x047cb1b8; WORD $0x0000 // vfmadd231ps 0x47c(%rcx){1to16},%zmm17,%zmm6
-	LONG $0x5075f262; LONG $0x067c91b8; WORD $0x0000 // vfmadd231ps 0x67c(%rcx){1to16},%zmm17,%zmm2
-	LONG $0x580d7262; WORD $0x51b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm14,%zmm10
-	LONG $0x580d7262; LONG $0x027881b8; WORD $0x0000 // vfmadd231ps 0x278(%rcx){1to16},%zmm14,%zmm8
-	LONG $0x580df262; LONG $0x0478b1b8; WORD $0x0000 // vfmadd231ps 0x478(%rcx){1to16},%zmm14,%zmm6
-	LONG $0x580df262; LONG $0x067891b8; WORD $0x0000 // vfmadd231ps 0x678(%rcx){1to16},%zmm14,%zmm2
-	WORD $0x394c; BYTE $0xd1 // cmp %r10,%rcx
-	LONG $0xff36850f; WORD $0xffff // jne 66f2 <dotBF16BF16VNNI+0x1032>
-	LONG $0x48343162; WORD $0xcb58 // vaddps %zmm19,%zmm9,%zmm9
-	LONG $0x4844d162; WORD $0xfd58 // vaddps %zmm13,%zmm7,%zmm7
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x08fd6162; WORD $0xc87e // vmovq %xmm25,%rax
-	LONG $0x4854d162; WORD $0xec58 // vaddps %zmm12,%zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	LONG $0x48345162; WORD $0xca58 // vaddps %zmm10,%zmm9,%zmm9
-	LONG $0x4844d162; WORD $0xf858 // vaddps %zmm8,%zmm7,%zmm7
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xc258 // vaddps %zmm2,%zmm0,%zmm0
-	WORD $0x3949; BYTE $0xc5 // cmp %rax,%r13
-	LONG $0x06588d0f; WORD $0x0000 // jge 6e56 <dotBF16BF16VNNI+0x1796>
-	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
-	LONG $0xfffc45e9; BYTE $0xff // jmp 644b <dotBF16BF16VNNI+0xd8b>
+	LONG $0x487cf162; WORD $0xe328 // vmovaps %zmm3,%zmm4
+	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
+	LONG $0x4049180f // prefetcht0 0x40(%rcx)
+	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
+	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
+	LONG $0x487df162; LONG $0x05246c6f // vmovdqa32 0x140(%rsp),%zmm5
+	LONG $0x487e7162; WORD $0x416f; BYTE $0xc0 // vmovdqu32 -0x1000(%rcx),%zmm8
+	LONG $0x4875f162; LONG $0x10c07172 // vpslld $0x10,-0x1000(%rcx),%zmm1
+	LONG $0x487df162; LONG $0x10c17172 // vpslld $0x10,-0xfc0(%rcx),%zmm0
+	LONG $0x482df162; LONG $0x10c27172 // vpslld $0x10,-0xf80(%rcx),%zmm10
+	LONG $0x4835f162; LONG $0x10c37172 // vpslld $0x10,-0xf40(%rcx),%zmm9
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x249c8d48; LONG $0x000002c0 // lea 0x2c0(%rsp),%rbx
+	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
+	LONG $0x483d7162; WORD $0xc5db // vpandd %zmm5,%zmm8,%zmm8
+	LONG $0x583df262; WORD $0x62b8; BYTE $0xff // vfmadd231ps -0x4(%rdx){1to16},%zmm8,%zmm4
+	LONG $0x583d7262; WORD $0x5ab8; BYTE $0x7f // vfmadd231ps 0x1fc(%rdx){1to16},%zmm8,%zmm11
+	LONG $0x583df262; LONG $0x03fc9ab8; WORD $0x0000 // vfmadd231ps 0x3fc(%rdx){1to16},%zmm8,%zmm3
+	LONG $0x583d6262; LONG $0x05fcaab8; WORD $0x0000 // vfmadd231ps 0x5fc(%rdx){1to16},%zmm8,%zmm29
+	LONG $0x583d6262; LONG $0x07fca2b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rdx){1to16},%zmm8,%zmm28
+	LONG $0x586d7262; LONG $0x09fc8298; WORD $0x0000 // vfmadd132ps 0x9fc(%rdx){1to16},%zmm2,%zmm8
+	LONG $0x487ef162; WORD $0x516f; BYTE $0xbd // vmovdqu32 -0x10c0(%rcx),%zmm2
+	LONG $0x486df162; WORD $0xd5db // vpandd %zmm5,%zmm2,%zmm2
+	LONG $0x586d6262; WORD $0x5ab8; BYTE $0x1f // vfmadd231ps 0x7c(%rdx){1to16},%zmm2,%zmm27
+	LONG $0x586d6262; LONG $0x027c92b8; WORD $0x0000 // vfmadd231ps 0x27c(%rdx){1to16},%zmm2,%zmm26
+	LONG $0x586d6262; LONG $0x047c8ab8; WORD $0x0000 // vfmadd231ps 0x47c(%rdx){1to16},%zmm2,%zmm25
+	LONG $0x586d6262; LONG $0x067c82b8; WORD $0x0000 // vfmadd231ps 0x67c(%rdx){1to16},%zmm2,%zmm24
+	LONG $0x586de262; LONG $0x087cbab8; WORD $0x0000 // vfmadd231ps 0x87c(%rdx){1to16},%zmm2,%zmm23
+	LONG $0x586df262; LONG $0x0a7cb2b8; WORD $0x0000 // vfmadd231ps 0xa7c(%rdx){1to16},%zmm2,%zmm6
+	LONG $0x487ef162; WORD $0x516f; BYTE $0xbe // vmovdqu32 -0x1080(%rcx),%zmm2
+	LONG $0x486df162; WORD $0xd5db // vpandd %zmm5,%zmm2,%zmm2
+	LONG $0x487cf162; LONG $0x07246c28 // vmovaps 0x1c0(%rsp),%zmm5
+	LONG $0x586de262; WORD $0x72b8; BYTE $0x3f // vfmadd231ps 0xfc(%rdx){1to16},%zmm2,%zmm22
+	LONG $0x586de262; LONG $0x02fcaab8; WORD $0x0000 // vfmadd231ps 0x2fc(%rdx){1to16},%zmm2,%zmm21
+	LONG $0x586de262; LONG $0x04fca2b8; WORD $0x0000 // vfmadd231ps 0x4fc(%rdx){1to16},%zmm2,%zmm20
+	LONG $0x586de262; LONG $0x06fc9ab8; WORD $0x0000 // vfmadd231ps 0x6fc(%rdx){1to16},%zmm2,%zmm19
+	LONG $0x586de262; LONG $0x08fc92b8; WORD $0x0000 // vfmadd231ps 0x8fc(%rdx){1to16},%zmm2,%zmm18
+	LONG $0x586df262; LONG $0x0afcaab8; WORD $0x0000 // vfmadd231ps 0xafc(%rdx){1to16},%zmm2,%zmm5
+	LONG $0x487cf162; LONG $0x07246c29 // vmovaps %zmm5,0x1c0(%rsp)
+	LONG $0x487df162; LONG $0x0524546f // vmovdqa32 0x140(%rsp),%zmm2
+	LONG $0x487cf162; LONG $0x06246c28 // vmovaps 0x180(%rsp),%zmm5
+	LONG $0x486df162; WORD $0x51db; BYTE $0xbf // vpandd -0x1040(%rcx),%zmm2,%zmm2
+	LONG $0x5875f262; WORD $0x62b8; BYTE $0xfe // vfmadd231ps -0x8(%rdx){1to16},%zmm1,%zmm4
+	LONG $0x58757262; WORD $0x5ab8; BYTE $0x7e // vfmadd231ps 0x1f8(%rdx){1to16},%zmm1,%zmm11
+	LONG $0x5875f262; LONG $0x03f89ab8; WORD $0x0000 // vfmadd231ps 0x3f8(%rdx){1to16},%zmm1,%zmm3
+	LONG $0x58756262; LONG $0x05f8aab8; WORD $0x0000 // vfmadd231ps 0x5f8(%rdx){1to16},%zmm1,%zmm29
+	LONG $0x58756262; LONG $0x07f8a2b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rdx){1to16},%zmm1,%zmm28
+	LONG $0x587d6262; WORD $0x5ab8; BYTE $0x1e // vfmadd231ps 0x78(%rdx){1to16},%zmm0,%zmm27
+	LONG $0x587d6262; LONG $0x027892b8; WORD $0x0000 // vfmadd231ps 0x278(%rdx){1to16},%zmm0,%zmm26
+	LONG $0x587d6262; LONG $0x04788ab8; WORD $0x0000 // vfmadd231ps 0x478(%rdx){1to16},%zmm0,%zmm25
+	LONG $0x587d6262; LONG $0x067882b8; WORD $0x0000 // vfmadd231ps 0x678(%rdx){1to16},%zmm0,%zmm24
+	LONG $0x587de262; LONG $0x0878bab8; WORD $0x0000 // vfmadd231ps 0x878(%rdx){1to16},%zmm0,%zmm23
+	LONG $0x587df262; LONG $0x0a78b2b8; WORD $0x0000 // vfmadd231ps 0xa78(%rdx){1to16},%zmm0,%zmm6
+	LONG $0x582de262; WORD $0x72b8; BYTE $0x3e // vfmadd231ps 0xf8(%rdx){1to16},%zmm10,%zmm22
+	LONG $0x582de262; LONG $0x02f8aab8; WORD $0x0000 // vfmadd231ps 0x2f8(%rdx){1to16},%zmm10,%zmm21
+	LONG $0x582de262; LONG $0x04f8a2b8; WORD $0x0000 // vfmadd231ps 0x4f8(%rdx){1to16},%zmm10,%zmm20
+	LONG $0x582de262; LONG $0x06f89ab8; WORD $0x0000 // vfmadd231ps 0x6f8(%rdx){1to16},%zmm10,%zmm19
+	LONG $0x582de262; LONG $0x08f892b8; WORD $0x0000 // vfmadd231ps 0x8f8(%rdx){1to16},%zmm10,%zmm18
+	LONG $0x586df262; LONG $0x0b7caab8; WORD $0x0000 // vfmadd231ps 0xb7c(%rdx){1to16},%zmm2,%zmm5
+	LONG $0x487cf162; LONG $0x06246c29 // vmovaps %zmm5,0x180(%rsp)
+	LONG $0x487cf162; LONG $0x07246c28 // vmovaps 0x1c0(%rsp),%zmm5
+	LONG $0x586de262; WORD $0x4ab8; BYTE $0x5f // vfmadd231ps 0x17c(%rdx){1to16},%zmm2,%zmm17
+	LONG $0x586de262; LONG $0x037c82b8; WORD $0x0000 // vfmadd231ps 0x37c(%rdx){1to16},%zmm2,%zmm16
+	LONG $0x586d7262; LONG $0x077cb2b8; WORD $0x0000 // vfmadd231ps 0x77c(%rdx){1to16},%zmm2,%zmm14
+	LONG $0x586d7262; LONG $0x097caab8; WORD $0x0000 // vfmadd231ps 0x97c(%rdx){1to16},%zmm2,%zmm13
+	LONG $0x586d7262; LONG $0x057cbab8; WORD $0x0000 // vfmadd231ps 0x57c(%rdx){1to16},%zmm2,%zmm15
+	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
+	LONG $0x5835e262; WORD $0x4ab8; BYTE $0x5e // vfmadd231ps 0x178(%rdx){1to16},%zmm9,%zmm17
+	LONG $0x5835e262; LONG $0x037882b8; WORD $0x0000 // vfmadd231ps 0x378(%rdx){1to16},%zmm9,%zmm16
+	LONG $0x583df262; LONG $0x09f89298; WORD $0x0000 // vfmadd132ps 0x9f8(%rdx){1to16},%zmm8,%zmm2
+	LONG $0x582df262; LONG $0x0af8aab8; WORD $0x0000 // vfmadd231ps 0xaf8(%rdx){1to16},%zmm10,%zmm5
+	LONG $0x487cf162; LONG $0x07246c29 // vmovaps %zmm5,0x1c0(%rsp)
+	LONG $0x58357262; LONG $0x0578bab8; WORD $0x0000 // vfmadd231ps 0x578(%rdx){1to16},%zmm9,%zmm15
+	LONG $0x487cf162; LONG $0x06246c28 // vmovaps 0x180(%rsp),%zmm5
+	LONG $0x58357262; LONG $0x0778b2b8; WORD $0x0000 // vfmadd231ps 0x778(%rdx){1to16},%zmm9,%zmm14
+	LONG $0x58357262; LONG $0x0978aab8; WORD $0x0000 // vfmadd231ps 0x978(%rdx){1to16},%zmm9,%zmm13
+	LONG $0x5835f262; LONG $0x0b78aab8; WORD $0x0000 // vfmadd231ps 0xb78(%rdx){1to16},%zmm9,%zmm5
+	LONG $0x487cf162; LONG $0x06246c29 // vmovaps %zmm5,0x180(%rsp)
+	WORD $0x3948; BYTE $0xda // cmp %rbx,%rdx
+	LONG $0xfd69850f; WORD $0xffff // jne 6068 <dotBF16BF16VNNI+0x9a8>
+	LONG $0x487c7162; LONG $0x04244428 // vmovaps 0x100(%rsp),%zmm8
+	LONG $0x487cf162; WORD $0xc328 // vmovaps %zmm3,%zmm0
+	LONG $0x487cf162; WORD $0xce28 // vmovaps %zmm6,%zmm1
+	LONG $0x487cf162; WORD $0xdc28 // vmovaps %zmm4,%zmm3
+	LONG $0x487c7162; LONG $0x02244c28 // vmovaps 0x80(%rsp),%zmm9
+	LONG $0x487c7162; LONG $0x03245428 // vmovaps 0xc0(%rsp),%zmm10
+	LONG $0x487cf162; WORD $0xf728 // vmovaps %zmm7,%zmm6
+	LONG $0x487c9162; WORD $0xfe28 // vmovaps %zmm30,%zmm7
+	LONG $0x484cf162; WORD $0xf358 // vaddps %zmm3,%zmm6,%zmm6
+	LONG $0x4844d162; WORD $0xfb58 // vaddps %zmm11,%zmm7,%zmm7
+	LONG $0x249c8b48; LONG $0x00000210 // mov 0x210(%rsp),%rbx
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x487d6162; LONG $0x0124746f // vmovdqa32 0x40(%rsp),%zmm30
+	LONG $0x487df162; WORD $0x246f; BYTE $0x24 // vmovdqa32 (%rsp),%zmm4
+	LONG $0x6ef9c1c4; BYTE $0xe9 // vmovq %r9,%xmm5
+	LONG $0x484c9162; WORD $0xf358 // vaddps %zmm27,%zmm6,%zmm6
+	LONG $0x48449162; WORD $0xfa58 // vaddps %zmm26,%zmm7,%zmm7
+	LONG $0x483cf162; WORD $0xc058 // vaddps %zmm0,%zmm8,%zmm0
+	LONG $0x484cb162; WORD $0xf658 // vaddps %zmm22,%zmm6,%zmm6
+	LONG $0x4844b162; WORD $0xfd58 // vaddps %zmm21,%zmm7,%zmm7
+	LONG $0x487c9162; WORD $0xc158 // vaddps %zmm25,%zmm0,%zmm0
+	LONG $0x484cb162; WORD $0xf158 // vaddps %zmm17,%zmm6,%zmm6
+	LONG $0x4844b162; WORD $0xf858 // vaddps %zmm16,%zmm7,%zmm7
+	LONG $0x487cb162; WORD $0xc458 // vaddps %zmm20,%zmm0,%zmm0
+	LONG $0x487c5162; WORD $0xc758 // vaddps %zmm15,%zmm0,%zmm8
+	LONG $0x48349162; WORD $0xc558 // vaddps %zmm29,%zmm9,%zmm0
+	LONG $0x487c9162; WORD $0xc058 // vaddps %zmm24,%zmm0,%zmm0
+	LONG $0x487cb162; WORD $0xc358 // vaddps %zmm19,%zmm0,%zmm0
+	LONG $0x487c5162; WORD $0xce58 // vaddps %zmm14,%zmm0,%zmm9
+	LONG $0x482c9162; WORD $0xc458 // vaddps %zmm28,%zmm10,%zmm0
+	LONG $0x487cb162; WORD $0xc758 // vaddps %zmm23,%zmm0,%zmm0
+	LONG $0x487cb162; WORD $0xc258 // vaddps %zmm18,%zmm0,%zmm0
+	LONG $0x487c5162; WORD $0xd558 // vaddps %zmm13,%zmm0,%zmm10
+	LONG $0x486c9162; WORD $0xc758 // vaddps %zmm31,%zmm2,%zmm0
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	LONG $0x487cf162; LONG $0x07244458 // vaddps 0x1c0(%rsp),%zmm0,%zmm0
+	LONG $0x487c6162; LONG $0x06247c58 // vaddps 0x180(%rsp),%zmm0,%zmm31
+	WORD $0x3949; BYTE $0xde // cmp %rbx,%r14
+	LONG $0xfa808c0f; WORD $0xffff // jl 5e71 <dotBF16BF16VNNI+0x7b1>
+	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
+	LONG $0x6ef941c4; BYTE $0xdc // vmovq %r12,%xmm11
+	LONG $0x6ef9c1c4; BYTE $0xdf // vmovq %r15,%xmm3
+	LONG $0x487d6162; WORD $0xec6f // vmovdqa32 %zmm4,%zmm29
+	WORD $0x24eb // jmp 642a <dotBF16BF16VNNI+0xd6a>
+	LONG $0x00040162; WORD $0xff57 // vxorps %xmm31,%xmm31,%xmm31
+	LONG $0x487c1162; WORD $0xd728 // vmovaps %zmm31,%zmm10
+	LONG $0x487c1162; WORD $0xcf28 // vmovaps %zmm31,%zmm9
+	LONG $0x487c1162; WORD $0xc728 // vmovaps %zmm31,%zmm8
+	LONG $0x487c9162; WORD $0xff28 // vmovaps %zmm31,%zmm7
+	LONG $0x487c9162; WORD $0xf728 // vmovaps %zmm31,%zmm6
+	LONG $0xbd0c8d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rcx
+	LONG $0x249c8b48; LONG $0x00000220 // mov 0x220(%rsp),%rbx
+	LONG $0xfa148d4c // lea (%rdx,%rdi,8),%r10
+	LONG $0xc1af0f4c // imul %rcx,%r8
+	LONG $0x0a1c8d4c // lea (%rdx,%rcx,1),%r11
+	WORD $0x0149; BYTE $0xd0 // add %rdx,%r8
+	LONG $0x080c8d4d // lea (%r8,%rcx,1),%r9
+	LONG $0x093c8d49 // lea (%r9,%rcx,1),%rdi
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	LONG $0x0aa68f0f; WORD $0x0000 // jg 6f01 <dotBF16BF16VNNI+0x1841>
+	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0x768d; BYTE $0xff // lea -0x1(%rsi),%esi
+	WORD $0xb70f; BYTE $0xce // movzwl %si,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497cf162; WORD $0x3211 // vmovups %zmm6,(%rdx){%k1}
+	LONG $0x497cd162; WORD $0x3b11 // vmovups %zmm7,(%r11){%k1}
+	LONG $0x497c5162; WORD $0x0211 // vmovups %zmm8,(%r10){%k1}
+	LONG $0x497c5162; WORD $0x0811 // vmovups %zmm9,(%r8){%k1}
+	LONG $0x497c5162; WORD $0x1111 // vmovups %zmm10,(%r9){%k1}
+	LONG $0xe992f8c5 // kmovw %ecx,%k5
+	LONG $0x4d7c6162; WORD $0x3f11 // vmovups %zmm31,(%rdi){%k5}
+	LONG $0xfff6b5e9; BYTE $0xff // jmp 5b50 <dotBF16BF16VNNI+0x490>
+	LONG $0xff408d4c // lea -0x1(%rax),%r8
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x04368e0f; WORD $0x0000 // jle 68de <dotBF16BF16VNNI+0x121e>
+	LONG $0x248c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rcx
+	LONG $0x249c8b48; LONG $0x00000228 // mov 0x228(%rsp),%rbx
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x248c8948; LONG $0x00000238 // mov %rcx,0x238(%rsp)
+	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x08fd6162; WORD $0xc96e // vmovq %rcx,%xmm25
+	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
+	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
+	WORD $0x8949; BYTE $0xd7 // mov %rdx,%r15
+	LONG $0x087d6162; WORD $0xd96e // vmovd %ecx,%xmm27
+	LONG $0x248c8d48; LONG $0x000002c0 // lea 0x2c0(%rsp),%rcx
+	WORD $0x894d; BYTE $0xe9 // mov %r13,%r9
+	LONG $0x08fd6162; WORD $0xd16e // vmovq %rcx,%xmm26
+	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	LONG $0x24948b48; LONG $0x00000238 // mov 0x238(%rsp),%rdx
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x24b4894c; LONG $0x000001c0 // mov %r14,0x1c0(%rsp)
+	LONG $0x07e1c148 // shl $0x7,%rcx
+	LONG $0x6ef961c4; BYTE $0xff // vmovq %rdi,%xmm15
+	LONG $0x00c38148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rbx
+	LONG $0x6ef9c1c4; BYTE $0xf0 // vmovq %r8,%xmm6
+	LONG $0x6ef9e1c4; BYTE $0xe1 // vmovq %rcx,%xmm4
+	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
+	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
+	LONG $0x08e1c148 // shl $0x8,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xc9 // vmovq %rcx,%xmm1
+	WORD $0x8949; BYTE $0xd5 // mov %rdx,%r13
+	LONG $0x6ef961c4; BYTE $0xf2 // vmovq %rdx,%xmm14
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0xe96f79c5 // vmovdqa %xmm1,%xmm13
+	LONG $0x08fd6162; WORD $0xc87e // vmovq %xmm25,%rax
+	WORD $0x8944; BYTE $0xf6 // mov %r14d,%esi
+	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	LONG $0xf0af0f48 // imul %rax,%rsi
+	LONG $0x21eec148 // shr $0x21,%rsi
+	LONG $0x00b5048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rsi,4),%eax
+	WORD $0x8941; BYTE $0xf4 // mov %esi,%r12d
+	WORD $0x2941; BYTE $0xc4 // sub %eax,%r12d
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x24448d45; BYTE $0x04 // lea 0x4(%r12),%r8d
+	LONG $0x000003b8; BYTE $0x00 // mov $0x3,%eax
+	WORD $0x3941; BYTE $0xc0 // cmp %eax,%r8d
+	LONG $0xc04f0f44 // cmovg %eax,%r8d
+	WORD $0xf741; BYTE $0xdc // neg %r12d
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x634d; BYTE $0xe4 // movslq %r12d,%r12
+	WORD $0x294c; BYTE $0xc0 // sub %r8,%rax
+	LONG $0x80418d4c // lea -0x80(%rcx),%r8
+	WORD $0x394c; BYTE $0xe0 // cmp %r12,%rax
+	LONG $0xc44f0f49 // cmovg %r12,%rax
+	LONG $0x76248d44 // lea (%rsi,%rsi,2),%r12d
+	WORD $0x8944; BYTE $0xf6 // mov %r14d,%esi
+	WORD $0x2944; BYTE $0xe6 // sub %r12d,%esi
+	WORD $0x894d; BYTE $0xec // mov %r13,%r12
+	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
+	WORD $0x0148; BYTE $0xf0 // add %rsi,%rax
+	LONG $0x7ef961c4; BYTE $0xee // vmovq %xmm13,%rsi
+	LONG $0xc3af0f49 // imul %r11,%rax
+	LONG $0x46048d48 // lea (%rsi,%rax,2),%rax
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x147f // jg 65ea <dotBF16BF16VNNI+0xf2a>
+	WORD $0xf631 // xor %esi,%esi
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0d7e // jle 65ea <dotBF16BF16VNNI+0xf2a>
+	LONG $0x087d6162; WORD $0xde7e // vmovd %xmm27,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0xe692f8c5 // kmovw %esi,%k4
+	LONG $0xacfff162; WORD $0x086f // vmovdqu16 (%rax),%ymm1{%k4}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x20c08348 // add $0x20,%rax
+	LONG $0x40c48349 // add $0x40,%r12
+	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
+	LONG $0x48fed162; LONG $0xff244c7f // vmovdqu64 %zmm1,-0x40(%r12)
+	WORD $0x394c; BYTE $0xc1 // cmp %r8,%rcx
+	WORD $0xb175 // jne 65cb <dotBF16BF16VNNI+0xf0b>
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
+	LONG $0x04fe8349 // cmp $0x4,%r14
+	LONG $0xff26850f; WORD $0xffff // jne 6554 <dotBF16BF16VNNI+0xe94>
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x7ef961c4; BYTE $0xf2 // vmovq %xmm14,%rdx
+	LONG $0x570841c4; BYTE $0xf6 // vxorps %xmm14,%xmm14,%xmm14
+	LONG $0x24b48b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r14
+	LONG $0x7ef9c1c4; BYTE $0xf0 // vmovq %xmm6,%r8
+	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
+	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
+	LONG $0x7ef961c4; BYTE $0xff // vmovq %xmm15,%rdi
+	LONG $0x487cc162; WORD $0xce28 // vmovaps %zmm14,%zmm17
+	LONG $0x487cc162; WORD $0xe628 // vmovaps %zmm14,%zmm20
+	LONG $0x487cc162; WORD $0xfe28 // vmovaps %zmm14,%zmm23
+	LONG $0x487c5162; WORD $0xfe28 // vmovaps %zmm14,%zmm15
+	LONG $0x487cc162; WORD $0xd628 // vmovaps %zmm14,%zmm18
+	LONG $0x487cc162; WORD $0xee28 // vmovaps %zmm14,%zmm21
+	LONG $0x487c4162; WORD $0xc628 // vmovaps %zmm14,%zmm24
+	LONG $0x487cc162; WORD $0xc628 // vmovaps %zmm14,%zmm16
+	LONG $0x487cc162; WORD $0xde28 // vmovaps %zmm14,%zmm19
+	LONG $0x487cc162; WORD $0xf628 // vmovaps %zmm14,%zmm22
+	LONG $0x487c4162; WORD $0xe628 // vmovaps %zmm14,%zmm28
+	LONG $0x487cd162; WORD $0xe628 // vmovaps %zmm14,%zmm4
+	LONG $0x487cd162; WORD $0xf628 // vmovaps %zmm14,%zmm6
+	LONG $0x487c5162; WORD $0xc628 // vmovaps %zmm14,%zmm8
+	LONG $0x487c5162; WORD $0xce28 // vmovaps %zmm14,%zmm9
+	LONG $0x7ef941c4; BYTE $0xe4 // vmovq %xmm12,%r12
+	LONG $0x9cd679c5; LONG $0x0001c024; BYTE $0x00 // vmovq %xmm11,0x1c0(%rsp)
+	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
+	LONG $0x4049180f // prefetcht0 0x40(%rcx)
+	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
+	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
+	LONG $0x4015f162; WORD $0x49db; BYTE $0xc0 // vpandd -0x1000(%rcx),%zmm29,%zmm1
+	LONG $0x40156162; WORD $0x79db; BYTE $0xc1 // vpandd -0xfc0(%rcx),%zmm29,%zmm31
+	LONG $0x4815f162; LONG $0x10c07172 // vpslld $0x10,-0x1000(%rcx),%zmm13
+	LONG $0x4825f162; LONG $0x10c27172 // vpslld $0x10,-0xf80(%rcx),%zmm11
+	LONG $0x482df162; LONG $0x10c37172 // vpslld $0x10,-0xf40(%rcx),%zmm10
+	LONG $0x481df162; LONG $0x10c17172 // vpslld $0x10,-0xfc0(%rcx),%zmm12
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x08fd4162; WORD $0xd57e // vmovq %xmm26,%r13
+	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
+	LONG $0x58757262; WORD $0x4ab8; BYTE $0xff // vfmadd231ps -0x4(%rdx){1to16},%zmm1,%zmm9
+	LONG $0x58757262; WORD $0x42b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rdx){1to16},%zmm1,%zmm8
+	LONG $0x5875f262; LONG $0x03fcb2b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rdx){1to16},%zmm1,%zmm6
+	LONG $0x5875f262; LONG $0x05fca2b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rdx){1to16},%zmm1,%zmm4
+	LONG $0x487c9162; WORD $0xcc28 // vmovaps %zmm28,%zmm1
+	LONG $0x40156162; WORD $0x61db; BYTE $0xbe // vpandd -0x1080(%rcx),%zmm29,%zmm28
+	LONG $0x5005e262; LONG $0x027cb2b8; WORD $0x0000 // vfmadd231ps 0x27c(%rdx){1to16},%zmm31,%zmm22
+	LONG $0x5005e262; LONG $0x047c9ab8; WORD $0x0000 // vfmadd231ps 0x47c(%rdx){1to16},%zmm31,%zmm19
+	LONG $0x5005e262; LONG $0x067c82b8; WORD $0x0000 // vfmadd231ps 0x67c(%rdx){1to16},%zmm31,%zmm16
+	LONG $0x5005f262; WORD $0x4ab8; BYTE $0x1f // vfmadd231ps 0x7c(%rdx){1to16},%zmm31,%zmm1
+	LONG $0x58157262; WORD $0x4ab8; BYTE $0xfe // vfmadd231ps -0x8(%rdx){1to16},%zmm13,%zmm9
+	LONG $0x58157262; WORD $0x42b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rdx){1to16},%zmm13,%zmm8
+	LONG $0x5815f262; LONG $0x03f8b2b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rdx){1to16},%zmm13,%zmm6
+	LONG $0x5815f262; LONG $0x05f8a2b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rdx){1to16},%zmm13,%zmm4
+	LONG $0x501d6262; WORD $0x42b8; BYTE $0x3f // vfmadd231ps 0xfc(%rdx){1to16},%zmm28,%zmm24
+	LONG $0x501de262; LONG $0x02fcaab8; WORD $0x0000 // vfmadd231ps 0x2fc(%rdx){1to16},%zmm28,%zmm21
+	LONG $0x501de262; LONG $0x04fc92b8; WORD $0x0000 // vfmadd231ps 0x4fc(%rdx){1to16},%zmm28,%zmm18
+	LONG $0x501d7262; LONG $0x06fcbab8; WORD $0x0000 // vfmadd231ps 0x6fc(%rdx){1to16},%zmm28,%zmm15
+	LONG $0x40156162; WORD $0x61db; BYTE $0xbf // vpandd -0x1040(%rcx),%zmm29,%zmm28
+	LONG $0x501de262; WORD $0x7ab8; BYTE $0x5f // vfmadd231ps 0x17c(%rdx){1to16},%zmm28,%zmm23
+	LONG $0x501de262; LONG $0x037ca2b8; WORD $0x0000 // vfmadd231ps 0x37c(%rdx){1to16},%zmm28,%zmm20
+	LONG $0x501de262; LONG $0x057c8ab8; WORD $0x0000 // vfmadd231ps 0x57c(%rdx){1to16},%zmm28,%zmm17
+	LONG $0x501d7262; LONG $0x077cb2b8; WORD $0x0000 // vfmadd231ps 0x77c(%rdx){1to16},%zmm28,%zmm14
+	LONG $0x581df262; WORD $0x4ab8; BYTE $0x1e // vfmadd231ps 0x78(%rdx){1to16},%zmm12,%zmm1
+	LONG $0x581de262; LONG $0x0278b2b8; WORD $0x0000 // vfmadd231ps 0x278(%rdx){1to16},%zmm12,%zmm22
+	LONG $0x581de262; LONG $0x04789ab8; WORD $0x0000 // vfmadd231ps 0x478(%rdx){1to16},%zmm12,%zmm19
+	LONG $0x581de262; LONG $0x067882b8; WORD $0x0000 // vfmadd231ps 0x678(%rdx){1to16},%zmm12,%zmm16
+	LONG $0x58256262; WORD $0x42b8; BYTE $0x3e // vfmadd231ps 0xf8(%rdx){1to16},%zmm11,%zmm24
+	LONG $0x5825e262; LONG $0x02f8aab8; WORD $0x0000 // vfmadd231ps 0x2f8(%rdx){1to16},%zmm11,%zmm21
+	LONG $0x5825e262; LONG $0x04f892b8; WORD $0x0000 // vfmadd231ps 0x4f8(%rdx){1to16},%zmm11,%zmm18
+	LONG $0x58257262; LONG $0x06f8bab8; WORD $0x0000 // vfmadd231ps 0x6f8(%rdx){1to16},%zmm11,%zmm15
+	LONG $0x582de262; WORD $0x7ab8; BYTE $0x5e // vfmadd231ps 0x178(%rdx){1to16},%zmm10,%zmm23
+	LONG $0x582de262; LONG $0x0378a2b8; WORD $0x0000 // vfmadd231ps 0x378(%rdx){1to16},%zmm10,%zmm20
+	LONG $0x582de262; LONG $0x05788ab8; WORD $0x0000 // vfmadd231ps 0x578(%rdx){1to16},%zmm10,%zmm17
+	LONG $0x582d7262; LONG $0x0778b2b8; WORD $0x0000 // vfmadd231ps 0x778(%rdx){1to16},%zmm10,%zmm14
+	LONG $0x487c6162; WORD $0xe128 // vmovaps %zmm1,%zmm28
+	WORD $0x3949; BYTE $0xd5 // cmp %rdx,%r13
+	LONG $0xfe67850f; WORD $0xffff // jne 66bb <dotBF16BF16VNNI+0xffb>
+	LONG $0x48445162; WORD $0xc958 // vaddps %zmm9,%zmm7,%zmm9
+	LONG $0x487cf162; WORD $0xc458 // vaddps %zmm4,%zmm0,%zmm0
+	LONG $0x24948b48; LONG $0x00000210 // mov 0x210(%rsp),%rdx
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x9c7e7ac5; LONG $0x0001c024; BYTE $0x00 // vmovq 0x1c0(%rsp),%xmm11
+	LONG $0x6ef941c4; BYTE $0xe4 // vmovq %r12,%xmm12
+	LONG $0x48347162; WORD $0xc958 // vaddps %zmm1,%zmm9,%zmm9
+	LONG $0x4854d162; WORD $0xc858 // vaddps %zmm8,%zmm5,%zmm1
+	LONG $0x487cb162; WORD $0xc058 // vaddps %zmm16,%zmm0,%zmm0
+	LONG $0x4874b162; WORD $0xce58 // vaddps %zmm22,%zmm1,%zmm1
+	LONG $0x48341162; WORD $0xc858 // vaddps %zmm24,%zmm9,%zmm9
+	LONG $0x487cd162; WORD $0xc758 // vaddps %zmm15,%zmm0,%zmm0
+	LONG $0x4874b162; WORD $0xcd58 // vaddps %zmm21,%zmm1,%zmm1
+	LONG $0x4834b162; WORD $0xff58 // vaddps %zmm23,%zmm9,%zmm7
+	LONG $0x487cd162; WORD $0xc658 // vaddps %zmm14,%zmm0,%zmm0
+	LONG $0x4874b162; WORD $0xec58 // vaddps %zmm20,%zmm1,%zmm5
+	LONG $0x486cf162; WORD $0xce58 // vaddps %zmm6,%zmm2,%zmm1
+	LONG $0x4874b162; WORD $0xcb58 // vaddps %zmm19,%zmm1,%zmm1
+	LONG $0x4874b162; WORD $0xca58 // vaddps %zmm18,%zmm1,%zmm1
+	LONG $0x4874b162; WORD $0xd158 // vaddps %zmm17,%zmm1,%zmm2
+	WORD $0x3949; BYTE $0xd6 // cmp %rdx,%r14
+	LONG $0xfc2d8c0f; WORD $0xffff // jl 6503 <dotBF16BF16VNNI+0xe43>
+	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
+	WORD $0x894d; BYTE $0xcd // mov %r9,%r13
+	WORD $0x16eb // jmp 68f4 <dotBF16BF16VNNI+0x1234>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
 	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
 	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
-	LONG $0xf2048d4c // lea (%rdx,%rsi,8),%r8
-	LONG $0xe7af0f4c // imul %rdi,%r12
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	WORD $0x0149; BYTE $0xd4 // add %rdx,%r12
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x367f // jg 686e <dotBF16BF16VNNI+0x11ae>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0xbd0c8d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rcx
+	LONG $0x249c8b48; LONG $0x00000220 // mov 0x220(%rsp),%rbx
+	LONG $0xfa0c8d4c // lea (%rdx,%rdi,8),%r9
+	LONG $0xc1af0f4c // imul %rcx,%r8
+	LONG $0x0a3c8d48 // lea (%rdx,%rcx,1),%rdi
+	WORD $0x0149; BYTE $0xd0 // add %rdx,%r8
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	WORD $0x347f // jg 694d <dotBF16BF16VNNI+0x128d>
+	WORD $0xd989 // mov %ebx,%ecx
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0x5e8d; BYTE $0xff // lea -0x1(%rsi),%ebx
 	WORD $0xb70f; BYTE $0xcb // movzwl %bx,%ecx
 	LONG $0xc992fbc5 // kmovd %ecx,%k1
-	LONG $0x497c7162; WORD $0x0a11 // vmovups %zmm9,(%rdx){%k1}
-	LONG $0x497cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi){%k1}
-	LONG $0x497cd162; WORD $0x2811 // vmovups %zmm5,(%r8){%k1}
+	LONG $0x497cf162; WORD $0x3a11 // vmovups %zmm7,(%rdx){%k1}
+	LONG $0x497cf162; WORD $0x2f11 // vmovups %zmm5,(%rdi){%k1}
+	LONG $0x497cd162; WORD $0x1111 // vmovups %zmm2,(%r9){%k1}
 	LONG $0xe192f8c5 // kmovw %ecx,%k4
-	LONG $0x4c7cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12){%k4}
-	LONG $0xfff2ede9; BYTE $0xff // jmp 5b5b <dotBF16BF16VNNI+0x49b>
-	LONG $0x487c7162; WORD $0x0a11 // vmovups %zmm9,(%rdx)
+	LONG $0x4c7cd162; WORD $0x0011 // vmovups %zmm0,(%r8){%k4}
+	LONG $0xfff203e9; BYTE $0xff // jmp 5b50 <dotBF16BF16VNNI+0x490>
+	LONG $0x487cf162; WORD $0x3a11 // vmovups %zmm7,(%rdx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi)
-	LONG $0x487cd162; WORD $0x2811 // vmovups %zmm5,(%r8)
-	WORD $0xd7eb // jmp 685e <dotBF16BF16VNNI+0x119e>
+	LONG $0x487cf162; WORD $0x2f11 // vmovups %zmm5,(%rdi)
+	LONG $0x487cd162; WORD $0x1111 // vmovups %zmm2,(%r9)
+	WORD $0xd8eb // jmp 693e <dotBF16BF16VNNI+0x127e>
 	LONG $0x000006b9; BYTE $0x00 // mov $0x6,%ecx
-	WORD $0x3949; BYTE $0xc9 // cmp %rcx,%r9
-	LONG $0xc94e0f49 // cmovle %r9,%rcx
-	LONG $0x08fd6162; WORD $0xe16e // vmovq %rcx,%xmm28
+	WORD $0x3949; BYTE $0xc8 // cmp %rcx,%r8
+	LONG $0xc84e0f49 // cmovle %r8,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xc9 // vmovq %rcx,%xmm1
 	LONG $0x000009b9; BYTE $0x00 // mov $0x9,%ecx
-	WORD $0x3949; BYTE $0xc9 // cmp %rcx,%r9
-	LONG $0xc94e0f49 // cmovle %r9,%rcx
-	LONG $0x08fd6162; WORD $0xf96e // vmovq %rcx,%xmm31
-	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x04008e0f; WORD $0x0000 // jle 6cb4 <dotBF16BF16VNNI+0x15f4>
-	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	WORD $0x3949; BYTE $0xc8 // cmp %rcx,%r8
+	LONG $0xc84e0f49 // cmovle %r8,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xe1 // vmovq %rcx,%xmm4
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x03fd8e0f; WORD $0x0000 // jle 6d8e <dotBF16BF16VNNI+0x16ce>
+	LONG $0x249c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rbx
+	LONG $0x24bc8b4c; LONG $0x00000228 // mov 0x228(%rsp),%r15
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24848d4c; LONG $0x00000140 // lea 0x140(%rsp),%r8
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x249c8948; LONG $0x00000238 // mov %rbx,0x238(%rsp)
+	LONG $0xaaaaabbb; BYTE $0xaa // mov $0xaaaaaaab,%ebx
 	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
 	LONG $0x487cb162; WORD $0xd728 // vmovaps %zmm23,%zmm2
+	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
 	LONG $0x487cb162; WORD $0xc728 // vmovaps %zmm23,%zmm0
 	LONG $0x487c3162; WORD $0xf728 // vmovaps %zmm23,%zmm14
 	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
 	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
 	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
 	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
 	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
 	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x24ac894c; LONG $0x00000090 // mov %r13,0x90(%rsp)
-	LONG $0x00918d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rcx),%r10
-	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
-	LONG $0x24b4894c; LONG $0x000000a0 // mov %r14,0xa0(%rsp)
-	LONG $0x24848948; LONG $0x00000088 // mov %rax,0x88(%rsp)
-	LONG $0x248c8948; LONG $0x00000098 // mov %rcx,0x98(%rsp)
-	LONG $0x24b48948; LONG $0x00000080 // mov %rsi,0x80(%rsp)
-	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
-	LONG $0x487d6262; WORD $0xc17c // vpbroadcastd %ecx,%zmm24
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
+	LONG $0x087d6162; WORD $0xcb6e // vmovd %ebx,%xmm25
+	LONG $0x487c2162; WORD $0xd728 // vmovaps %zmm23,%zmm26
+	LONG $0x24948948; LONG $0x000001c0 // mov %rdx,0x1c0(%rsp)
+	LONG $0x24848948; LONG $0x00000140 // mov %rax,0x140(%rsp)
+	LONG $0x24bc8948; LONG $0x00000180 // mov %rdi,0x180(%rsp)
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
+	LONG $0x00c78149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r15
+	WORD $0xff31 // xor %edi,%edi
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	LONG $0x07e0c148 // shl $0x7,%rax
-	LONG $0x6ef9e1c4; BYTE $0xf8 // vmovq %rax,%xmm7
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
 	LONG $0x08e0c148 // shl $0x8,%rax
 	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
-	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
-	WORD $0x894c; BYTE $0xe7 // mov %r12,%rdi
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x7ef9e1c4; BYTE $0xf8 // vmovq %xmm7,%rax
-	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
-	WORD $0x8944; BYTE $0xee // mov %r13d,%esi
-	WORD $0x8945; BYTE $0xef // mov %r13d,%r15d
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
-	LONG $0x80518d48 // lea -0x80(%rcx),%rdx
-	LONG $0xf0af0f48 // imul %rax,%rsi
-	LONG $0x21eec148 // shr $0x21,%rsi
-	WORD $0x048d; BYTE $0x76 // lea (%rsi,%rsi,2),%eax
-	WORD $0x6348; BYTE $0xf0 // movslq %eax,%rsi
-	WORD $0x394c; BYTE $0xce // cmp %r9,%rsi
-	LONG $0xf14f0f49 // cmovg %r9,%rsi
-	WORD $0x2941; BYTE $0xc7 // sub %eax,%r15d
-	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
-	WORD $0x634d; BYTE $0xff // movslq %r15d,%r15
-	WORD $0x014c; BYTE $0xfe // add %r15,%rsi
-	LONG $0x303c8d4f // lea (%r8,%r14,1),%r15
-	LONG $0xf3af0f48 // imul %rbx,%rsi
-	LONG $0x70348d48 // lea (%rax,%rsi,2),%rsi
-	WORD $0x014c; BYTE $0xde // add %r11,%rsi
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 69e7 <dotBF16BF16VNNI+0x1327>
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 69e7 <dotBF16BF16VNNI+0x1327>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0xabfff162; WORD $0x366f // vmovdqu16 (%rsi),%ymm6{%k3}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c68348 // add $0x20,%rsi
-	LONG $0x40c78349 // add $0x40,%r15
-	LONG $0x487df262; WORD $0xf633 // vpmovzxwd %ymm6,%zmm6
-	LONG $0x484df162; WORD $0xf672; BYTE $0x10 // vpslld $0x10,%zmm6,%zmm6
-	LONG $0x48fed162; WORD $0x777f; BYTE $0xff // vmovdqu64 %zmm6,-0x40(%r15)
-	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	WORD $0xb375 // jne 69c9 <dotBF16BF16VNNI+0x1309>
-	WORD $0xff41; BYTE $0xc5 // inc %r13d
-	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
-	LONG $0x0cfd8341 // cmp $0xc,%r13d
-	LONG $0xff50850f; WORD $0xffff // jne 697a <dotBF16BF16VNNI+0x12ba>
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	LONG $0x00b28d49; WORD $0xffec; BYTE $0xff // lea -0x1400(%r10),%rsi
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x247c8948; BYTE $0x38 // mov %rdi,0x38(%rsp)
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0x00b78d4d; WORD $0xfffc; BYTE $0xff // lea -0x400(%r15),%r14
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0x002c8d4d // lea (%r8,%rax,1),%r13
-	LONG $0x487cf162; LONG $0x03246c29 // vmovaps %zmm5,0xc0(%rsp)
-	LONG $0x487c7162; WORD $0xed28 // vmovaps %zmm5,%zmm13
-	LONG $0x487c7162; WORD $0xe528 // vmovaps %zmm5,%zmm12
-	LONG $0x487c6162; WORD $0xdd28 // vmovaps %zmm5,%zmm27
-	LONG $0x487c7162; WORD $0xd528 // vmovaps %zmm5,%zmm10
-	LONG $0x487c7162; WORD $0xcd28 // vmovaps %zmm5,%zmm9
-	LONG $0x487c7162; WORD $0xc528 // vmovaps %zmm5,%zmm8
-	LONG $0x487cf162; WORD $0xfd28 // vmovaps %zmm5,%zmm7
-	LONG $0x487cf162; WORD $0xf528 // vmovaps %zmm5,%zmm6
-	LONG $0x487cf162; WORD $0xdd28 // vmovaps %zmm5,%zmm3
-	LONG $0x487cf162; LONG $0x04246c29 // vmovaps %zmm5,0x100(%rsp)
-	LONG $0x08fd6162; LONG $0x0624547e // vmovq %xmm26,0x30(%rsp)
-	LONG $0x08fd6162; LONG $0x05244c7e // vmovq %xmm25,0x28(%rsp)
-	LONG $0x0e180f41 // prefetcht0 (%r14)
-	LONG $0x4825f162; WORD $0x3772; BYTE $0x10 // vpslld $0x10,(%rdi),%zmm11
-	LONG $0x487c6162; LONG $0x04244c28 // vmovaps 0x100(%rsp),%zmm25
-	LONG $0x487d7162; LONG $0x01245c7f // vmovdqa32 %zmm11,0x40(%rsp)
-	LONG $0x487c6162; LONG $0x03245428 // vmovaps 0xc0(%rsp),%zmm26
-	LONG $0x40c68349 // add $0x40,%r14
+	LONG $0x7ef9e1c4; BYTE $0xf3 // vmovq %xmm6,%rbx
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
+	WORD $0x2948; BYTE $0xd8 // sub %rbx,%rax
+	LONG $0x08fd6162; WORD $0xc37e // vmovq %xmm24,%rbx
+	LONG $0x24b48948; LONG $0x00000208 // mov %rsi,0x208(%rsp)
+	LONG $0xcbaf0f48 // imul %rbx,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x49248d44 // lea (%rcx,%rcx,2),%r12d
+	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	WORD $0x6349; BYTE $0xdc // movslq %r12d,%rbx
+	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
+	LONG $0xd84f0f49 // cmovg %r8,%rbx
+	WORD $0x2944; BYTE $0xe1 // sub %r12d,%ecx
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xcb // add %rcx,%rbx
+	LONG $0xdbaf0f49 // imul %r11,%rbx
+	LONG $0x5a1c8d48 // lea (%rdx,%rbx,2),%rbx
+	LONG $0x24948b48; LONG $0x00000238 // mov 0x238(%rsp),%rdx
+	WORD $0x014c; BYTE $0xd3 // add %r10,%rbx
+	LONG $0x3a248d4c // lea (%rdx,%rdi,1),%r12
+	LONG $0x80508d48 // lea -0x80(%rax),%rdx
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x0ff88348 // cmp $0xf,%rax
+	WORD $0x187f // jg 6ac7 <dotBF16BF16VNNI+0x1407>
+	WORD $0xc931 // xor %ecx,%ecx
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	WORD $0x117e // jle 6ac7 <dotBF16BF16VNNI+0x1407>
+	WORD $0xc189 // mov %eax,%ecx
+	LONG $0x087d6162; WORD $0xce7e // vmovd %xmm25,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xf189 // mov %esi,%ecx
+	WORD $0xc9ff // dec %ecx
+	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
+	LONG $0xd992f8c5 // kmovw %ecx,%k3
+	LONG $0xabff7162; WORD $0x036f // vmovdqu16 (%rbx),%ymm8{%k3}{z}
+	LONG $0x10e88348 // sub $0x10,%rax
+	LONG $0x20c38348 // add $0x20,%rbx
+	LONG $0x40c48349 // add $0x40,%r12
+	LONG $0x487d5262; WORD $0xc033 // vpmovzxwd %ymm8,%zmm8
+	LONG $0x483dd162; WORD $0xf072; BYTE $0x10 // vpslld $0x10,%zmm8,%zmm8
+	LONG $0x48fe5162; LONG $0xff24447f // vmovdqu64 %zmm8,-0x40(%r12)
+	WORD $0x3948; BYTE $0xd0 // cmp %rdx,%rax
+	WORD $0xad75 // jne 6aa4 <dotBF16BF16VNNI+0x13e4>
+	WORD $0xff41; BYTE $0xc1 // inc %r9d
+	LONG $0x24b48b48; LONG $0x00000208 // mov 0x208(%rsp),%rsi
+	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
+	LONG $0x0cf98341 // cmp $0xc,%r9d
+	LONG $0xff33850f; WORD $0xffff // jne 6a46 <dotBF16BF16VNNI+0x1386>
+	WORD $0x894c; BYTE $0xfb // mov %r15,%rbx
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x7ef961c4; BYTE $0xe1 // vmovq %xmm12,%rcx
+	LONG $0x9cd679c5; LONG $0x00020824; BYTE $0x00 // vmovq %xmm11,0x208(%rsp)
+	LONG $0x9cd6f9c5; LONG $0x00010024; BYTE $0x00 // vmovq %xmm3,0x100(%rsp)
+	LONG $0x8cd6f9c5; LONG $0x0000c024; BYTE $0x00 // vmovq %xmm1,0xc0(%rsp)
+	LONG $0x2484894c; LONG $0x00000080 // mov %r8,0x80(%rsp)
+	LONG $0x24748948; BYTE $0x40 // mov %rsi,0x40(%rsp)
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x00bb8d48; WORD $0xfff0; BYTE $0xff // lea -0x1000(%rbx),%rdi
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x24b48b48; LONG $0x00000238 // mov 0x238(%rsp),%rsi
+	LONG $0x487ce162; WORD $0xc128 // vmovaps %zmm1,%zmm16
+	LONG $0x487c7162; WORD $0xe928 // vmovaps %zmm1,%zmm13
+	LONG $0x487c7162; WORD $0xe128 // vmovaps %zmm1,%zmm12
+	LONG $0x487c7162; WORD $0xd928 // vmovaps %zmm1,%zmm11
+	LONG $0x487c7162; WORD $0xd128 // vmovaps %zmm1,%zmm10
+	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
+	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
+	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
+	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
+	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
+	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
+	LONG $0x26148d4a // lea (%rsi,%r12,1),%rdx
+	LONG $0x400d6162; WORD $0x27db // vpandd (%rdi),%zmm30,%zmm28
+	LONG $0x4025f162; WORD $0x3772; BYTE $0x10 // vpslld $0x10,(%rdi),%zmm27
 	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
-	LONG $0x08c58349 // add $0x8,%r13
-	LONG $0x403d7162; WORD $0x5fdb; BYTE $0xfc // vpandd -0x100(%rdi),%zmm24,%zmm11
-	LONG $0x5825d262; WORD $0x5db8; BYTE $0xff // vfmadd231ps -0x4(%r13){1to16},%zmm11,%zmm3
-	LONG $0x58254262; WORD $0x4db8; BYTE $0x7f // vfmadd231ps 0x1fc(%r13){1to16},%zmm11,%zmm25
-	LONG $0x5825d262; LONG $0x03fcadb8; WORD $0x0000 // vfmadd231ps 0x3fc(%r13){1to16},%zmm11,%zmm5
-	LONG $0x5825d262; LONG $0x05fcb5b8; WORD $0x0000 // vfmadd231ps 0x5fc(%r13){1to16},%zmm11,%zmm6
-	LONG $0x5825d262; LONG $0x07fcbdb8; WORD $0x0000 // vfmadd231ps 0x7fc(%r13){1to16},%zmm11,%zmm7
-	LONG $0x58255262; LONG $0x09fc85b8; WORD $0x0000 // vfmadd231ps 0x9fc(%r13){1to16},%zmm11,%zmm8
-	LONG $0x58255262; LONG $0x0bfc8db8; WORD $0x0000 // vfmadd231ps 0xbfc(%r13){1to16},%zmm11,%zmm9
-	LONG $0x58255262; LONG $0x0dfc95b8; WORD $0x0000 // vfmadd231ps 0xdfc(%r13){1to16},%zmm11,%zmm10
-	LONG $0x58254262; LONG $0x0ffc9db8; WORD $0x0000 // vfmadd231ps 0xffc(%r13){1to16},%zmm11,%zmm27
-	LONG $0x58255262; LONG $0x11fca5b8; WORD $0x0000 // vfmadd231ps 0x11fc(%r13){1to16},%zmm11,%zmm12
-	LONG $0x58255262; LONG $0x13fcadb8; WORD $0x0000 // vfmadd231ps 0x13fc(%r13){1to16},%zmm11,%zmm13
-	LONG $0x502d5262; LONG $0x15fc9d98; WORD $0x0000 // vfmadd132ps 0x15fc(%r13){1to16},%zmm26,%zmm11
-	LONG $0x487c7162; LONG $0x03245c29 // vmovaps %zmm11,0xc0(%rsp)
-	LONG $0x487d7162; LONG $0x01245c6f // vmovdqa32 0x40(%rsp),%zmm11
-	LONG $0x58254262; WORD $0x4db8; BYTE $0x7e // vfmadd231ps 0x1f8(%r13){1to16},%zmm11,%zmm25
-	LONG $0x5825d262; WORD $0x5db8; BYTE $0xfe // vfmadd231ps -0x8(%r13){1to16},%zmm11,%zmm3
-	LONG $0x5825d262; LONG $0x03f8adb8; WORD $0x0000 // vfmadd231ps 0x3f8(%r13){1to16},%zmm11,%zmm5
-	LONG $0x5825d262; LONG $0x05f8b5b8; WORD $0x0000 // vfmadd231ps 0x5f8(%r13){1to16},%zmm11,%zmm6
-	LONG $0x5825d262; LONG $0x07f8bdb8; WORD $0x0000 // vfmadd231ps 0x7f8(%r13){1to16},%zmm11,%zmm7
-	LONG $0x58255262; LONG $0x09f885b8; WORD $0x0000 // vfmadd231ps 0x9f8(%r13){1to16},%zmm11,%zmm8
-	LONG $0x58255262; LONG $0x0bf88db8; WORD $0x0000 // vfmadd231ps 0xbf8(%r13){1to16},%zmm11,%zmm9
-	LONG $0x58255262; LONG $0x0df895b8; WORD $0x0000 // vfmadd231ps 0xdf8(%r13){1to16},%zmm11,%zmm10
-	LONG $0x58254262; LONG $0x0ff89db8; WORD $0x0000 // vfmadd231ps 0xff8(%r13){1to16},%zmm11,%zmm27
-	LONG $0x58255262; LONG $0x11f8a5b8; WORD $0x0000 // vfmadd231ps 0x11f8(%r13){1to16},%zmm11,%zmm12
-	LONG $0x58255262; LONG $0x13f8adb8; WORD $0x0000 // vfmadd231ps 0x13f8(%r13){1to16},%zmm11,%zmm13
-	LONG $0x487c6162; LONG $0x04244c29 // vmovaps %zmm25,0x100(%rsp)
-	LONG $0x487c6162; LONG $0x03244c28 // vmovaps 0xc0(%rsp),%zmm25
-	LONG $0x50355262; LONG $0x15f89d98; WORD $0x0000 // vfmadd132ps 0x15f8(%r13){1to16},%zmm25,%zmm11
-	LONG $0x487c7162; LONG $0x03245c29 // vmovaps %zmm11,0xc0(%rsp)
-	WORD $0x394d; BYTE $0xfe // cmp %r15,%r14
-	LONG $0xfeb2850f; WORD $0xffff // jne 6ab1 <dotBF16BF16VNNI+0x13f1>
-	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
-	LONG $0x405ce162; LONG $0x04246458 // vaddps 0x100(%rsp),%zmm20,%zmm20
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x501df262; WORD $0x5ab8; BYTE $0xff // vfmadd231ps -0x4(%rdx){1to16},%zmm28,%zmm3
+	LONG $0x501df262; WORD $0x6ab8; BYTE $0x7f // vfmadd231ps 0x1fc(%rdx){1to16},%zmm28,%zmm5
+	LONG $0x501df262; LONG $0x03fcb2b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rdx){1to16},%zmm28,%zmm6
+	LONG $0x501df262; LONG $0x05fcbab8; WORD $0x0000 // vfmadd231ps 0x5fc(%rdx){1to16},%zmm28,%zmm7
+	LONG $0x501d7262; LONG $0x07fc82b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rdx){1to16},%zmm28,%zmm8
+	LONG $0x501d7262; LONG $0x09fc8ab8; WORD $0x0000 // vfmadd231ps 0x9fc(%rdx){1to16},%zmm28,%zmm9
+	LONG $0x501d7262; LONG $0x0bfc92b8; WORD $0x0000 // vfmadd231ps 0xbfc(%rdx){1to16},%zmm28,%zmm10
+	LONG $0x501d7262; LONG $0x0dfc9ab8; WORD $0x0000 // vfmadd231ps 0xdfc(%rdx){1to16},%zmm28,%zmm11
+	LONG $0x501d7262; LONG $0x0ffca2b8; WORD $0x0000 // vfmadd231ps 0xffc(%rdx){1to16},%zmm28,%zmm12
+	LONG $0x501d7262; LONG $0x11fcaab8; WORD $0x0000 // vfmadd231ps 0x11fc(%rdx){1to16},%zmm28,%zmm13
+	LONG $0x501de262; LONG $0x13fc82b8; WORD $0x0000 // vfmadd231ps 0x13fc(%rdx){1to16},%zmm28,%zmm16
+	LONG $0x501df262; LONG $0x15fc8ab8; WORD $0x0000 // vfmadd231ps 0x15fc(%rdx){1to16},%zmm28,%zmm1
+	LONG $0x5025f262; WORD $0x5ab8; BYTE $0xfe // vfmadd231ps -0x8(%rdx){1to16},%zmm27,%zmm3
+	LONG $0x5025f262; WORD $0x6ab8; BYTE $0x7e // vfmadd231ps 0x1f8(%rdx){1to16},%zmm27,%zmm5
+	LONG $0x5025f262; LONG $0x03f8b2b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rdx){1to16},%zmm27,%zmm6
+	LONG $0x5025f262; LONG $0x05f8bab8; WORD $0x0000 // vfmadd231ps 0x5f8(%rdx){1to16},%zmm27,%zmm7
+	LONG $0x50257262; LONG $0x07f882b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rdx){1to16},%zmm27,%zmm8
+	LONG $0x50257262; LONG $0x09f88ab8; WORD $0x0000 // vfmadd231ps 0x9f8(%rdx){1to16},%zmm27,%zmm9
+	LONG $0x50257262; LONG $0x0bf892b8; WORD $0x0000 // vfmadd231ps 0xbf8(%rdx){1to16},%zmm27,%zmm10
+	LONG $0x50257262; LONG $0x0df89ab8; WORD $0x0000 // vfmadd231ps 0xdf8(%rdx){1to16},%zmm27,%zmm11
+	LONG $0x50257262; LONG $0x0ff8a2b8; WORD $0x0000 // vfmadd231ps 0xff8(%rdx){1to16},%zmm27,%zmm12
+	LONG $0x50257262; LONG $0x11f8aab8; WORD $0x0000 // vfmadd231ps 0x11f8(%rdx){1to16},%zmm27,%zmm13
+	LONG $0x5025e262; LONG $0x13f882b8; WORD $0x0000 // vfmadd231ps 0x13f8(%rdx){1to16},%zmm27,%zmm16
+	LONG $0x5025f262; LONG $0x15f88ab8; WORD $0x0000 // vfmadd231ps 0x15f8(%rdx){1to16},%zmm27,%zmm1
+	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
+	LONG $0xfef3850f; WORD $0xffff // jne 6ba5 <dotBF16BF16VNNI+0x14e5>
+	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
 	LONG $0x4054e162; WORD $0xeb58 // vaddps %zmm3,%zmm21,%zmm21
-	LONG $0x4064e162; WORD $0xdd58 // vaddps %zmm5,%zmm19,%zmm19
-	LONG $0x08fd6162; LONG $0x0624546e // vmovq 0x30(%rsp),%xmm26
-	LONG $0x08fd6162; LONG $0x05244c6e // vmovq 0x28(%rsp),%xmm25
-	LONG $0x406ce162; WORD $0xd658 // vaddps %zmm6,%zmm18,%zmm18
-	LONG $0x00be8d4d; WORD $0x0004; BYTE $0x00 // lea 0x400(%r14),%r15
-	LONG $0x4074e162; WORD $0xcf58 // vaddps %zmm7,%zmm17,%zmm17
-	LONG $0x407cc162; WORD $0xc058 // vaddps %zmm8,%zmm16,%zmm16
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x48045162; WORD $0xf958 // vaddps %zmm9,%zmm15,%zmm15
-	LONG $0x480c5162; WORD $0xf258 // vaddps %zmm10,%zmm14,%zmm14
-	LONG $0x487c9162; WORD $0xc358 // vaddps %zmm27,%zmm0,%zmm0
+	LONG $0x402c6162; WORD $0xd558 // vaddps %zmm5,%zmm26,%zmm26
+	LONG $0x04000548; WORD $0x0000 // add $0x400,%rax
+	LONG $0x405ce162; WORD $0xe658 // vaddps %zmm6,%zmm20,%zmm20
+	LONG $0x406ce162; WORD $0xd758 // vaddps %zmm7,%zmm18,%zmm18
+	LONG $0x405f8d48 // lea 0x40(%rdi),%rbx
+	LONG $0x4074c162; WORD $0xc858 // vaddps %zmm8,%zmm17,%zmm17
+	LONG $0x487cd162; WORD $0xc158 // vaddps %zmm9,%zmm0,%zmm0
+	LONG $0x48045162; WORD $0xfa58 // vaddps %zmm10,%zmm15,%zmm15
+	LONG $0x480c5162; WORD $0xf358 // vaddps %zmm11,%zmm14,%zmm14
 	LONG $0x486cd162; WORD $0xd458 // vaddps %zmm12,%zmm2,%zmm2
-	LONG $0x404cc162; WORD $0xf558 // vaddps %zmm13,%zmm22,%zmm22
-	LONG $0x4044c162; WORD $0xfb58 // vaddps %zmm11,%zmm23,%zmm23
-	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
-	LONG $0xfdd5850f; WORD $0xffff // jne 6a49 <dotBF16BF16VNNI+0x1389>
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x08fd6162; WORD $0xc87e // vmovq %xmm25,%rax
-	LONG $0x247c8b48; BYTE $0x38 // mov 0x38(%rsp),%rdi
-	LONG $0x00c28149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r10
-	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
-	LONG $0xfcbc8c0f; WORD $0xffff // jl 694e <dotBF16BF16VNNI+0x128e>
-	LONG $0x24ac8b4c; LONG $0x00000090 // mov 0x90(%rsp),%r13
-	LONG $0x24b48b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r14
-	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
-	LONG $0x24b48b48; LONG $0x00000080 // mov 0x80(%rsp),%rsi
-	WORD $0x48eb // jmp 6cfc <dotBF16BF16VNNI+0x163c>
+	LONG $0x4064c162; WORD $0xdd58 // vaddps %zmm13,%zmm19,%zmm19
+	LONG $0x404ca162; WORD $0xf058 // vaddps %zmm16,%zmm22,%zmm22
+	LONG $0x4044e162; WORD $0xf958 // vaddps %zmm1,%zmm23,%zmm23
+	LONG $0x00fc8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r12
+	LONG $0xfe34850f; WORD $0xffff // jne 6b49 <dotBF16BF16VNNI+0x1489>
+	LONG $0x24848b48; LONG $0x00000210 // mov 0x210(%rsp),%rax
+	WORD $0xff49; BYTE $0xc6 // inc %r14
+	LONG $0x9c7e7ac5; LONG $0x00020824; BYTE $0x00 // vmovq 0x208(%rsp),%xmm11
+	LONG $0x6ef961c4; BYTE $0xe1 // vmovq %rcx,%xmm12
+	LONG $0x9c7efac5; LONG $0x00010024; BYTE $0x00 // vmovq 0x100(%rsp),%xmm3
+	LONG $0x8c7efac5; LONG $0x0000c024; BYTE $0x00 // vmovq 0xc0(%rsp),%xmm1
+	LONG $0x24848b4c; LONG $0x00000080 // mov 0x80(%rsp),%r8
+	LONG $0x24748b48; BYTE $0x40 // mov 0x40(%rsp),%rsi
+	WORD $0x3949; BYTE $0xc6 // cmp %rax,%r14
+	LONG $0xfccc8c0f; WORD $0xffff // jl 6a22 <dotBF16BF16VNNI+0x1362>
+	LONG $0x487ce162; WORD $0xc028 // vmovaps %zmm0,%zmm16
+	LONG $0x24948b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rdx
+	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
+	LONG $0x24848b48; LONG $0x00000140 // mov 0x140(%rsp),%rax
+	LONG $0x487cb162; WORD $0xd328 // vmovaps %zmm19,%zmm2
+	LONG $0x24bc8b48; LONG $0x00000180 // mov 0x180(%rsp),%rdi
+	LONG $0x487ca162; WORD $0xdc28 // vmovaps %zmm20,%zmm19
+	LONG $0x487c8162; WORD $0xe228 // vmovaps %zmm26,%zmm20
+	WORD $0x48eb // jmp 6dd6 <dotBF16BF16VNNI+0x1716>
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
 	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
 	LONG $0x487cb162; WORD $0xd728 // vmovaps %zmm23,%zmm2
@@ -4753,94 +4767,84 @@ TEXT dotBF16BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
 	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
 	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0xb50c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rcx
-	LONG $0x08fd4162; WORD $0xe17e // vmovq %xmm28,%r9
-	LONG $0x08fd4162; WORD $0xf87e // vmovq %xmm31,%r8
-	LONG $0x763c8d48 // lea (%rsi,%rsi,2),%rdi
-	LONG $0xc9af0f4c // imul %rcx,%r9
-	LONG $0x03e6c148 // shl $0x3,%rsi
-	LONG $0xba148d4c // lea (%rdx,%rdi,4),%r10
+	LONG $0x7f348d48 // lea (%rdi,%rdi,2),%rsi
+	LONG $0xbd0c8d48; LONG $0x00000000 // lea 0x0(,%rdi,4),%rcx
+	LONG $0x7ef9c1c4; BYTE $0xe0 // vmovq %xmm4,%r8
+	LONG $0x7ef9c1c4; BYTE $0xc9 // vmovq %xmm1,%r9
+	LONG $0xb2248d4c // lea (%rdx,%rsi,4),%r12
 	LONG $0xc1af0f4c // imul %rcx,%r8
-	LONG $0x323c8d48 // lea (%rdx,%rsi,1),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
-	LONG $0x0a3c8d48 // lea (%rdx,%rcx,1),%rdi
-	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
-	LONG $0x6ef9e1c4; BYTE $0xef // vmovq %rdi,%xmm5
-	LONG $0x0a3c8d49 // lea (%r10,%rcx,1),%rdi
+	LONG $0x03e7c148 // shl $0x3,%rdi
+	LONG $0x0c1c8d4d // lea (%r12,%rcx,1),%r11
+	LONG $0xc9af0f4c // imul %rcx,%r9
+	LONG $0x0b1c8d49 // lea (%r11,%rcx,1),%rbx
+	LONG $0x6ef9e1c4; BYTE $0xfb // vmovq %rbx,%xmm7
+	LONG $0x249c8b48; LONG $0x00000220 // mov 0x220(%rsp),%rbx
 	WORD $0x0149; BYTE $0xd0 // add %rdx,%r8
-	LONG $0x091c8d4d // lea (%r9,%rcx,1),%r11
-	LONG $0x301c8d49 // lea (%r8,%rsi,1),%rbx
-	LONG $0x0b248d4d // lea (%r11,%rcx,1),%r12
-	WORD $0x014c; BYTE $0xd6 // add %r10,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xf3 // vmovq %rbx,%xmm6
-	LONG $0x081c8d49 // lea (%r8,%rcx,1),%rbx
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x7c7f // jg 6dda <dotBF16BF16VNNI+0x171a>
-	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
-	WORD $0x8941; BYTE $0xcf // mov %ecx,%r15d
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	WORD $0xd341; BYTE $0xe7 // shl %cl,%r15d
-	WORD $0x8944; BYTE $0xf9 // mov %r15d,%ecx
-	WORD $0xc9ff // dec %ecx
-	LONG $0xc992f8c5 // kmovw %ecx,%k1
+	LONG $0x38348d49 // lea (%r8,%rdi,1),%rsi
+	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
+	LONG $0x08348d4d // lea (%r8,%rcx,1),%r14
+	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
+	LONG $0x09148d4d // lea (%r9,%rcx,1),%r10
+	LONG $0x6ef9e1c4; BYTE $0xee // vmovq %rsi,%xmm5
+	LONG $0x0a348d48 // lea (%rdx,%rcx,1),%rsi
+	LONG $0x0a3c8d4d // lea (%r10,%rcx,1),%r15
+	LONG $0x6ef9e1c4; BYTE $0xce // vmovq %rsi,%xmm1
+	LONG $0x0ffb8348 // cmp $0xf,%rbx
+	WORD $0x747f // jg 6eb2 <dotBF16BF16VNNI+0x17f2>
+	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0x768d; BYTE $0xff // lea -0x1(%rsi),%esi
+	WORD $0xb70f; BYTE $0xce // movzwl %si,%ecx
+	LONG $0x7ef9e1c4; BYTE $0xce // vmovq %xmm1,%rsi
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
 	LONG $0x497ce162; WORD $0x2a11 // vmovups %zmm21,(%rdx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
-	LONG $0xc993f8c5 // kmovw %k1,%ecx
-	LONG $0x497ce162; WORD $0x2211 // vmovups %zmm20,(%rdx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	LONG $0x497ce162; WORD $0x1a11 // vmovups %zmm19,(%rdx){%k1}
-	LONG $0x497cc162; WORD $0x1211 // vmovups %zmm18,(%r10){%k1}
-	LONG $0x497ce162; WORD $0x0f11 // vmovups %zmm17,(%rdi){%k1}
-	LONG $0x497ce162; WORD $0x0611 // vmovups %zmm16,(%rsi){%k1}
+	LONG $0x497ce162; WORD $0x2611 // vmovups %zmm20,(%rsi){%k1}
+	LONG $0x497ce162; WORD $0x1f11 // vmovups %zmm19,(%rdi){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xff // vmovq %xmm7,%rdi
+	LONG $0x497cc162; WORD $0x1411; BYTE $0x24 // vmovups %zmm18,(%r12){%k1}
+	LONG $0x497cc162; WORD $0x0b11 // vmovups %zmm17,(%r11){%k1}
+	LONG $0x497ce162; WORD $0x0711 // vmovups %zmm16,(%rdi){%k1}
 	LONG $0x497c5162; WORD $0x3911 // vmovups %zmm15,(%r9){%k1}
-	LONG $0x497c5162; WORD $0x3311 // vmovups %zmm14,(%r11){%k1}
-	LONG $0x497cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12){%k1}
+	LONG $0x497c5162; WORD $0x3211 // vmovups %zmm14,(%r10){%k1}
+	LONG $0x497cd162; WORD $0x0711 // vmovups %zmm0,(%r15){%k1}
 	LONG $0x497cd162; WORD $0x1011 // vmovups %zmm2,(%r8){%k1}
-	LONG $0x497ce162; WORD $0x3311 // vmovups %zmm22,(%rbx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xf3 // vmovq %xmm6,%rbx
+	LONG $0x497cc162; WORD $0x3611 // vmovups %zmm22,(%r14){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
 	LONG $0xf192f8c5 // kmovw %ecx,%k6
-	LONG $0x4e7ce162; WORD $0x3b11 // vmovups %zmm23,(%rbx){%k6}
-	LONG $0xffed81e9; BYTE $0xff // jmp 5b5b <dotBF16BF16VNNI+0x49b>
+	LONG $0x4e7ce162; WORD $0x3f11 // vmovups %zmm23,(%rdi){%k6}
+	LONG $0xffec9ee9; BYTE $0xff // jmp 5b50 <dotBF16BF16VNNI+0x490>
 	LONG $0x487ce162; WORD $0x2a11 // vmovups %zmm21,(%rdx)
-	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
+	LONG $0x487ce162; WORD $0x2611 // vmovups %zmm20,(%rsi)
+	LONG $0x487ce162; WORD $0x1f11 // vmovups %zmm19,(%rdi)
+	LONG $0x7ef9e1c4; BYTE $0xff // vmovq %xmm7,%rdi
+	LONG $0x487cc162; WORD $0x1411; BYTE $0x24 // vmovups %zmm18,(%r12)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487ce162; WORD $0x2211 // vmovups %zmm20,(%rdx)
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	LONG $0x487ce162; WORD $0x1a11 // vmovups %zmm19,(%rdx)
-	LONG $0x487cc162; WORD $0x1211 // vmovups %zmm18,(%r10)
-	LONG $0x487ce162; WORD $0x0f11 // vmovups %zmm17,(%rdi)
-	LONG $0x487ce162; WORD $0x0611 // vmovups %zmm16,(%rsi)
+	LONG $0x487cc162; WORD $0x0b11 // vmovups %zmm17,(%r11)
+	LONG $0x487ce162; WORD $0x0711 // vmovups %zmm16,(%rdi)
 	LONG $0x487c5162; WORD $0x3911 // vmovups %zmm15,(%r9)
-	LONG $0x487c5162; WORD $0x3311 // vmovups %zmm14,(%r11)
-	LONG $0x487cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12)
+	LONG $0x487c5162; WORD $0x3211 // vmovups %zmm14,(%r10)
+	LONG $0x487cd162; WORD $0x0711 // vmovups %zmm0,(%r15)
 	LONG $0x487cd162; WORD $0x1011 // vmovups %zmm2,(%r8)
-	LONG $0x487ce162; WORD $0x3311 // vmovups %zmm22,(%rbx)
-	WORD $0x98eb // jmp 6dc6 <dotBF16BF16VNNI+0x1706>
-	LONG $0x487c7162; WORD $0x0211 // vmovups %zmm8,(%rdx)
+	LONG $0x487cc162; WORD $0x3611 // vmovups %zmm22,(%r14)
+	WORD $0x9deb // jmp 6e9e <dotBF16BF16VNNI+0x17de>
+	LONG $0x487cf162; WORD $0x3211 // vmovups %zmm6,(%rdx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487cf162; WORD $0x0711 // vmovups %zmm0,(%rdi)
-	LONG $0x487cf162; WORD $0x2e11 // vmovups %zmm5,(%rsi)
-	LONG $0x487cd162; WORD $0x1911 // vmovups %zmm3,(%r9)
-	LONG $0x487cd162; WORD $0x1011 // vmovups %zmm2,(%r8)
-	LONG $0xfff570e9; BYTE $0xff // jmp 63c6 <dotBF16BF16VNNI+0xd06>
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	LONG $0x24ac8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r13
-	LONG $0x08fdc162; WORD $0xf67e // vmovq %xmm22,%r14
-	LONG $0x08fdc162; WORD $0xec7e // vmovq %xmm21,%r12
-	LONG $0xfff9aae9; BYTE $0xff // jmp 681c <dotBF16BF16VNNI+0x115c>
-	LONG $0x24b48b4c; LONG $0x00000100 // mov 0x100(%rsp),%r14
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	LONG $0xfff4dfe9; BYTE $0xff // jmp 6366 <dotBF16BF16VNNI+0xca6>
+	LONG $0x487cd162; WORD $0x3b11 // vmovups %zmm7,(%r11)
+	LONG $0x487c5162; WORD $0x0211 // vmovups %zmm8,(%r10)
+	LONG $0x487c5162; WORD $0x0811 // vmovups %zmm9,(%r8)
+	LONG $0x487c5162; WORD $0x1111 // vmovups %zmm10,(%r9)
+	LONG $0xfff563e9; BYTE $0xff // jmp 648c <dotBF16BF16VNNI+0xdcc>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	BYTE $0x90 // nop
 
 // func dotF32BF16VNNI(a *Dot)
-TEXT ·dotF32BF16VNNI(SB), 0, $6400-8
+TEXT ·dotF32BF16VNNI(SB), 0, $6464-8
 	MOVQ a+0(FP), DI
-	ADDQ $6400, SP
+	ADDQ $6464, SP
 	CALL dotF32BF16VNNIBody<>(SB)
-	SUBQ $6400, SP
+	SUBQ $6464, SP
 	RET
 
 TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -4853,230 +4857,231 @@ TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x53 // push %rbx
 	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
 	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
-	LONG $0x40ec8148; WORD $0x0018; BYTE $0x00 // sub $0x1840,%rsp
+	LONG $0x80ec8148; WORD $0x0018; BYTE $0x00 // sub $0x1880,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
-	LONG $0x384f8b4c // mov 0x38(%rdi),%r9
-	WORD $0x8b4c; BYTE $0x1f // mov (%rdi),%r11
+	LONG $0x384e8b4d // mov 0x38(%r14),%r9
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x0de0c148 // shl $0xd,%rax
-	WORD $0x854d; BYTE $0xc9 // test %r9,%r9
-	LONG $0x069d8e0f; WORD $0x0000 // jle 7583 <dotF32BF16VNNI+0x6e3>
-	LONG $0x00250162; WORD $0xdbef // vpxord %xmm27,%xmm27,%xmm27
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x08fd6162; LONG $0x07245c7e // vmovq %xmm27,0x38(%rsp)
-	LONG $0x08fd6162; WORD $0xdb7e // vmovq %xmm27,%rbx
-	LONG $0x30768b49 // mov 0x30(%r14),%rsi
+	WORD $0x8b49; BYTE $0x06 // mov (%r14),%rax
+	LONG $0x24448948; BYTE $0x70 // mov %rax,0x70(%rsp)
+	WORD $0x854d; BYTE $0xc9 // test %r9,%r9
+	LONG $0x066b8e0f; WORD $0x0000 // jle 75f9 <dotF32BF16VNNI+0x6b9>
+	LONG $0x002d0162; WORD $0xd2ef // vpxord %xmm26,%xmm26,%xmm26
+	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
+	LONG $0x2474894c; BYTE $0x78 // mov %r14,0x78(%rsp)
+	LONG $0x08fd6162; LONG $0x0d24547e // vmovq %xmm26,0x68(%rsp)
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
+	WORD $0x2949; BYTE $0xc0 // sub %rax,%r8
+	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
+	LONG $0x30488b48 // mov 0x30(%rax),%rcx
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
-	WORD $0x2949; BYTE $0xd9 // sub %rbx,%r9
-	LONG $0x0b468d4c // lea 0xb(%rsi),%r8
-	WORD $0xf749; BYTE $0xe8 // imul %r8
-	LONG $0x3ff8c149 // sar $0x3f,%r8
+	LONG $0x0b718d48 // lea 0xb(%rcx),%rsi
+	WORD $0xf748; BYTE $0xee // imul %rsi
+	LONG $0x3ffec148 // sar $0x3f,%rsi
 	WORD $0xd148; BYTE $0xfa // sar %rdx
-	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
-	LONG $0x08fd6162; WORD $0xea6e // vmovq %rdx,%xmm29
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x06528e0f; WORD $0x0000 // jle 7580 <dotF32BF16VNNI+0x6e0>
-	LONG $0x00250162; WORD $0xdbef // vpxord %xmm27,%xmm27,%xmm27
-	LONG $0x6ef961c4; BYTE $0xc7 // vmovq %rdi,%xmm8
-	LONG $0x08fd6162; WORD $0xfb6e // vmovq %rbx,%xmm31
-	LONG $0x08fd6162; WORD $0xd87e // vmovq %xmm27,%rax
-	LONG $0x08fd6162; WORD $0xeb7e // vmovq %xmm29,%rbx
-	LONG $0x207e8b49 // mov 0x20(%r14),%rdi
-	LONG $0x08fd6162; WORD $0xd97e // vmovq %xmm27,%rcx
-	WORD $0x2948; BYTE $0xc6 // sub %rax,%rsi
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x30448d48; BYTE $0xff // lea -0x1(%rax,%rsi,1),%rax
-	LONG $0x28768b49 // mov 0x28(%r14),%rsi
+	WORD $0x2948; BYTE $0xf2 // sub %rsi,%rdx
+	LONG $0x24548948; BYTE $0x60 // mov %rdx,0x60(%rsp)
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x06148e0f; WORD $0x0000 // jle 75f6 <dotF32BF16VNNI+0x6b6>
+	LONG $0x247c8948; BYTE $0x48 // mov %rdi,0x48(%rsp)
+	LONG $0x247c8b48; BYTE $0x78 // mov 0x78(%rsp),%rdi
+	LONG $0x2444c748; LONG $0x00000058; BYTE $0x00 // movq $0x0,0x58(%rsp)
+	LONG $0x245c8b48; BYTE $0x58 // mov 0x58(%rsp),%rbx
+	LONG $0x24548b48; BYTE $0x60 // mov 0x60(%rsp),%rdx
+	LONG $0x207f8b4c // mov 0x20(%rdi),%r15
+	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x0a448d48; BYTE $0xff // lea -0x1(%rdx,%rcx,1),%rax
+	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfb // idiv %rbx
-	LONG $0x08568b49 // mov 0x8(%r14),%rdx
-	LONG $0xcfaf0f48 // imul %rdi,%rcx
-	LONG $0x08fd6162; WORD $0xfb7e // vmovq %xmm31,%rbx
+	LONG $0xcfaf0f49 // imul %r15,%rcx
+	WORD $0xf748; BYTE $0xfe // idiv %rsi
+	LONG $0x28778b48 // mov 0x28(%rdi),%rsi
+	LONG $0x08578b48 // mov 0x8(%rdi),%rdx
+	LONG $0xdeaf0f48 // imul %rsi,%rbx
 	LONG $0x4a248d4c // lea (%rdx,%rcx,2),%r12
-	LONG $0x08fd6162; WORD $0xda7e // vmovq %xmm27,%rdx
-	LONG $0x104e8b49 // mov 0x10(%r14),%rcx
-	LONG $0xd6af0f48 // imul %rsi,%rdx
+	LONG $0x104f8b48 // mov 0x10(%rdi),%rcx
+	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
+	LONG $0x245c8b48; BYTE $0x68 // mov 0x68(%rsp),%rbx
 	WORD $0x0148; BYTE $0xda // add %rbx,%rdx
 	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
 	LONG $0x02f88348 // cmp $0x2,%rax
-	LONG $0x05f58f0f; WORD $0x0000 // jg 7592 <dotF32BF16VNNI+0x6f2>
+	LONG $0x05c18f0f; WORD $0x0000 // jg 7608 <dotF32BF16VNNI+0x6c8>
 	LONG $0x01f88348 // cmp $0x1,%rax
-	LONG $0x03fb840f; WORD $0x0000 // je 73a2 <dotF32BF16VNNI+0x502>
+	LONG $0x03da840f; WORD $0x0000 // je 742b <dotF32BF16VNNI+0x4eb>
 	LONG $0x02f88348 // cmp $0x2,%rax
-	LONG $0x03a0850f; WORD $0x0000 // jne 7351 <dotF32BF16VNNI+0x4b1>
-	LONG $0x18468b4d // mov 0x18(%r14),%r8
-	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
-	LONG $0xfe908d4d; WORD $0x0000; BYTE $0x00 // lea 0xfe(%r8),%r10
+	LONG $0x0384850f; WORD $0x0000 // jne 73df <dotF32BF16VNNI+0x49f>
+	LONG $0x187f8b48 // mov 0x18(%rdi),%rdi
+	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	LONG $0xfe8f8d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%r9
 	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xca480f49 // cmovs %r10,%rcx
+	LONG $0xc9480f49 // cmovs %r9,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xf9 // vmovq %rcx,%xmm7
-	WORD $0x854d; BYTE $0xc0 // test %r8,%r8
-	LONG $0x033f8e0f; WORD $0x0000 // jle 7318 <dotF32BF16VNNI+0x478>
-	LONG $0x248c8d48; LONG $0x00000240 // lea 0x240(%rsp),%rcx
-	LONG $0xef2941c4; BYTE $0xd2 // vpxor %xmm10,%xmm10,%xmm10
+	LONG $0x6ef961c4; BYTE $0xc1 // vmovq %rcx,%xmm8
+	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
+	LONG $0x03238e0f; WORD $0x0000 // jle 73a6 <dotF32BF16VNNI+0x466>
+	LONG $0x747e7ac5; WORD $0x7024 // vmovq 0x70(%rsp),%xmm14
+	LONG $0x3f1c8d4b // lea (%r15,%r15,1),%rbx
+	LONG $0xef2141c4; BYTE $0xdb // vpxor %xmm11,%xmm11,%xmm11
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x244c894c; BYTE $0x30 // mov %r9,0x30(%rsp)
-	LONG $0x6ef961c4; BYTE $0xc9 // vmovq %rcx,%xmm9
-	LONG $0x248c8d48; LONG $0x00000440 // lea 0x440(%rsp),%rcx
-	LONG $0x7ef941c4; BYTE $0xd1 // vmovq %xmm10,%r9
+	LONG $0x08fde162; WORD $0xcb6e // vmovq %rbx,%xmm17
+	LONG $0x249c8d48; LONG $0x00000480 // lea 0x480(%rsp),%rbx
+	LONG $0x6ef961c4; BYTE $0xce // vmovq %rsi,%xmm9
 	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x08fde162; WORD $0xc16e // vmovq %rcx,%xmm16
-	LONG $0x248c8d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rcx
-	LONG $0x6ef961c4; BYTE $0xd6 // vmovq %rsi,%xmm10
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x245c8d48; BYTE $0x40 // lea 0x40(%rsp),%rbx
-	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
-	LONG $0x6ef961c4; BYTE $0xf9 // vmovq %rcx,%xmm15
-	LONG $0x08fde162; WORD $0xca6e // vmovq %rdx,%xmm17
-	LONG $0x245c894c; BYTE $0x28 // mov %r11,0x28(%rsp)
-	LONG $0x24448948; BYTE $0x20 // mov %rax,0x20(%rsp)
-	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
-	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
-	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
-	LONG $0x00be8d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rsi),%r15
-	LONG $0x0c1c8d4f // lea (%r12,%r9,1),%r11
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x8949; BYTE $0xdd // mov %rbx,%r13
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x2444894c; BYTE $0x18 // mov %r8,0x18(%rsp)
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0xffffb841; WORD $0x0000 // mov $0xffff,%r8d
+	LONG $0x7ef961c4; BYTE $0xde // vmovq %xmm11,%rsi
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x6ef961c4; BYTE $0xda // vmovq %rdx,%xmm11
+	LONG $0x249c8d4c; LONG $0x00000080 // lea 0x80(%rsp),%r11
+	LONG $0x24b48d4c; LONG $0x00000280 // lea 0x280(%rsp),%r14
+	LONG $0x08fde162; WORD $0xc36e // vmovq %rbx,%xmm16
+	LONG $0x24ac8d4c; LONG $0x00000100 // lea 0x100(%rsp),%r13
+	LONG $0x2444894c; BYTE $0x50 // mov %r8,0x50(%rsp)
+	LONG $0x24448948; BYTE $0x40 // mov %rax,0x40(%rsp)
+	LONG $0x7ef961c4; BYTE $0xf2 // vmovq %xmm14,%rdx
+	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
+	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	LONG $0x009a8d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rdx),%rbx
+	LONG $0x34048d49 // lea (%r12,%rsi,1),%rax
+	LONG $0x07e7c149 // shl $0x7,%r15
+	WORD $0x894d; BYTE $0xda // mov %r11,%r10
+	WORD $0x894d; BYTE $0xd8 // mov %r11,%r8
+	LONG $0x247c8948; BYTE $0x38 // mov %rdi,0x38(%rsp)
+	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
+	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x187f // jg 7084 <dotF32BF16VNNI+0x1e4>
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x137f // jg 712a <dotF32BF16VNNI+0x1ea>
+	WORD $0xff31 // xor %edi,%edi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x107e // jle 7084 <dotF32BF16VNNI+0x1e4>
-	LONG $0x0001b841; WORD $0x0000 // mov $0x1,%r8d
-	WORD $0xd341; BYTE $0xe0 // shl %cl,%r8d
-	WORD $0xff41; BYTE $0xc8 // dec %r8d
-	LONG $0xc0b70f45 // movzwl %r8w,%r8d
-	LONG $0x9278c1c4; BYTE $0xf8 // kmovw %r8d,%k7
-	LONG $0xafffd162; WORD $0x0b6f // vmovdqu16 (%r11),%ymm1{%k7}{z}
-	LONG $0x40c28348 // add $0x40,%rdx
-	LONG $0x7ef941c4; BYTE $0xc8 // vmovq %xmm9,%r8
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c38349 // add $0x20,%r11
-	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
-	LONG $0x48fef162; WORD $0x4a7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%rdx)
-	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
-	WORD $0xa775 // jne 7060 <dotF32BF16VNNI+0x1c0>
-	LONG $0x24448b4c; BYTE $0x18 // mov 0x18(%rsp),%r8
-	LONG $0x7ef941c4; BYTE $0xcb // vmovq %xmm9,%r11
-	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
-	WORD $0x2948; BYTE $0xc2 // sub %rax,%rdx
-	LONG $0x0f048d4a // lea (%rdi,%r9,1),%rax
-	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 70f1 <dotF32BF16VNNI+0x251>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 70f1 <dotF32BF16VNNI+0x251>
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0xea92f8c5 // kmovw %edx,%k5
-	LONG $0xadfff162; WORD $0x086f // vmovdqu16 (%rax),%ymm1{%k5}{z}
-	LONG $0x40c38349 // add $0x40,%r11
-	LONG $0x08fde162; WORD $0xc27e // vmovq %xmm16,%rdx
+	WORD $0x0c7e // jle 712a <dotF32BF16VNNI+0x1ea>
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	WORD $0xe7d3 // shl %cl,%edi
+	WORD $0xcfff // dec %edi
+	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
+	LONG $0xff92f8c5 // kmovw %edi,%k7
+	LONG $0xaffff162; WORD $0x086f // vmovdqu16 (%rax),%ymm1{%k7}{z}
+	LONG $0x40c08349 // add $0x40,%r8
 	LONG $0x10e98348 // sub $0x10,%rcx
 	LONG $0x20c08348 // add $0x20,%rax
 	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
 	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
-	LONG $0x48fed162; WORD $0x4b7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%r11)
-	WORD $0x394c; BYTE $0xda // cmp %r11,%rdx
-	WORD $0xad75 // jne 70d3 <dotF32BF16VNNI+0x233>
+	LONG $0x48fed162; WORD $0x487f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%r8)
+	WORD $0x394d; BYTE $0xc6 // cmp %r8,%r14
+	WORD $0xb375 // jne 710c <dotF32BF16VNNI+0x1cc>
+	LONG $0x247c8b48; BYTE $0x38 // mov 0x38(%rsp),%rdi
+	LONG $0x08fde162; WORD $0xc87e // vmovq %xmm17,%rax
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
+	LONG $0x303c8d4c // lea (%rax,%rsi,1),%r15
+	WORD $0x014d; BYTE $0xe7 // add %r12,%r15
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x137f // jg 7192 <dotF32BF16VNNI+0x252>
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0c7e // jle 7192 <dotF32BF16VNNI+0x252>
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc8ff // dec %eax
+	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
+	LONG $0xe892f8c5 // kmovw %eax,%k5
+	LONG $0xadffd162; WORD $0x0f6f // vmovdqu16 (%r15),%ymm1{%k5}{z}
+	LONG $0x40c08349 // add $0x40,%r8
+	LONG $0x08fde162; WORD $0xc07e // vmovq %xmm16,%rax
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x20c78349 // add $0x20,%r15
+	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
+	LONG $0x48fed162; WORD $0x487f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%r8)
+	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
+	WORD $0xad75 // jne 7174 <dotF32BF16VNNI+0x234>
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
-	LONG $0x487c7162; WORD $0xdc28 // vmovaps %zmm4,%zmm11
-	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
-	LONG $0x487c7162; WORD $0xec28 // vmovaps %zmm4,%zmm13
+	LONG $0x487c7162; WORD $0xd428 // vmovaps %zmm4,%zmm10
+	LONG $0x487cf162; WORD $0xfc28 // vmovaps %zmm4,%zmm7
+	LONG $0x487c7162; WORD $0xe428 // vmovaps %zmm4,%zmm12
 	LONG $0x487cf162; WORD $0xf428 // vmovaps %zmm4,%zmm6
-	LONG $0x487c7162; WORD $0xf428 // vmovaps %zmm4,%zmm14
+	LONG $0x487c7162; WORD $0xec28 // vmovaps %zmm4,%zmm13
 	LONG $0x487cf162; WORD $0xcc28 // vmovaps %zmm4,%zmm1
 	LONG $0x487cf162; WORD $0xdc28 // vmovaps %zmm4,%zmm3
-	LONG $0x0f180f41 // prefetcht0 (%r15)
-	LONG $0x4f180f41; BYTE $0x40 // prefetcht0 0x40(%r15)
-	LONG $0x8f180f41; LONG $0x00000080 // prefetcht0 0x80(%r15)
-	LONG $0x8f180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r15)
-	LONG $0x8f180f41; LONG $0x00000100 // prefetcht0 0x100(%r15)
-	LONG $0x8f180f41; LONG $0x00000140 // prefetcht0 0x140(%r15)
-	LONG $0x8f180f41; LONG $0x00000180 // prefetcht0 0x180(%r15)
-	LONG $0x8f180f41; LONG $0x000001c0 // prefetcht0 0x1c0(%r15)
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x01 // vbroadcastss 0x4(%r13),%zmm12
-	LONG $0x7ef961c4; BYTE $0xf8 // vmovq %xmm15,%rax
-	LONG $0x08c58349 // add $0x8,%r13
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x481dd262; WORD $0x5fb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%r15),%zmm12,%zmm3
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x7f // vbroadcastss 0x1fc(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x4fb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%r15),%zmm12,%zmm1
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x1f // vbroadcastss 0x7c(%r13),%zmm12
-	LONG $0x481d5262; WORD $0x77b8; BYTE $0xbb // vfmadd231ps -0x1140(%r15),%zmm12,%zmm14
-	LONG $0x487d5262; LONG $0x027ca518; WORD $0x0000 // vbroadcastss 0x27c(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x77b8; BYTE $0xbb // vfmadd231ps -0x1140(%r15),%zmm12,%zmm6
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x3f // vbroadcastss 0xfc(%r13),%zmm12
-	LONG $0x481d5262; WORD $0x6fb8; BYTE $0xbd // vfmadd231ps -0x10c0(%r15),%zmm12,%zmm13
-	LONG $0x487d5262; LONG $0x02fca518; WORD $0x0000 // vbroadcastss 0x2fc(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x6fb8; BYTE $0xbd // vfmadd231ps -0x10c0(%r15),%zmm12,%zmm5
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x5f // vbroadcastss 0x17c(%r13),%zmm12
-	LONG $0x481d5262; WORD $0x5fb8; BYTE $0xbf // vfmadd231ps -0x1040(%r15),%zmm12,%zmm11
-	LONG $0x487d5262; LONG $0x037ca518; WORD $0x0000 // vbroadcastss 0x37c(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x67b8; BYTE $0xbf // vfmadd231ps -0x1040(%r15),%zmm12,%zmm4
-	LONG $0x487d5262; WORD $0x6518; BYTE $0xfe // vbroadcastss -0x8(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x5fb8; BYTE $0xb8 // vfmadd231ps -0x1200(%r15),%zmm12,%zmm3
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x7e // vbroadcastss 0x1f8(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x4fb8; BYTE $0xb8 // vfmadd231ps -0x1200(%r15),%zmm12,%zmm1
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x1e // vbroadcastss 0x78(%r13),%zmm12
-	LONG $0x481d5262; WORD $0x77b8; BYTE $0xba // vfmadd231ps -0x1180(%r15),%zmm12,%zmm14
-	LONG $0x487d5262; LONG $0x0278a518; WORD $0x0000 // vbroadcastss 0x278(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x77b8; BYTE $0xba // vfmadd231ps -0x1180(%r15),%zmm12,%zmm6
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x3e // vbroadcastss 0xf8(%r13),%zmm12
-	LONG $0x481d5262; WORD $0x6fb8; BYTE $0xbc // vfmadd231ps -0x1100(%r15),%zmm12,%zmm13
-	LONG $0x487d5262; LONG $0x02f8a518; WORD $0x0000 // vbroadcastss 0x2f8(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x6fb8; BYTE $0xbc // vfmadd231ps -0x1100(%r15),%zmm12,%zmm5
-	LONG $0x487d5262; WORD $0x6518; BYTE $0x5e // vbroadcastss 0x178(%r13),%zmm12
-	LONG $0x481d5262; WORD $0x5fb8; BYTE $0xbe // vfmadd231ps -0x1080(%r15),%zmm12,%zmm11
-	LONG $0x487d5262; LONG $0x0378a518; WORD $0x0000 // vbroadcastss 0x378(%r13),%zmm12
-	LONG $0x481dd262; WORD $0x67b8; BYTE $0xbe // vfmadd231ps -0x1080(%r15),%zmm12,%zmm4
-	WORD $0x3949; BYTE $0xc5 // cmp %rax,%r13
-	LONG $0xfebc850f; WORD $0xffff // jne 7154 <dotF32BF16VNNI+0x2b4>
+	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
+	LONG $0x404b180f // prefetcht0 0x40(%rbx)
+	LONG $0x808b180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rbx)
+	LONG $0xc08b180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rbx)
+	LONG $0x008b180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x100(%rbx)
+	LONG $0x408b180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x140(%rbx)
+	LONG $0x808b180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x180(%rbx)
+	LONG $0xc08b180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x1c0(%rbx)
+	LONG $0x487dd262; WORD $0x6a18; BYTE $0x01 // vbroadcastss 0x4(%r10),%zmm5
+	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
+	LONG $0x4855f262; WORD $0x5bb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%rbx),%zmm5,%zmm3
+	LONG $0x487dd262; WORD $0x6a18; BYTE $0x7f // vbroadcastss 0x1fc(%r10),%zmm5
+	LONG $0x4855f262; WORD $0x4bb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%rbx),%zmm5,%zmm1
+	LONG $0x487dd262; WORD $0x6a18; BYTE $0x1f // vbroadcastss 0x7c(%r10),%zmm5
+	LONG $0x48557262; WORD $0x6bb8; BYTE $0xbb // vfmadd231ps -0x1140(%rbx),%zmm5,%zmm13
+	LONG $0x487dd262; LONG $0x027caa18; WORD $0x0000 // vbroadcastss 0x27c(%r10),%zmm5
+	LONG $0x4855f262; WORD $0x73b8; BYTE $0xbb // vfmadd231ps -0x1140(%rbx),%zmm5,%zmm6
+	LONG $0x487dd262; WORD $0x6a18; BYTE $0x3f // vbroadcastss 0xfc(%r10),%zmm5
+	LONG $0x48557262; WORD $0x63b8; BYTE $0xbd // vfmadd231ps -0x10c0(%rbx),%zmm5,%zmm12
+	LONG $0x487dd262; LONG $0x02fcaa18; WORD $0x0000 // vbroadcastss 0x2fc(%r10),%zmm5
+	LONG $0x4845f262; WORD $0x6b98; BYTE $0xbd // vfmadd132ps -0x10c0(%rbx),%zmm7,%zmm5
+	LONG $0x487dd262; WORD $0x7a18; BYTE $0x5f // vbroadcastss 0x17c(%r10),%zmm7
+	LONG $0x48457262; WORD $0x53b8; BYTE $0xbf // vfmadd231ps -0x1040(%rbx),%zmm7,%zmm10
+	LONG $0x487dd262; LONG $0x037cba18; WORD $0x0000 // vbroadcastss 0x37c(%r10),%zmm7
+	LONG $0x4845f262; WORD $0x63b8; BYTE $0xbf // vfmadd231ps -0x1040(%rbx),%zmm7,%zmm4
+	LONG $0x487dd262; WORD $0x7a18; BYTE $0xfe // vbroadcastss -0x8(%r10),%zmm7
+	LONG $0x4845f262; WORD $0x5bb8; BYTE $0xb8 // vfmadd231ps -0x1200(%rbx),%zmm7,%zmm3
+	LONG $0x487dd262; WORD $0x7a18; BYTE $0x7e // vbroadcastss 0x1f8(%r10),%zmm7
+	LONG $0x4845f262; WORD $0x4bb8; BYTE $0xb8 // vfmadd231ps -0x1200(%rbx),%zmm7,%zmm1
+	LONG $0x487dd262; WORD $0x7a18; BYTE $0x1e // vbroadcastss 0x78(%r10),%zmm7
+	LONG $0x48457262; WORD $0x6bb8; BYTE $0xba // vfmadd231ps -0x1180(%rbx),%zmm7,%zmm13
+	LONG $0x487dd262; LONG $0x0278ba18; WORD $0x0000 // vbroadcastss 0x278(%r10),%zmm7
+	LONG $0x4845f262; WORD $0x73b8; BYTE $0xba // vfmadd231ps -0x1180(%rbx),%zmm7,%zmm6
+	LONG $0x487dd262; WORD $0x7a18; BYTE $0x3e // vbroadcastss 0xf8(%r10),%zmm7
+	LONG $0x48457262; WORD $0x63b8; BYTE $0xbc // vfmadd231ps -0x1100(%rbx),%zmm7,%zmm12
+	LONG $0x487dd262; LONG $0x02f8ba18; WORD $0x0000 // vbroadcastss 0x2f8(%r10),%zmm7
+	LONG $0x4855f262; WORD $0x7b98; BYTE $0xbc // vfmadd132ps -0x1100(%rbx),%zmm5,%zmm7
+	LONG $0x487dd262; WORD $0x6a18; BYTE $0x5e // vbroadcastss 0x178(%r10),%zmm5
+	LONG $0x48557262; WORD $0x53b8; BYTE $0xbe // vfmadd231ps -0x1080(%rbx),%zmm5,%zmm10
+	LONG $0x487dd262; LONG $0x0378aa18; WORD $0x0000 // vbroadcastss 0x378(%r10),%zmm5
+	LONG $0x4855f262; WORD $0x63b8; BYTE $0xbe // vfmadd231ps -0x1080(%rbx),%zmm5,%zmm4
+	WORD $0x394d; BYTE $0xd5 // cmp %r10,%r13
+	LONG $0xfec9850f; WORD $0xffff // jne 71f5 <dotF32BF16VNNI+0x2b5>
 	LONG $0x486cf162; WORD $0xd358 // vaddps %zmm3,%zmm2,%zmm2
 	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x7ef9e1c4; BYTE $0xf8 // vmovq %xmm7,%rax
-	LONG $0x00c68148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rsi
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x486cd162; WORD $0xd658 // vaddps %zmm14,%zmm2,%zmm2
-	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x7ef961c4; BYTE $0xc0 // vmovq %xmm8,%rax
+	LONG $0x00c28148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rdx
+	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
 	LONG $0x486cd162; WORD $0xd558 // vaddps %zmm13,%zmm2,%zmm2
-	LONG $0x487cf162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm0
-	LONG $0x486cd162; WORD $0xd358 // vaddps %zmm11,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
+	LONG $0x486cd162; WORD $0xd458 // vaddps %zmm12,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
+	LONG $0x486cd162; WORD $0xd258 // vaddps %zmm10,%zmm2,%zmm2
 	LONG $0x487cf162; WORD $0xc458 // vaddps %zmm4,%zmm0,%zmm0
-	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
-	LONG $0xfd568f0f; WORD $0xffff // jg 703d <dotF32BF16VNNI+0x19d>
-	LONG $0x244c8b4c; BYTE $0x30 // mov 0x30(%rsp),%r9
-	LONG $0x08fde162; WORD $0xca7e // vmovq %xmm17,%rdx
-	LONG $0x7ef961c4; BYTE $0xd6 // vmovq %xmm10,%rsi
-	LONG $0x245c8b4c; BYTE $0x28 // mov 0x28(%rsp),%r11
-	LONG $0x24448b48; BYTE $0x20 // mov 0x20(%rsp),%rax
+	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
+	LONG $0xfd6e8f0f; WORD $0xffff // jg 70e9 <dotF32BF16VNNI+0x1a9>
+	LONG $0x24448b4c; BYTE $0x50 // mov 0x50(%rsp),%r8
+	LONG $0x7ef961c4; BYTE $0xda // vmovq %xmm11,%rdx
+	LONG $0x7ef961c4; BYTE $0xce // vmovq %xmm9,%rsi
+	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
 	LONG $0xb23c8d48 // lea (%rdx,%rsi,4),%rdi
-	LONG $0x0ff98349 // cmp $0xf,%r9
-	WORD $0x217e // jle 732c <dotF32BF16VNNI+0x48c>
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	WORD $0x217e // jle 73ba <dotF32BF16VNNI+0x47a>
 	LONG $0x487cf162; WORD $0x1211 // vmovups %zmm2,(%rdx)
 	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	WORD $0x2feb // jmp 7347 <dotF32BF16VNNI+0x4a7>
+	WORD $0x2feb // jmp 73d5 <dotF32BF16VNNI+0x495>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0xb23c8d48 // lea (%rdx,%rsi,4),%rdi
 	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x0ff98349 // cmp $0xf,%r9
-	WORD $0xdf7f // jg 730b <dotF32BF16VNNI+0x46b>
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	WORD $0xdf7f // jg 7399 <dotF32BF16VNNI+0x459>
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0xf189 // mov %esi,%ecx
@@ -5086,120 +5091,114 @@ TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4e7cf162; WORD $0x1211 // vmovups %zmm2,(%rdx){%k6}
 	LONG $0xfe92f8c5 // kmovw %esi,%k7
 	LONG $0x4f7cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k7}
-	LONG $0x08fd6162; WORD $0xdb7e // vmovq %xmm27,%rbx
-	WORD $0x0148; BYTE $0xc3 // add %rax,%rbx
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	WORD $0xff48; BYTE $0xc8 // dec %rax
-	LONG $0x08fd6162; WORD $0xdb6e // vmovq %rbx,%xmm27
-	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
-	WORD $0x0974 // je 737a <dotF32BF16VNNI+0x4da>
-	LONG $0x30768b49 // mov 0x30(%r14),%rsi
-	LONG $0xfffbc5e9; BYTE $0xff // jmp 6f3f <dotF32BF16VNNI+0x9f>
-	LONG $0x24448348; WORD $0x1038 // addq $0x10,0x38(%rsp)
-	LONG $0x384e8b4d // mov 0x38(%r14),%r9
-	LONG $0x7ef961c4; BYTE $0xc7 // vmovq %xmm8,%rdi
-	LONG $0x24448b48; BYTE $0x38 // mov 0x38(%rsp),%rax
-	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
-	LONG $0x01e98d0f; WORD $0x0000 // jge 7580 <dotF32BF16VNNI+0x6e0>
-	WORD $0x0149; BYTE $0xfb // add %rdi,%r11
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0xfffb5be9; BYTE $0xff // jmp 6efd <dotF32BF16VNNI+0x5d>
-	LONG $0x18468b4d // mov 0x18(%r14),%r8
-	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
-	LONG $0xfe908d4d; WORD $0x0000; BYTE $0x00 // lea 0xfe(%r8),%r10
+	LONG $0x24440148; BYTE $0x58 // add %rax,0x58(%rsp)
+	LONG $0x244cff48; BYTE $0x60 // decq 0x60(%rsp)
+	WORD $0x1174 // je 73fc <dotF32BF16VNNI+0x4bc>
+	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
+	LONG $0x30488b48 // mov 0x30(%rax),%rcx
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	LONG $0xfffbf9e9; BYTE $0xff // jmp 6ff5 <dotF32BF16VNNI+0xb5>
+	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
+	LONG $0x24448348; WORD $0x1068 // addq $0x10,0x68(%rsp)
+	LONG $0x247c8b48; BYTE $0x48 // mov 0x48(%rsp),%rdi
+	LONG $0x38588b48 // mov 0x38(%rax),%rbx
+	LONG $0x24448b48; BYTE $0x68 // mov 0x68(%rsp),%rax
+	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0x01d58d0f; WORD $0x0000 // jge 75f6 <dotF32BF16VNNI+0x6b6>
+	LONG $0x247c0148; BYTE $0x70 // add %rdi,0x70(%rsp)
+	LONG $0xfffb7fe9; BYTE $0xff // jmp 6faa <dotF32BF16VNNI+0x6a>
+	LONG $0x187f8b48 // mov 0x18(%rdi),%rdi
+	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	LONG $0xfe8f8d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%r9
 	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f4c // cmovns %rcx,%r10
-	LONG $0x07fac149 // sar $0x7,%r10
-	LONG $0x6ef9c1c4; BYTE $0xea // vmovq %r10,%xmm5
-	WORD $0x854d; BYTE $0xc0 // test %r8,%r8
-	LONG $0x01878e0f; WORD $0x0000 // jle 7551 <dotF32BF16VNNI+0x6b1>
-	LONG $0x24b48d48; LONG $0x00000240 // lea 0x240(%rsp),%rsi
-	WORD $0x894d; BYTE $0xe2 // mov %r12,%r10
-	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
-	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
+	LONG $0xc9490f4c // cmovns %rcx,%r9
+	LONG $0x07f9c149 // sar $0x7,%r9
+	WORD $0x894d; BYTE $0xcd // mov %r9,%r13
+	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
+	LONG $0x01768e0f; WORD $0x0000 // jle 75c7 <dotF32BF16VNNI+0x687>
+	LONG $0x24548b4c; BYTE $0x70 // mov 0x70(%rsp),%r10
+	WORD $0x894d; BYTE $0xe1 // mov %r12,%r9
+	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x245c8d48; BYTE $0x40 // lea 0x40(%rsp),%rbx
-	LONG $0x6ef961c4; BYTE $0xce // vmovq %rsi,%xmm9
-	LONG $0x24a48d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r12
-	LONG $0x24448948; BYTE $0x30 // mov %rax,0x30(%rsp)
-	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	WORD $0x894c; BYTE $0xc9 // mov %r9,%rcx
-	LONG $0x244c894c; BYTE $0x28 // mov %r9,0x28(%rsp)
-	WORD $0x894d; BYTE $0xd0 // mov %r10,%r8
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x249c8d4c; LONG $0x00000080 // lea 0x80(%rsp),%r11
+	LONG $0x24b48d4c; LONG $0x00000280 // lea 0x280(%rsp),%r14
+	LONG $0x24a48d4c; LONG $0x00000100 // lea 0x100(%rsp),%r12
+	LONG $0x24448948; BYTE $0x50 // mov %rax,0x50(%rsp)
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
 	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	LONG $0x2444894c; BYTE $0x40 // mov %r8,0x40(%rsp)
+	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
+	LONG $0x07e0c148 // shl $0x7,%rax
+	WORD $0x894d; BYTE $0xd8 // mov %r11,%r8
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
 	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 7438 <dotF32BF16VNNI+0x598>
+	WORD $0x137f // jg 74bb <dotF32BF16VNNI+0x57b>
 	WORD $0xf631 // xor %esi,%esi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 7438 <dotF32BF16VNNI+0x598>
+	WORD $0x0c7e // jle 74bb <dotF32BF16VNNI+0x57b>
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0xceff // dec %esi
 	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
 	LONG $0xee92f8c5 // kmovw %esi,%k5
-	LONG $0xadffd162; WORD $0x006f // vmovdqu16 (%r8),%ymm0{%k5}{z}
+	LONG $0xadfff162; WORD $0x076f // vmovdqu16 (%rdi),%ymm0{%k5}{z}
 	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x7ef961c4; BYTE $0xce // vmovq %xmm9,%rsi
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c08349 // add $0x20,%r8
+	LONG $0x20c78348 // add $0x20,%rdi
 	LONG $0x487df262; WORD $0xc033 // vpmovzxwd %ymm0,%zmm0
 	LONG $0x487df162; WORD $0xf072; BYTE $0x10 // vpslld $0x10,%zmm0,%zmm0
 	LONG $0x48fef162; WORD $0x407f; BYTE $0xff // vmovdqu64 %zmm0,-0x40(%rax)
-	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
-	WORD $0xae75 // jne 741a <dotF32BF16VNNI+0x57a>
-	WORD $0x894c; BYTE $0xce // mov %r9,%rsi
-	LONG $0x244c8b4c; BYTE $0x28 // mov 0x28(%rsp),%r9
+	WORD $0x394c; BYTE $0xf0 // cmp %r14,%rax
+	WORD $0xb375 // jne 749d <dotF32BF16VNNI+0x55d>
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	LONG $0x24448b4c; BYTE $0x40 // mov 0x40(%rsp),%r8
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
 	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
 	LONG $0x487cf162; WORD $0xe228 // vmovaps %zmm2,%zmm4
 	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
-	LONG $0x487df262; WORD $0x7618; BYTE $0x01 // vbroadcastss 0x4(%rsi),%zmm6
+	LONG $0x487df262; WORD $0x6e18; BYTE $0x01 // vbroadcastss 0x4(%rsi),%zmm5
 	LONG $0x487df262; WORD $0x7e18; BYTE $0x41 // vbroadcastss 0x104(%rsi),%zmm7
 	LONG $0x08c68348 // add $0x8,%rsi
 	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
-	LONG $0x484df262; WORD $0x41b8; BYTE $0xf9 // vfmadd231ps -0x1c0(%rcx),%zmm6,%zmm0
-	LONG $0x487df262; WORD $0x7618; BYTE $0x1f // vbroadcastss 0x7c(%rsi),%zmm6
+	LONG $0x4855f262; WORD $0x41b8; BYTE $0xf9 // vfmadd231ps -0x1c0(%rcx),%zmm5,%zmm0
+	LONG $0x487df262; WORD $0x6e18; BYTE $0x1f // vbroadcastss 0x7c(%rsi),%zmm5
+	LONG $0x487df262; WORD $0x7618; BYTE $0xfe // vbroadcastss -0x8(%rsi),%zmm6
 	LONG $0x4845f262; WORD $0x59b8; BYTE $0xfd // vfmadd231ps -0xc0(%rcx),%zmm7,%zmm3
-	LONG $0x487df262; WORD $0x7e18; BYTE $0xfe // vbroadcastss -0x8(%rsi),%zmm7
-	LONG $0x484df262; WORD $0x61b8; BYTE $0xfb // vfmadd231ps -0x140(%rcx),%zmm6,%zmm4
-	LONG $0x487df262; WORD $0x7618; BYTE $0x5f // vbroadcastss 0x17c(%rsi),%zmm6
-	LONG $0x4845f262; WORD $0x41b8; BYTE $0xf8 // vfmadd231ps -0x200(%rcx),%zmm7,%zmm0
-	LONG $0x487df262; WORD $0x7e18; BYTE $0x3e // vbroadcastss 0xf8(%rsi),%zmm7
-	LONG $0x484df262; WORD $0x51b8; BYTE $0xff // vfmadd231ps -0x40(%rcx),%zmm6,%zmm2
-	LONG $0x487df262; WORD $0x7618; BYTE $0x1e // vbroadcastss 0x78(%rsi),%zmm6
-	LONG $0x4845f262; WORD $0x59b8; BYTE $0xfc // vfmadd231ps -0x100(%rcx),%zmm7,%zmm3
-	LONG $0x484df262; WORD $0x61b8; BYTE $0xfa // vfmadd231ps -0x180(%rcx),%zmm6,%zmm4
+	LONG $0x4855f262; WORD $0x61b8; BYTE $0xfb // vfmadd231ps -0x140(%rcx),%zmm5,%zmm4
+	LONG $0x487df262; WORD $0x6e18; BYTE $0x5f // vbroadcastss 0x17c(%rsi),%zmm5
+	LONG $0x484df262; WORD $0x41b8; BYTE $0xf8 // vfmadd231ps -0x200(%rcx),%zmm6,%zmm0
+	LONG $0x487df262; WORD $0x7e18; BYTE $0x1e // vbroadcastss 0x78(%rsi),%zmm7
+	LONG $0x4855f262; WORD $0x51b8; BYTE $0xff // vfmadd231ps -0x40(%rcx),%zmm5,%zmm2
 	LONG $0x487df262; WORD $0x7618; BYTE $0x5e // vbroadcastss 0x178(%rsi),%zmm6
+	LONG $0x487df262; WORD $0x6e18; BYTE $0x3e // vbroadcastss 0xf8(%rsi),%zmm5
+	LONG $0x4845f262; WORD $0x61b8; BYTE $0xfa // vfmadd231ps -0x180(%rcx),%zmm7,%zmm4
+	LONG $0x4855f262; WORD $0x59b8; BYTE $0xfc // vfmadd231ps -0x100(%rcx),%zmm5,%zmm3
 	LONG $0x484df262; WORD $0x51b8; BYTE $0xfe // vfmadd231ps -0x80(%rcx),%zmm6,%zmm2
 	WORD $0x394c; BYTE $0xe6 // cmp %r12,%rsi
-	WORD $0x8075 // jne 748d <dotF32BF16VNNI+0x5ed>
-	LONG $0x487cf162; WORD $0xc958 // vaddps %zmm1,%zmm0,%zmm1
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
-	LONG $0x00c78148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rdi
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	WORD $0x8075 // jne 750b <dotF32BF16VNNI+0x5cb>
+	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x00c28149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r10
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
 	LONG $0x4874f162; WORD $0xcc58 // vaddps %zmm4,%zmm1,%zmm1
 	LONG $0x4874f162; WORD $0xcb58 // vaddps %zmm3,%zmm1,%zmm1
 	LONG $0x4874f162; WORD $0xca58 // vaddps %zmm2,%zmm1,%zmm1
-	WORD $0x394c; BYTE $0xe8 // cmp %r13,%rax
-	LONG $0xfebb8f0f; WORD $0xffff // jg 73ff <dotF32BF16VNNI+0x55f>
-	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
-	LONG $0x24448b48; BYTE $0x30 // mov 0x30(%rsp),%rax
-	WORD $0x894d; BYTE $0xfb // mov %r15,%r11
-	WORD $0x04eb // jmp 7555 <dotF32BF16VNNI+0x6b5>
+	WORD $0x3949; BYTE $0xdd // cmp %rbx,%r13
+	LONG $0xfec58f0f; WORD $0xffff // jg 7482 <dotF32BF16VNNI+0x542>
+	LONG $0x24448b48; BYTE $0x50 // mov 0x50(%rsp),%rax
+	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
+	WORD $0x04eb // jmp 75cb <dotF32BF16VNNI+0x68b>
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x0ff98349 // cmp $0xf,%r9
-	WORD $0x117f // jg 7571 <dotF32BF16VNNI+0x6d1>
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	WORD $0x117f // jg 75e7 <dotF32BF16VNNI+0x6a7>
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
 	WORD $0xf189 // mov %esi,%ecx
@@ -5207,7 +5206,7 @@ TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
 	LONG $0xf192f8c5 // kmovw %ecx,%k6
 	LONG $0x4e7cf162; WORD $0x0a11 // vmovups %zmm1,(%rdx){%k6}
-	LONG $0xfffdd1e9; BYTE $0xff // jmp 7351 <dotF32BF16VNNI+0x4b1>
+	LONG $0xfffde9e9; BYTE $0xff // jmp 73df <dotF32BF16VNNI+0x49f>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -5217,536 +5216,503 @@ TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x18468b4d // mov 0x18(%r14),%r8
-	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
-	LONG $0xfe888d49; WORD $0x0000; BYTE $0x00 // lea 0xfe(%r8),%rcx
-	LONG $0x7fc28349 // add $0x7f,%r10
-	LONG $0xca490f49 // cmovns %r10,%rcx
+	LONG $0x187f8b48 // mov 0x18(%rdi),%rdi
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0xfe8f8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdi),%rcx
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xc9490f49 // cmovns %r9,%rcx
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fd6162; WORD $0xc16e // vmovq %rcx,%xmm24
+	WORD $0x8949; BYTE $0xce // mov %rcx,%r14
 	LONG $0x04f88348 // cmp $0x4,%rax
-	LONG $0x05f48e0f; WORD $0x0000 // jle 7bb0 <dotF32BF16VNNI+0xd10>
+	LONG $0x05908e0f; WORD $0x0000 // jle 7bbf <dotF32BF16VNNI+0xc7f>
 	LONG $0xfd508d4c // lea -0x3(%rax),%r10
 	LONG $0x06f88348 // cmp $0x6,%rax
-	LONG $0x0ae18f0f; WORD $0x0000 // jg 80ab <dotF32BF16VNNI+0x120b>
-	WORD $0x854d; BYTE $0xc0 // test %r8,%r8
-	LONG $0x054a8e0f; WORD $0x0000 // jle 7b1d <dotF32BF16VNNI+0xc7d>
-	LONG $0x248c8d48; LONG $0x00000140 // lea 0x140(%rsp),%rcx
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
-	LONG $0x245c894c; BYTE $0x30 // mov %r11,0x30(%rsp)
-	LONG $0x08fde162; WORD $0xd96e // vmovq %rcx,%xmm19
-	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
-	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x08fde162; WORD $0xf16e // vmovq %rcx,%xmm22
-	LONG $0x248c8d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rcx
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x08fde162; WORD $0xe96e // vmovq %rcx,%xmm21
-	LONG $0x248c8d48; LONG $0x000001c0 // lea 0x1c0(%rsp),%rcx
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd828 // vmovaps %zmm0,%zmm11
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x245c8d48; BYTE $0x40 // lea 0x40(%rsp),%rbx
-	LONG $0x08fde162; WORD $0xe16e // vmovq %rcx,%xmm20
-	LONG $0x08fd4162; WORD $0xce6e // vmovq %r14,%xmm25
-	LONG $0x24448948; BYTE $0x28 // mov %rax,0x28(%rsp)
-	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
-	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	LONG $0x008d8d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r13),%rcx
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0x245c894c; BYTE $0x20 // mov %r11,0x20(%rsp)
+	LONG $0x0a5a8f0f; WORD $0x0000 // jg 8097 <dotF32BF16VNNI+0x1157>
+	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
+	LONG $0x04ea8e0f; WORD $0x0000 // jle 7b30 <dotF32BF16VNNI+0xbf0>
+	LONG $0x244c8b48; BYTE $0x70 // mov 0x70(%rsp),%rcx
+	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
+	LONG $0x2444894c; BYTE $0x50 // mov %r8,0x50(%rsp)
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x487cd162; WORD $0xc028 // vmovaps %zmm8,%zmm0
+	LONG $0x487cd162; WORD $0xd028 // vmovaps %zmm8,%zmm2
+	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
+	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
+	LONG $0x249c8d4c; LONG $0x00000080 // lea 0x80(%rsp),%r11
+	LONG $0x24548948; BYTE $0x40 // mov %rdx,0x40(%rsp)
+	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x00918d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%rdx
+	LONG $0x245c8948; BYTE $0x38 // mov %rbx,0x38(%rsp)
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	LONG $0x07e0c148 // shl $0x7,%rax
-	LONG $0x247c894c; BYTE $0x18 // mov %r15,0x18(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
-	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
-	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	WORD $0x8945; BYTE $0xc3 // mov %r8d,%r11d
-	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
+	LONG $0x6ef961c4; BYTE $0xfa // vmovq %rdx,%xmm15
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x6ef9e1c4; BYTE $0xf9 // vmovq %rcx,%xmm7
+	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x2444894c; BYTE $0x30 // mov %r8,0x30(%rsp)
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
 	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x6ef961c4; BYTE $0xf1 // vmovq %rcx,%xmm14
-	WORD $0x894d; BYTE $0xca // mov %r9,%r10
-	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
-	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
-	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
-	WORD $0x8945; BYTE $0xd8 // mov %r11d,%r8d
-	WORD $0x8945; BYTE $0xd9 // mov %r11d,%r9d
+	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
+	LONG $0x6ef961c4; BYTE $0xf6 // vmovq %rsi,%xmm14
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0xaaaaabbe; BYTE $0xaa // mov $0xaaaaaaab,%esi
+	WORD $0x8945; BYTE $0xe8 // mov %r13d,%r8d
 	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
-	LONG $0xc0af0f4c // imul %rax,%r8
-	LONG $0x80518d48 // lea -0x80(%rcx),%rdx
-	LONG $0x21e8c149 // shr $0x21,%r8
-	LONG $0x40048d43 // lea (%r8,%r8,2),%eax
-	WORD $0x634c; BYTE $0xc0 // movslq %eax,%r8
-	WORD $0x394d; BYTE $0xf8 // cmp %r15,%r8
-	LONG $0xc74f0f4d // cmovg %r15,%r8
-	WORD $0x2941; BYTE $0xc1 // sub %eax,%r9d
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
-	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
-	LONG $0x330c8d4e // lea (%rbx,%r14,1),%r9
-	LONG $0xc7af0f4c // imul %rdi,%r8
-	LONG $0x40048d4e // lea (%rax,%r8,2),%r8
+	WORD $0x8944; BYTE $0xe8 // mov %r13d,%eax
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0xc6af0f48 // imul %rsi,%rax
+	LONG $0x7ef9e1c4; BYTE $0xde // vmovq %xmm3,%rsi
+	LONG $0x21e8c148 // shr $0x21,%rax
+	LONG $0x40148d44 // lea (%rax,%rax,2),%r10d
+	WORD $0x6349; BYTE $0xc2 // movslq %r10d,%rax
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0xc34f0f48 // cmovg %rbx,%rax
+	WORD $0x2945; BYTE $0xd0 // sub %r10d,%r8d
+	LONG $0x0b148d4f // lea (%r11,%r9,1),%r10
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x014c; BYTE $0xc0 // add %r8,%rax
+	LONG $0xc7af0f49 // imul %r15,%rax
+	LONG $0x46048d4c // lea (%rsi,%rax,2),%r8
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	LONG $0x80718d48 // lea -0x80(%rcx),%rsi
 	WORD $0x014d; BYTE $0xe0 // add %r12,%r8
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 76f9 <dotF32BF16VNNI+0x859>
-	WORD $0xc031 // xor %eax,%eax
+	WORD $0x137f // jg 773a <dotF32BF16VNNI+0x7fa>
+	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 76f9 <dotF32BF16VNNI+0x859>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xd092f8c5 // kmovw %eax,%k2
+	WORD $0x0c7e // jle 773a <dotF32BF16VNNI+0x7fa>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xd292f8c5 // kmovw %edx,%k2
 	LONG $0xaaffd162; WORD $0x086f // vmovdqu16 (%r8),%ymm1{%k2}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
 	LONG $0x20c08349 // add $0x20,%r8
-	LONG $0x40c18349 // add $0x40,%r9
-	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
-	LONG $0x48fed162; WORD $0x497f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%r9)
-	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	WORD $0xb375 // jne 76db <dotF32BF16VNNI+0x83b>
-	WORD $0xff41; BYTE $0xc3 // inc %r11d
-	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
-	LONG $0x06fb8341 // cmp $0x6,%r11d
-	LONG $0xff51850f; WORD $0xffff // jne 768d <dotF32BF16VNNI+0x7ed>
-	WORD $0x894d; BYTE $0xd1 // mov %r10,%r9
-	LONG $0x245c8b4c; BYTE $0x20 // mov 0x20(%rsp),%r11
-	WORD $0x894d; BYTE $0xfa // mov %r15,%r10
-	LONG $0x247c8b4c; BYTE $0x18 // mov 0x18(%rsp),%r15
-	LONG $0x7ef961c4; BYTE $0xf1 // vmovq %xmm14,%rcx
-	LONG $0x570841c4; BYTE $0xf6 // vxorps %xmm14,%xmm14,%xmm14
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	LONG $0x487c5162; WORD $0xfe28 // vmovaps %zmm14,%zmm15
-	LONG $0x487cc162; WORD $0xc628 // vmovaps %zmm14,%zmm16
-	LONG $0x487cc162; WORD $0xce28 // vmovaps %zmm14,%zmm17
-	LONG $0x487c5162; WORD $0xe628 // vmovaps %zmm14,%zmm12
-	LONG $0x487c5162; WORD $0xee28 // vmovaps %zmm14,%zmm13
-	LONG $0x487cd162; WORD $0xce28 // vmovaps %zmm14,%zmm1
-	LONG $0x487cd162; WORD $0xe628 // vmovaps %zmm14,%zmm4
-	LONG $0x487cd162; WORD $0xf628 // vmovaps %zmm14,%zmm6
-	LONG $0x487cc162; WORD $0xfe28 // vmovaps %zmm14,%zmm23
-	LONG $0x487c5162; WORD $0xd628 // vmovaps %zmm14,%zmm10
-	LONG $0x487cd162; WORD $0xde28 // vmovaps %zmm14,%zmm3
-	LONG $0x48fee162; WORD $0x506f; BYTE $0x01 // vmovdqu64 0x40(%rax),%zmm18
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x08fdc162; WORD $0xee7e // vmovq %xmm21,%r14
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x4049180f // prefetcht0 0x40(%rcx)
-	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
-	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
-	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
-	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
-	LONG $0x506dd262; WORD $0x58b8; BYTE $0xff // vfmadd231ps -0x4(%r8){1to16},%zmm18,%zmm3
-	LONG $0x506d5262; WORD $0x50b8; BYTE $0x7f // vfmadd231ps 0x1fc(%r8){1to16},%zmm18,%zmm10
-	LONG $0x506dc262; LONG $0x03fcb8b8; WORD $0x0000 // vfmadd231ps 0x3fc(%r8){1to16},%zmm18,%zmm23
-	LONG $0x506dd262; LONG $0x05fcb0b8; WORD $0x0000 // vfmadd231ps 0x5fc(%r8){1to16},%zmm18,%zmm6
-	LONG $0x506dd262; LONG $0x07fca0b8; WORD $0x0000 // vfmadd231ps 0x7fc(%r8){1to16},%zmm18,%zmm4
-	LONG $0x506dd262; LONG $0x09fc88b8; WORD $0x0000 // vfmadd231ps 0x9fc(%r8){1to16},%zmm18,%zmm1
-	LONG $0x48fee162; WORD $0x506f; BYTE $0xfb // vmovdqu64 -0x140(%rax),%zmm18
-	LONG $0x506d5262; WORD $0x68b8; BYTE $0x1f // vfmadd231ps 0x7c(%r8){1to16},%zmm18,%zmm13
-	LONG $0x506d5262; LONG $0x027ca0b8; WORD $0x0000 // vfmadd231ps 0x27c(%r8){1to16},%zmm18,%zmm12
-	LONG $0x506dc262; LONG $0x047c88b8; WORD $0x0000 // vfmadd231ps 0x47c(%r8){1to16},%zmm18,%zmm17
-	LONG $0x506dc262; LONG $0x067c80b8; WORD $0x0000 // vfmadd231ps 0x67c(%r8){1to16},%zmm18,%zmm16
-	LONG $0x506d5262; LONG $0x087cb8b8; WORD $0x0000 // vfmadd231ps 0x87c(%r8){1to16},%zmm18,%zmm15
-	LONG $0x506d5262; LONG $0x0a7cb0b8; WORD $0x0000 // vfmadd231ps 0xa7c(%r8){1to16},%zmm18,%zmm14
-	LONG $0x48fee162; WORD $0x506f; BYTE $0xf8 // vmovdqu64 -0x200(%rax),%zmm18
-	LONG $0x506dd262; WORD $0x58b8; BYTE $0xfe // vfmadd231ps -0x8(%r8){1to16},%zmm18,%zmm3
-	LONG $0x506d5262; WORD $0x50b8; BYTE $0x7e // vfmadd231ps 0x1f8(%r8){1to16},%zmm18,%zmm10
-	LONG $0x506dc262; LONG $0x03f8b8b8; WORD $0x0000 // vfmadd231ps 0x3f8(%r8){1to16},%zmm18,%zmm23
-	LONG $0x506dd262; LONG $0x05f8b0b8; WORD $0x0000 // vfmadd231ps 0x5f8(%r8){1to16},%zmm18,%zmm6
-	LONG $0x506dd262; LONG $0x07f8a0b8; WORD $0x0000 // vfmadd231ps 0x7f8(%r8){1to16},%zmm18,%zmm4
-	LONG $0x506dd262; LONG $0x09f888b8; WORD $0x0000 // vfmadd231ps 0x9f8(%r8){1to16},%zmm18,%zmm1
-	LONG $0x48fee162; WORD $0x506f; BYTE $0xfa // vmovdqu64 -0x180(%rax),%zmm18
-	LONG $0x506d5262; WORD $0x68b8; BYTE $0x1e // vfmadd231ps 0x78(%r8){1to16},%zmm18,%zmm13
-	LONG $0x506d5262; LONG $0x0278a0b8; WORD $0x0000 // vfmadd231ps 0x278(%r8){1to16},%zmm18,%zmm12
-	LONG $0x506dc262; LONG $0x047888b8; WORD $0x0000 // vfmadd231ps 0x478(%r8){1to16},%zmm18,%zmm17
-	LONG $0x506dc262; LONG $0x067880b8; WORD $0x0000 // vfmadd231ps 0x678(%r8){1to16},%zmm18,%zmm16
-	LONG $0x506d5262; LONG $0x0878b8b8; WORD $0x0000 // vfmadd231ps 0x878(%r8){1to16},%zmm18,%zmm15
-	LONG $0x506d5262; LONG $0x0a78b0b8; WORD $0x0000 // vfmadd231ps 0xa78(%r8){1to16},%zmm18,%zmm14
-	WORD $0x394d; BYTE $0xc6 // cmp %r8,%r14
-	LONG $0xfed1850f; WORD $0xffff // jne 77a3 <dotF32BF16VNNI+0x903>
-	LONG $0x48345162; WORD $0xca58 // vaddps %zmm10,%zmm9,%zmm9
-	LONG $0x4844b162; WORD $0xff58 // vaddps %zmm23,%zmm7,%zmm7
-	LONG $0x00858d49; WORD $0x0020; BYTE $0x00 // lea 0x2000(%r13),%rax
-	LONG $0x08fde162; WORD $0xd97e // vmovq %xmm19,%rcx
-	LONG $0x484cf162; WORD $0xed58 // vaddps %zmm5,%zmm6,%zmm5
-	LONG $0x486cf162; WORD $0xd458 // vaddps %zmm4,%zmm2,%zmm2
-	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
-	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
-	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
-	LONG $0x4824f162; WORD $0xdb58 // vaddps %zmm3,%zmm11,%zmm3
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x4834c162; WORD $0xd458 // vaddps %zmm12,%zmm9,%zmm18
-	LONG $0x4844a162; WORD $0xc958 // vaddps %zmm17,%zmm7,%zmm17
-	LONG $0x487cf162; WORD $0xe128 // vmovaps %zmm1,%zmm4
-	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
-	LONG $0x4854a162; WORD $0xc058 // vaddps %zmm16,%zmm5,%zmm16
-	LONG $0x486c5162; WORD $0xff58 // vaddps %zmm15,%zmm2,%zmm15
-	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
-	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
-	LONG $0x4864d162; WORD $0xdd58 // vaddps %zmm13,%zmm3,%zmm3
-	LONG $0x487c5162; WORD $0xf658 // vaddps %zmm14,%zmm0,%zmm14
-	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
-	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
-	LONG $0x487c7162; WORD $0xd128 // vmovaps %zmm1,%zmm10
-	LONG $0x487c7162; WORD $0xe128 // vmovaps %zmm1,%zmm12
-	LONG $0x487c7162; WORD $0xe928 // vmovaps %zmm1,%zmm13
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x487ce162; WORD $0xf928 // vmovaps %zmm1,%zmm23
-	LONG $0x48fe5162; WORD $0x5d6f; BYTE $0x01 // vmovdqu64 0x40(%r13),%zmm11
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x08fdc162; WORD $0xe67e // vmovq %xmm20,%r14
-	LONG $0x08180f41 // prefetcht0 (%r8)
-	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
-	LONG $0x88180f41; LONG $0x00000080 // prefetcht0 0x80(%r8)
-	LONG $0x88180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r8)
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
-	LONG $0x5825e262; WORD $0x79b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm11,%zmm23
-	LONG $0x58257262; WORD $0x49b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rcx){1to16},%zmm11,%zmm9
-	LONG $0x58257262; LONG $0x03fca9b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rcx){1to16},%zmm11,%zmm13
-	LONG $0x58257262; LONG $0x05fca1b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rcx){1to16},%zmm11,%zmm12
-	LONG $0x58257262; LONG $0x07fc91b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rcx){1to16},%zmm11,%zmm10
-	LONG $0x5825f262; LONG $0x09fc81b8; WORD $0x0000 // vfmadd231ps 0x9fc(%rcx){1to16},%zmm11,%zmm0
-	LONG $0x48fe5162; WORD $0x5d6f; BYTE $0xfb // vmovdqu64 -0x140(%r13),%zmm11
-	LONG $0x5825f262; WORD $0x79b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm11,%zmm7
-	LONG $0x5825f262; LONG $0x027cb1b8; WORD $0x0000 // vfmadd231ps 0x27c(%rcx){1to16},%zmm11,%zmm6
-	LONG $0x5825f262; LONG $0x047ca9b8; WORD $0x0000 // vfmadd231ps 0x47c(%rcx){1to16},%zmm11,%zmm5
-	LONG $0x5825f262; LONG $0x067c91b8; WORD $0x0000 // vfmadd231ps 0x67c(%rcx){1to16},%zmm11,%zmm2
-	LONG $0x5825f262; LONG $0x087ca1b8; WORD $0x0000 // vfmadd231ps 0x87c(%rcx){1to16},%zmm11,%zmm4
-	LONG $0x5825f262; LONG $0x0a7c89b8; WORD $0x0000 // vfmadd231ps 0xa7c(%rcx){1to16},%zmm11,%zmm1
-	LONG $0x48fe5162; WORD $0x5d6f; BYTE $0xf8 // vmovdqu64 -0x200(%r13),%zmm11
-	LONG $0x5825e262; WORD $0x79b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm11,%zmm23
-	LONG $0x58257262; WORD $0x49b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rcx){1to16},%zmm11,%zmm9
-	LONG $0x58257262; LONG $0x03f8a9b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rcx){1to16},%zmm11,%zmm13
-	LONG $0x58257262; LONG $0x05f8a1b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rcx){1to16},%zmm11,%zmm12
-	LONG $0x58257262; LONG $0x07f891b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rcx){1to16},%zmm11,%zmm10
-	LONG $0x5825f262; LONG $0x09f881b8; WORD $0x0000 // vfmadd231ps 0x9f8(%rcx){1to16},%zmm11,%zmm0
-	LONG $0x48fe5162; WORD $0x5d6f; BYTE $0xfa // vmovdqu64 -0x180(%r13),%zmm11
-	LONG $0x5825f262; WORD $0x79b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm11,%zmm7
-	LONG $0x5825f262; LONG $0x0278b1b8; WORD $0x0000 // vfmadd231ps 0x278(%rcx){1to16},%zmm11,%zmm6
-	LONG $0x5825f262; LONG $0x0478a9b8; WORD $0x0000 // vfmadd231ps 0x478(%rcx){1to16},%zmm11,%zmm5
-	LONG $0x5825f262; LONG $0x067891b8; WORD $0x0000 // vfmadd231ps 0x678(%rcx){1to16},%zmm11,%zmm2
-	LONG $0x5825f262; LONG $0x0878a1b8; WORD $0x0000 // vfmadd231ps 0x878(%rcx){1to16},%zmm11,%zmm4
-	LONG $0x5825f262; LONG $0x0a7889b8; WORD $0x0000 // vfmadd231ps 0xa78(%rcx){1to16},%zmm11,%zmm1
-	WORD $0x394c; BYTE $0xf1 // cmp %r14,%rcx
-	LONG $0xfecc850f; WORD $0xffff // jne 7977 <dotF32BF16VNNI+0xad7>
-	LONG $0x4864b162; WORD $0xdf58 // vaddps %zmm23,%zmm3,%zmm3
-	LONG $0x406c5162; WORD $0xc958 // vaddps %zmm9,%zmm18,%zmm9
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x480cf162; WORD $0xc058 // vaddps %zmm0,%zmm14,%zmm0
-	LONG $0x08fd6162; WORD $0xc07e // vmovq %xmm24,%rax
-	LONG $0x48647162; WORD $0xdf58 // vaddps %zmm7,%zmm3,%zmm11
-	LONG $0x4074d162; WORD $0xfd58 // vaddps %zmm13,%zmm17,%zmm7
-	LONG $0x48347162; WORD $0xce58 // vaddps %zmm6,%zmm9,%zmm9
-	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
-	LONG $0x4844f162; WORD $0xfd58 // vaddps %zmm5,%zmm7,%zmm7
-	LONG $0x407cd162; WORD $0xec58 // vaddps %zmm12,%zmm16,%zmm5
-	LONG $0x4854f162; WORD $0xea58 // vaddps %zmm2,%zmm5,%zmm5
-	LONG $0x4804d162; WORD $0xd258 // vaddps %zmm10,%zmm15,%zmm2
-	LONG $0x486cf162; WORD $0xd458 // vaddps %zmm4,%zmm2,%zmm2
-	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
-	LONG $0xfb438c0f; WORD $0xffff // jl 764b <dotF32BF16VNNI+0x7ab>
-	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
-	LONG $0x24448b48; BYTE $0x28 // mov 0x28(%rsp),%rax
-	LONG $0x245c8b4c; BYTE $0x30 // mov 0x30(%rsp),%r11
-	LONG $0x08fd4162; WORD $0xce7e // vmovq %xmm25,%r14
-	WORD $0x22eb // jmp 7b3f <dotF32BF16VNNI+0xc9f>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487c7162; WORD $0xd828 // vmovaps %zmm0,%zmm11
-	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
-	LONG $0x03e6c148 // shl $0x3,%rsi
-	LONG $0xd7af0f4c // imul %rdi,%r10
-	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
-	LONG $0x321c8d49 // lea (%r10,%rsi,1),%rbx
-	LONG $0x3a048d4d // lea (%r10,%rdi,1),%r8
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	LONG $0x0ff98349 // cmp $0xf,%r9
-	LONG $0x0a788f0f; WORD $0x0000 // jg 85e2 <dotF32BF16VNNI+0x1742>
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
-	LONG $0x0001bc41; WORD $0x0000 // mov $0x1,%r12d
-	WORD $0xd341; BYTE $0xe4 // shl %cl,%r12d
-	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
-	WORD $0xc9ff // dec %ecx
-	LONG $0xc992f8c5 // kmovw %ecx,%k1
-	LONG $0x497c7162; WORD $0x1a11 // vmovups %zmm11,(%rdx){%k1}
-	LONG $0xc993f8c5 // kmovw %k1,%ecx
-	LONG $0x497c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi){%k1}
-	LONG $0x497cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi){%k1}
-	LONG $0x497cd162; WORD $0x2a11 // vmovups %zmm5,(%r10){%k1}
-	LONG $0x497cd162; WORD $0x1011 // vmovups %zmm2,(%r8){%k1}
-	LONG $0xe992f8c5 // kmovw %ecx,%k5
-	LONG $0x4d7cf162; WORD $0x0311 // vmovups %zmm0,(%rbx){%k5}
-	LONG $0xfff7a1e9; BYTE $0xff // jmp 7351 <dotF32BF16VNNI+0x4b1>
-	LONG $0xff788d4c // lea -0x1(%rax),%r15
-	WORD $0x854d; BYTE $0xc0 // test %r8,%r8
-	LONG $0x046e8e0f; WORD $0x0000 // jle 802b <dotF32BF16VNNI+0x118b>
-	LONG $0x248c8d48; LONG $0x00000140 // lea 0x140(%rsp),%rcx
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x245c8d48; BYTE $0x40 // lea 0x40(%rsp),%rbx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x08fde162; WORD $0xd96e // vmovq %rcx,%xmm19
-	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
-	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
-	LONG $0x08fde162; WORD $0xe36e // vmovq %rbx,%xmm20
-	LONG $0x08fde162; WORD $0xc96e // vmovq %rcx,%xmm17
-	LONG $0x248c8d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rcx
-	WORD $0x894c; BYTE $0xcb // mov %r9,%rbx
-	LONG $0x08fde162; WORD $0xd66e // vmovq %rsi,%xmm18
-	LONG $0x6ef961c4; BYTE $0xf1 // vmovq %rcx,%xmm14
-	LONG $0x248c8d48; LONG $0x000001c0 // lea 0x1c0(%rsp),%rcx
-	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
-	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
-	LONG $0x6ef961c4; BYTE $0xd9 // vmovq %rcx,%xmm11
-	LONG $0x6ef961c4; BYTE $0xd2 // vmovq %rdx,%xmm10
-	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
-	LONG $0x00958d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r13),%r10
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x245c894c; BYTE $0x28 // mov %r11,0x28(%rsp)
-	LONG $0x07e0c148 // shl $0x7,%rax
-	LONG $0x245c8948; BYTE $0x30 // mov %rbx,0x30(%rsp)
-	LONG $0x24748948; BYTE $0x20 // mov %rsi,0x20(%rsp)
-	LONG $0x6ef9c1c4; BYTE $0xe2 // vmovq %r10,%xmm4
-	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
-	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
-	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
-	LONG $0x08e0c148 // shl $0x8,%rax
-	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
-	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
-	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
-	LONG $0x08fde162; WORD $0xcb7e // vmovq %xmm17,%rbx
-	WORD $0x8944; BYTE $0xc6 // mov %r8d,%esi
-	LONG $0x0003ba41; WORD $0x0000 // mov $0x3,%r10d
-	LONG $0xf3af0f48 // imul %rbx,%rsi
-	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
-	LONG $0x21eec148 // shr $0x21,%rsi
-	LONG $0x00b50c8d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rsi,4),%ecx
-	WORD $0xf289 // mov %esi,%edx
-	WORD $0xca29 // sub %ecx,%edx
-	WORD $0x894c; BYTE $0xd9 // mov %r11,%rcx
-	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
-	WORD $0x5a8d; BYTE $0x04 // lea 0x4(%rdx),%ebx
-	WORD $0x3944; BYTE $0xd3 // cmp %r10d,%ebx
-	LONG $0xda4f0f41 // cmovg %r10d,%ebx
-	WORD $0xdaf7 // neg %edx
-	WORD $0x894d; BYTE $0xca // mov %r9,%r10
-	WORD $0x6348; BYTE $0xdb // movslq %ebx,%rbx
-	WORD $0x6348; BYTE $0xd2 // movslq %edx,%rdx
-	WORD $0x2949; BYTE $0xda // sub %rbx,%r10
-	LONG $0x7ef9e1c4; BYTE $0xd3 // vmovq %xmm2,%rbx
-	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0xd24e0f49 // cmovle %r10,%rdx
-	LONG $0x76148d44 // lea (%rsi,%rsi,2),%r10d
-	WORD $0x8944; BYTE $0xc6 // mov %r8d,%esi
-	WORD $0x2944; BYTE $0xd6 // sub %r10d,%esi
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
-	WORD $0x0148; BYTE $0xf2 // add %rsi,%rdx
-	LONG $0xd7af0f48 // imul %rdi,%rdx
-	LONG $0x53148d48 // lea (%rbx,%rdx,2),%rdx
-	LONG $0x80598d48 // lea -0x80(%rcx),%rbx
-	WORD $0x014c; BYTE $0xe2 // add %r12,%rdx
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 7d06 <dotF32BF16VNNI+0xe66>
-	WORD $0xf631 // xor %esi,%esi
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 7d06 <dotF32BF16VNNI+0xe66>
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0xceff // dec %esi
-	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
-	LONG $0xe692f8c5 // kmovw %esi,%k4
-	LONG $0xacfff162; WORD $0x0a6f // vmovdqu16 (%rdx),%ymm1{%k4}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x20c28348 // add $0x20,%rdx
 	LONG $0x40c28349 // add $0x40,%r10
 	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
 	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
 	LONG $0x48fed162; WORD $0x4a7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%r10)
-	WORD $0x3948; BYTE $0xd9 // cmp %rbx,%rcx
-	WORD $0xb375 // jne 7ce8 <dotF32BF16VNNI+0xe48>
-	WORD $0xff49; BYTE $0xc0 // inc %r8
-	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
-	LONG $0x04f88349 // cmp $0x4,%r8
-	LONG $0xff2d850f; WORD $0xffff // jne 7c75 <dotF32BF16VNNI+0xdd5>
-	WORD $0x894d; BYTE $0xc8 // mov %r9,%r8
-	LONG $0x245c8b48; BYTE $0x30 // mov 0x30(%rsp),%rbx
-	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
-	LONG $0x24748b48; BYTE $0x20 // mov 0x20(%rsp),%rsi
-	LONG $0x245c8b4c; BYTE $0x28 // mov 0x28(%rsp),%r11
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x7ef9c1c4; BYTE $0xe2 // vmovq %xmm4,%r10
-	LONG $0x08fde162; WORD $0xe17e // vmovq %xmm20,%rcx
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x487c7162; WORD $0xfa28 // vmovaps %zmm2,%zmm15
-	LONG $0x487c7162; WORD $0xe228 // vmovaps %zmm2,%zmm12
-	LONG $0x487c7162; WORD $0xea28 // vmovaps %zmm2,%zmm13
-	LONG $0x487cf162; WORD $0xca28 // vmovaps %zmm2,%zmm1
-	LONG $0x487cf162; WORD $0xfa28 // vmovaps %zmm2,%zmm7
-	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
-	LONG $0x487cf162; WORD $0xe228 // vmovaps %zmm2,%zmm4
-	LONG $0x48fee162; WORD $0x426f; BYTE $0x01 // vmovdqu64 0x40(%rdx),%zmm16
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x7ef961c4; BYTE $0xf0 // vmovq %xmm14,%rax
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x8a180f41; LONG $0x00000080 // prefetcht0 0x80(%r10)
-	LONG $0x8a180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r10)
-	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x507df262; WORD $0x61b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm16,%zmm4
-	LONG $0x507df262; WORD $0x59b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rcx){1to16},%zmm16,%zmm3
-	LONG $0x507df262; LONG $0x03fcb9b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rcx){1to16},%zmm16,%zmm7
-	LONG $0x507df262; LONG $0x05fc89b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rcx){1to16},%zmm16,%zmm1
-	LONG $0x48fee162; WORD $0x426f; BYTE $0xfb // vmovdqu64 -0x140(%rdx),%zmm16
-	LONG $0x507d7262; WORD $0x69b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm16,%zmm13
-	LONG $0x507d7262; LONG $0x027ca1b8; WORD $0x0000 // vfmadd231ps 0x27c(%rcx){1to16},%zmm16,%zmm12
-	LONG $0x507d7262; LONG $0x047cb9b8; WORD $0x0000 // vfmadd231ps 0x47c(%rcx){1to16},%zmm16,%zmm15
-	LONG $0x507df262; LONG $0x067c91b8; WORD $0x0000 // vfmadd231ps 0x67c(%rcx){1to16},%zmm16,%zmm2
-	LONG $0x48fee162; WORD $0x426f; BYTE $0xf8 // vmovdqu64 -0x200(%rdx),%zmm16
-	LONG $0x507df262; WORD $0x61b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm16,%zmm4
-	LONG $0x507df262; WORD $0x59b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rcx){1to16},%zmm16,%zmm3
-	LONG $0x507df262; LONG $0x03f8b9b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rcx){1to16},%zmm16,%zmm7
-	LONG $0x507df262; LONG $0x05f889b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rcx){1to16},%zmm16,%zmm1
-	LONG $0x48fee162; WORD $0x426f; BYTE $0xfa // vmovdqu64 -0x180(%rdx),%zmm16
-	LONG $0x507d7262; WORD $0x69b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm16,%zmm13
-	LONG $0x507d7262; LONG $0x0278a1b8; WORD $0x0000 // vfmadd231ps 0x278(%rcx){1to16},%zmm16,%zmm12
-	LONG $0x507d7262; LONG $0x0478b9b8; WORD $0x0000 // vfmadd231ps 0x478(%rcx){1to16},%zmm16,%zmm15
-	LONG $0x507df262; LONG $0x067891b8; WORD $0x0000 // vfmadd231ps 0x678(%rcx){1to16},%zmm16,%zmm2
-	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
-	LONG $0xff1d850f; WORD $0xffff // jne 7d99 <dotF32BF16VNNI+0xef9>
-	LONG $0x4834f162; WORD $0xdb58 // vaddps %zmm3,%zmm9,%zmm3
-	LONG $0x4854f162; WORD $0xec58 // vaddps %zmm4,%zmm5,%zmm5
-	LONG $0x00958d4d; WORD $0x0020; BYTE $0x00 // lea 0x2000(%r13),%r10
-	LONG $0x08fde162; WORD $0xd97e // vmovq %xmm19,%rcx
-	LONG $0x4874f162; WORD $0xc058 // vaddps %zmm0,%zmm1,%zmm0
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
-	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x4864d162; WORD $0xe458 // vaddps %zmm12,%zmm3,%zmm4
-	LONG $0x484cf162; WORD $0xdf58 // vaddps %zmm7,%zmm6,%zmm3
-	LONG $0x487c7162; WORD $0xe128 // vmovaps %zmm1,%zmm12
-	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
-	LONG $0x4854d162; WORD $0xed58 // vaddps %zmm13,%zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xc258 // vaddps %zmm2,%zmm0,%zmm0
-	LONG $0x487c7162; WORD $0xe928 // vmovaps %zmm1,%zmm13
-	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
-	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
-	LONG $0x4864d162; WORD $0xdf58 // vaddps %zmm15,%zmm3,%zmm3
-	LONG $0x487c7162; WORD $0xf928 // vmovaps %zmm1,%zmm15
-	LONG $0x48fec162; WORD $0x456f; BYTE $0x01 // vmovdqu64 0x40(%r13),%zmm16
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
+	WORD $0x3948; BYTE $0xf1 // cmp %rsi,%rcx
+	WORD $0xb375 // jne 771c <dotF32BF16VNNI+0x7dc>
+	WORD $0xff41; BYTE $0xc5 // inc %r13d
+	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
+	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
+	LONG $0x06fd8341 // cmp $0x6,%r13d
+	LONG $0xff49850f; WORD $0xffff // jne 76c9 <dotF32BF16VNNI+0x789>
+	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
+	LONG $0x24448b4c; BYTE $0x30 // mov 0x30(%rsp),%r8
+	LONG $0x245c8b48; BYTE $0x38 // mov 0x38(%rsp),%rbx
+	LONG $0x571841c4; BYTE $0xe4 // vxorps %xmm12,%xmm12,%xmm12
+	LONG $0x7ef9e1c4; BYTE $0xf9 // vmovq %xmm7,%rcx
+	LONG $0x7ef961c4; BYTE $0xfa // vmovq %xmm15,%rdx
+	LONG $0x7ef961c4; BYTE $0xf6 // vmovq %xmm14,%rsi
+	LONG $0x487c5162; WORD $0xfc28 // vmovaps %zmm12,%zmm15
+	LONG $0x487cc162; WORD $0xd428 // vmovaps %zmm12,%zmm18
+	LONG $0x487cc162; WORD $0xec28 // vmovaps %zmm12,%zmm21
+	LONG $0x487c4162; WORD $0xc428 // vmovaps %zmm12,%zmm24
+	LONG $0x487c4162; WORD $0xdc28 // vmovaps %zmm12,%zmm27
+	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
+	LONG $0x487cc162; WORD $0xc428 // vmovaps %zmm12,%zmm16
+	LONG $0x487cc162; WORD $0xdc28 // vmovaps %zmm12,%zmm19
+	LONG $0x487cc162; WORD $0xf428 // vmovaps %zmm12,%zmm22
+	LONG $0x487c4162; WORD $0xcc28 // vmovaps %zmm12,%zmm25
+	LONG $0x487c4162; WORD $0xe428 // vmovaps %zmm12,%zmm28
+	LONG $0x487c5162; WORD $0xf428 // vmovaps %zmm12,%zmm14
+	LONG $0x487cc162; WORD $0xcc28 // vmovaps %zmm12,%zmm17
+	LONG $0x487cc162; WORD $0xe428 // vmovaps %zmm12,%zmm20
+	LONG $0x487cc162; WORD $0xfc28 // vmovaps %zmm12,%zmm23
+	LONG $0x487c4162; WORD $0xd428 // vmovaps %zmm12,%zmm26
+	LONG $0x487c4162; WORD $0xec28 // vmovaps %zmm12,%zmm29
+	LONG $0x487c5162; WORD $0xcc28 // vmovaps %zmm12,%zmm9
+	LONG $0x487cd162; WORD $0xcc28 // vmovaps %zmm12,%zmm1
+	LONG $0x487cd162; WORD $0xdc28 // vmovaps %zmm12,%zmm3
+	LONG $0x487cd162; WORD $0xec28 // vmovaps %zmm12,%zmm5
+	LONG $0x487cd162; WORD $0xfc28 // vmovaps %zmm12,%zmm7
+	LONG $0x487c5162; WORD $0xdc28 // vmovaps %zmm12,%zmm11
 	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
 	LONG $0x404a180f // prefetcht0 0x40(%rdx)
 	LONG $0x808a180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdx)
 	LONG $0xc08a180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdx)
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
-	LONG $0x507df262; WORD $0x71b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm16,%zmm6
-	LONG $0x507d7262; WORD $0x69b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rcx){1to16},%zmm16,%zmm13
-	LONG $0x507d7262; LONG $0x03fca1b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rcx){1to16},%zmm16,%zmm12
-	LONG $0x507df262; LONG $0x05fcb9b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rcx){1to16},%zmm16,%zmm7
-	LONG $0x48fec162; WORD $0x456f; BYTE $0xfb // vmovdqu64 -0x140(%r13),%zmm16
-	LONG $0x507df262; WORD $0x51b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm16,%zmm2
-	LONG $0x507d7262; LONG $0x027c89b8; WORD $0x0000 // vfmadd231ps 0x27c(%rcx){1to16},%zmm16,%zmm9
-	LONG $0x507d7262; LONG $0x047cb9b8; WORD $0x0000 // vfmadd231ps 0x47c(%rcx){1to16},%zmm16,%zmm15
-	LONG $0x507df262; LONG $0x067c89b8; WORD $0x0000 // vfmadd231ps 0x67c(%rcx){1to16},%zmm16,%zmm1
-	LONG $0x48fec162; WORD $0x456f; BYTE $0xf8 // vmovdqu64 -0x200(%r13),%zmm16
-	LONG $0x507df262; WORD $0x71b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm16,%zmm6
-	LONG $0x507d7262; WORD $0x69b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rcx){1to16},%zmm16,%zmm13
-	LONG $0x507d7262; LONG $0x03f8a1b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rcx){1to16},%zmm16,%zmm12
-	LONG $0x507df262; LONG $0x05f8b9b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rcx){1to16},%zmm16,%zmm7
-	LONG $0x48fec162; WORD $0x456f; BYTE $0xfa // vmovdqu64 -0x180(%r13),%zmm16
-	LONG $0x507df262; WORD $0x51b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm16,%zmm2
-	LONG $0x507d7262; LONG $0x027889b8; WORD $0x0000 // vfmadd231ps 0x278(%rcx){1to16},%zmm16,%zmm9
-	LONG $0x507d7262; LONG $0x0478b9b8; WORD $0x0000 // vfmadd231ps 0x478(%rcx){1to16},%zmm16,%zmm15
-	LONG $0x507df262; LONG $0x067889b8; WORD $0x0000 // vfmadd231ps 0x678(%rcx){1to16},%zmm16,%zmm1
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	LONG $0xff21850f; WORD $0xffff // jne 7ef1 <dotF32BF16VNNI+0x1051>
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x485cd162; WORD $0xe558 // vaddps %zmm13,%zmm4,%zmm4
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x08fd6162; WORD $0xc07e // vmovq %xmm24,%rax
-	LONG $0x4864d162; WORD $0xdc58 // vaddps %zmm12,%zmm3,%zmm3
-	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x4854f162; WORD $0xea58 // vaddps %zmm2,%zmm5,%zmm5
-	LONG $0x485c5162; WORD $0xc958 // vaddps %zmm9,%zmm4,%zmm9
-	LONG $0x4864d162; WORD $0xf758 // vaddps %zmm15,%zmm3,%zmm6
+	LONG $0x008a180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x100(%rdx)
+	LONG $0x408a180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x140(%rdx)
+	LONG $0x808a180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x180(%rdx)
+	LONG $0xc08a180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x1c0(%rdx)
+	LONG $0x48fe6162; WORD $0x7a6f; BYTE $0xc1 // vmovdqu64 -0xfc0(%rdx),%zmm31
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x248c8d4c; LONG $0x00000100 // lea 0x100(%rsp),%r9
+	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
+	LONG $0x50057262; WORD $0x58b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm31,%zmm11
+	LONG $0x487c4162; WORD $0xf328 // vmovaps %zmm11,%zmm30
+	LONG $0x48fe7162; WORD $0x5a6f; BYTE $0xbb // vmovdqu64 -0x1140(%rdx),%zmm11
+	LONG $0x5005f262; WORD $0x78b8; BYTE $0x7f // vfmadd231ps 0x1fc(%rax){1to16},%zmm31,%zmm7
+	LONG $0x5005f262; LONG $0x03fca8b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rax){1to16},%zmm31,%zmm5
+	LONG $0x5005f262; LONG $0x05fc98b8; WORD $0x0000 // vfmadd231ps 0x5fc(%rax){1to16},%zmm31,%zmm3
+	LONG $0x5005f262; LONG $0x07fc88b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rax){1to16},%zmm31,%zmm1
+	LONG $0x50057262; LONG $0x09fc88b8; WORD $0x0000 // vfmadd231ps 0x9fc(%rax){1to16},%zmm31,%zmm9
+	LONG $0x58256262; WORD $0x68b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm11,%zmm29
+	LONG $0x58256262; LONG $0x027c90b8; WORD $0x0000 // vfmadd231ps 0x27c(%rax){1to16},%zmm11,%zmm26
+	LONG $0x5825e262; LONG $0x047cb8b8; WORD $0x0000 // vfmadd231ps 0x47c(%rax){1to16},%zmm11,%zmm23
+	LONG $0x5825e262; LONG $0x067ca0b8; WORD $0x0000 // vfmadd231ps 0x67c(%rax){1to16},%zmm11,%zmm20
+	LONG $0x5825e262; LONG $0x087c88b8; WORD $0x0000 // vfmadd231ps 0x87c(%rax){1to16},%zmm11,%zmm17
+	LONG $0x58257262; LONG $0x0a7cb0b8; WORD $0x0000 // vfmadd231ps 0xa7c(%rax){1to16},%zmm11,%zmm14
+	LONG $0x48fe7162; WORD $0x5a6f; BYTE $0xbd // vmovdqu64 -0x10c0(%rdx),%zmm11
+	LONG $0x58256262; WORD $0x60b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm11,%zmm28
+	LONG $0x58256262; LONG $0x02fc88b8; WORD $0x0000 // vfmadd231ps 0x2fc(%rax){1to16},%zmm11,%zmm25
+	LONG $0x5825e262; LONG $0x04fcb0b8; WORD $0x0000 // vfmadd231ps 0x4fc(%rax){1to16},%zmm11,%zmm22
+	LONG $0x5825e262; LONG $0x06fc98b8; WORD $0x0000 // vfmadd231ps 0x6fc(%rax){1to16},%zmm11,%zmm19
+	LONG $0x5825e262; LONG $0x08fc80b8; WORD $0x0000 // vfmadd231ps 0x8fc(%rax){1to16},%zmm11,%zmm16
+	LONG $0x58257262; LONG $0x0afca8b8; WORD $0x0000 // vfmadd231ps 0xafc(%rax){1to16},%zmm11,%zmm13
+	LONG $0x48fe7162; WORD $0x5a6f; BYTE $0xbf // vmovdqu64 -0x1040(%rdx),%zmm11
+	LONG $0x58256262; WORD $0x58b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm11,%zmm27
+	LONG $0x58256262; LONG $0x037c80b8; WORD $0x0000 // vfmadd231ps 0x37c(%rax){1to16},%zmm11,%zmm24
+	LONG $0x5825e262; LONG $0x057ca8b8; WORD $0x0000 // vfmadd231ps 0x57c(%rax){1to16},%zmm11,%zmm21
+	LONG $0x5825e262; LONG $0x077c90b8; WORD $0x0000 // vfmadd231ps 0x77c(%rax){1to16},%zmm11,%zmm18
+	LONG $0x58257262; LONG $0x097cb8b8; WORD $0x0000 // vfmadd231ps 0x97c(%rax){1to16},%zmm11,%zmm15
+	LONG $0x58257262; LONG $0x0b7ca0b8; WORD $0x0000 // vfmadd231ps 0xb7c(%rax){1to16},%zmm11,%zmm12
+	LONG $0x487c1162; WORD $0xde28 // vmovaps %zmm30,%zmm11
+	LONG $0x48fe6162; WORD $0x726f; BYTE $0xba // vmovdqu64 -0x1180(%rdx),%zmm30
+	LONG $0x48fe6162; WORD $0x7a6f; BYTE $0xb8 // vmovdqu64 -0x1200(%rdx),%zmm31
+	LONG $0x500d6262; WORD $0x68b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm30,%zmm29
+	LONG $0x500d6262; LONG $0x027890b8; WORD $0x0000 // vfmadd231ps 0x278(%rax){1to16},%zmm30,%zmm26
+	LONG $0x500de262; LONG $0x0478b8b8; WORD $0x0000 // vfmadd231ps 0x478(%rax){1to16},%zmm30,%zmm23
+	LONG $0x500de262; LONG $0x0678a0b8; WORD $0x0000 // vfmadd231ps 0x678(%rax){1to16},%zmm30,%zmm20
+	LONG $0x500de262; LONG $0x087888b8; WORD $0x0000 // vfmadd231ps 0x878(%rax){1to16},%zmm30,%zmm17
+	LONG $0x500d7262; LONG $0x0a78b0b8; WORD $0x0000 // vfmadd231ps 0xa78(%rax){1to16},%zmm30,%zmm14
+	LONG $0x48fe6162; WORD $0x726f; BYTE $0xbc // vmovdqu64 -0x1100(%rdx),%zmm30
+	LONG $0x50057262; WORD $0x58b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm31,%zmm11
+	LONG $0x5005f262; WORD $0x78b8; BYTE $0x7e // vfmadd231ps 0x1f8(%rax){1to16},%zmm31,%zmm7
+	LONG $0x5005f262; LONG $0x03f8a8b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rax){1to16},%zmm31,%zmm5
+	LONG $0x5005f262; LONG $0x05f898b8; WORD $0x0000 // vfmadd231ps 0x5f8(%rax){1to16},%zmm31,%zmm3
+	LONG $0x5005f262; LONG $0x07f888b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rax){1to16},%zmm31,%zmm1
+	LONG $0x50057262; LONG $0x09f888b8; WORD $0x0000 // vfmadd231ps 0x9f8(%rax){1to16},%zmm31,%zmm9
+	LONG $0x500d6262; WORD $0x60b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm30,%zmm28
+	LONG $0x500d6262; LONG $0x02f888b8; WORD $0x0000 // vfmadd231ps 0x2f8(%rax){1to16},%zmm30,%zmm25
+	LONG $0x500de262; LONG $0x04f8b0b8; WORD $0x0000 // vfmadd231ps 0x4f8(%rax){1to16},%zmm30,%zmm22
+	LONG $0x500de262; LONG $0x06f898b8; WORD $0x0000 // vfmadd231ps 0x6f8(%rax){1to16},%zmm30,%zmm19
+	LONG $0x500de262; LONG $0x08f880b8; WORD $0x0000 // vfmadd231ps 0x8f8(%rax){1to16},%zmm30,%zmm16
+	LONG $0x500d7262; LONG $0x0af8a8b8; WORD $0x0000 // vfmadd231ps 0xaf8(%rax){1to16},%zmm30,%zmm13
+	LONG $0x48fe6162; WORD $0x726f; BYTE $0xbe // vmovdqu64 -0x1080(%rdx),%zmm30
+	LONG $0x500d6262; WORD $0x58b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm30,%zmm27
+	LONG $0x500d6262; LONG $0x037880b8; WORD $0x0000 // vfmadd231ps 0x378(%rax){1to16},%zmm30,%zmm24
+	LONG $0x500de262; LONG $0x0578a8b8; WORD $0x0000 // vfmadd231ps 0x578(%rax){1to16},%zmm30,%zmm21
+	LONG $0x500de262; LONG $0x077890b8; WORD $0x0000 // vfmadd231ps 0x778(%rax){1to16},%zmm30,%zmm18
+	LONG $0x500d7262; LONG $0x0978b8b8; WORD $0x0000 // vfmadd231ps 0x978(%rax){1to16},%zmm30,%zmm15
+	LONG $0x500d7262; LONG $0x0b78a0b8; WORD $0x0000 // vfmadd231ps 0xb78(%rax){1to16},%zmm30,%zmm12
+	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
+	LONG $0xfdad850f; WORD $0xffff // jne 782b <dotF32BF16VNNI+0x8eb>
+	LONG $0x482c5162; WORD $0xd358 // vaddps %zmm11,%zmm10,%zmm10
+	LONG $0x484cf162; WORD $0xf758 // vaddps %zmm7,%zmm6,%zmm6
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x00c18148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rcx
+	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
+	LONG $0x486cf162; WORD $0xd358 // vaddps %zmm3,%zmm2,%zmm2
 	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
-	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
-	LONG $0xfc1c8c0f; WORD $0xffff // jl 7c31 <dotF32BF16VNNI+0xd91>
-	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
-	LONG $0x7ef961c4; BYTE $0xd2 // vmovq %xmm10,%rdx
+	LONG $0x48345162; WORD $0xc058 // vaddps %zmm8,%zmm9,%zmm8
+	LONG $0x482c1162; WORD $0xd558 // vaddps %zmm29,%zmm10,%zmm10
+	LONG $0x484c9162; WORD $0xf258 // vaddps %zmm26,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe758 // vaddps %zmm23,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd458 // vaddps %zmm20,%zmm2,%zmm2
+	LONG $0x487cb162; WORD $0xc158 // vaddps %zmm17,%zmm0,%zmm0
+	LONG $0x483c5162; WORD $0xc658 // vaddps %zmm14,%zmm8,%zmm8
+	LONG $0x482c1162; WORD $0xd458 // vaddps %zmm28,%zmm10,%zmm10
+	LONG $0x484c9162; WORD $0xf158 // vaddps %zmm25,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe658 // vaddps %zmm22,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd358 // vaddps %zmm19,%zmm2,%zmm2
+	LONG $0x487cb162; WORD $0xc058 // vaddps %zmm16,%zmm0,%zmm0
+	LONG $0x483c5162; WORD $0xc558 // vaddps %zmm13,%zmm8,%zmm8
+	LONG $0x482c1162; WORD $0xd358 // vaddps %zmm27,%zmm10,%zmm10
+	LONG $0x484c9162; WORD $0xf058 // vaddps %zmm24,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe558 // vaddps %zmm21,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd258 // vaddps %zmm18,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc758 // vaddps %zmm15,%zmm0,%zmm0
+	LONG $0x483c5162; WORD $0xc458 // vaddps %zmm12,%zmm8,%zmm8
+	WORD $0x394c; BYTE $0xf3 // cmp %r14,%rbx
+	LONG $0xfb648c0f; WORD $0xffff // jl 7685 <dotF32BF16VNNI+0x745>
 	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x08fde162; WORD $0xd67e // vmovq %xmm18,%rsi
-	WORD $0x16eb // jmp 8041 <dotF32BF16VNNI+0x11a1>
+	LONG $0x24548b48; BYTE $0x40 // mov 0x40(%rsp),%rdx
+	LONG $0x24448b4c; BYTE $0x50 // mov 0x50(%rsp),%r8
+	WORD $0x23eb // jmp 7b53 <dotF32BF16VNNI+0xc13>
+	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
+	LONG $0x487cd162; WORD $0xc028 // vmovaps %zmm8,%zmm0
+	LONG $0x487cd162; WORD $0xd028 // vmovaps %zmm8,%zmm2
+	LONG $0x487cd162; WORD $0xe028 // vmovaps %zmm8,%zmm4
+	LONG $0x487cd162; WORD $0xf028 // vmovaps %zmm8,%zmm6
+	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
+	LONG $0xb50c8d4c; LONG $0x00000000 // lea 0x0(,%rsi,4),%r9
+	LONG $0x03e6c148 // shl $0x3,%rsi
+	LONG $0xd1af0f4d // imul %r9,%r10
+	LONG $0x321c8d48 // lea (%rdx,%rsi,1),%rbx
+	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
+	LONG $0x0a1c8d4f // lea (%r10,%r9,1),%r11
+	WORD $0x014c; BYTE $0xd6 // add %r10,%rsi
+	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	LONG $0x0a478f0f; WORD $0x0000 // jg 85c5 <dotF32BF16VNNI+0x1685>
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	WORD $0xe7d3 // shl %cl,%edi
+	WORD $0x7f8d; BYTE $0xff // lea -0x1(%rdi),%edi
+	WORD $0xb70f; BYTE $0xcf // movzwl %di,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497c7162; WORD $0x1211 // vmovups %zmm10,(%rdx){%k1}
+	LONG $0x497cd162; WORD $0x3111 // vmovups %zmm6,(%r9){%k1}
+	LONG $0x497cf162; WORD $0x2311 // vmovups %zmm4,(%rbx){%k1}
+	LONG $0x497cd162; WORD $0x1211 // vmovups %zmm2,(%r10){%k1}
+	LONG $0x497cd162; WORD $0x0311 // vmovups %zmm0,(%r11){%k1}
+	LONG $0xe992f8c5 // kmovw %ecx,%k5
+	LONG $0x4d7c7162; WORD $0x0611 // vmovups %zmm8,(%rsi){%k5}
+	LONG $0xfff820e9; BYTE $0xff // jmp 73df <dotF32BF16VNNI+0x49f>
+	LONG $0xff588d48 // lea -0x1(%rax),%rbx
+	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
+	LONG $0x044b8e0f; WORD $0x0000 // jle 8017 <dotF32BF16VNNI+0x10d7>
+	LONG $0x244c8b4c; BYTE $0x70 // mov 0x70(%rsp),%r9
+	LONG $0xaaabba41; WORD $0xaaaa // mov $0xaaaaaaab,%r10d
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	WORD $0xc931 // xor %ecx,%ecx
+	LONG $0x08fdc162; WORD $0xfa6e // vmovq %r10,%xmm23
+	LONG $0x24948d4c; LONG $0x00000100 // lea 0x100(%rsp),%r10
+	LONG $0x08fd6162; WORD $0xcb6e // vmovq %rbx,%xmm25
+	LONG $0x6ef961c4; BYTE $0xde // vmovq %rsi,%xmm11
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
 	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487c7162; WORD $0xc828 // vmovaps %zmm0,%zmm9
-	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x249c8d4c; LONG $0x00000080 // lea 0x80(%rsp),%r11
+	LONG $0x08fdc162; WORD $0xf26e // vmovq %r10,%xmm22
+	LONG $0x24448948; BYTE $0x50 // mov %rax,0x50(%rsp)
+	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
+	LONG $0x08fd4162; WORD $0xf96e // vmovq %r9,%xmm31
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x08fd6162; WORD $0xf97e // vmovq %xmm31,%rcx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x6ef961c4; BYTE $0xfa // vmovq %rdx,%xmm15
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x00a98d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%r13
+	WORD $0x894d; BYTE $0xda // mov %r11,%r10
+	LONG $0x24748948; BYTE $0x40 // mov %rsi,0x40(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xf8 // vmovq %rax,%xmm7
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x247c8948; BYTE $0x38 // mov %rdi,0x38(%rsp)
+	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
+	LONG $0x08e0c148 // shl $0x8,%rax
+	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
+	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
+	LONG $0x08fde162; WORD $0xfb7e // vmovq %xmm23,%rbx
+	WORD $0x8941; BYTE $0xc0 // mov %eax,%r8d
+	LONG $0x7ef9e1c4; BYTE $0xff // vmovq %xmm7,%rdi
+	LONG $0x24448948; BYTE $0x30 // mov %rax,0x30(%rsp)
+	LONG $0xc3af0f4c // imul %rbx,%r8
+	LONG $0x21e8c149 // shr $0x21,%r8
+	LONG $0x85348d42; LONG $0x00000000 // lea 0x0(,%r8,4),%esi
+	WORD $0x8944; BYTE $0xc3 // mov %r8d,%ebx
+	WORD $0xf329 // sub %esi,%ebx
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	WORD $0x2948; BYTE $0xfe // sub %rdi,%rsi
+	LONG $0x044b8d44 // lea 0x4(%rbx),%r9d
+	LONG $0x000003bf; BYTE $0x00 // mov $0x3,%edi
+	WORD $0x3941; BYTE $0xf9 // cmp %edi,%r9d
+	LONG $0xcf4f0f44 // cmovg %edi,%r9d
+	LONG $0x247c8b48; BYTE $0x50 // mov 0x50(%rsp),%rdi
+	WORD $0xdbf7 // neg %ebx
+	WORD $0x634d; BYTE $0xc9 // movslq %r9d,%r9
+	WORD $0x6348; BYTE $0xdb // movslq %ebx,%rbx
+	WORD $0x294c; BYTE $0xcf // sub %r9,%rdi
+	LONG $0x804e8d4c // lea -0x80(%rsi),%r9
+	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
+	LONG $0xfb4f0f48 // cmovg %rbx,%rdi
+	LONG $0x401c8d43 // lea (%r8,%r8,2),%ebx
+	WORD $0x8941; BYTE $0xc0 // mov %eax,%r8d
+	WORD $0x2941; BYTE $0xd8 // sub %ebx,%r8d
+	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	WORD $0x014c; BYTE $0xc7 // add %r8,%rdi
+	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
+	LONG $0xffaf0f49 // imul %r15,%rdi
+	LONG $0x7b3c8d48 // lea (%rbx,%rdi,2),%rdi
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	WORD $0x014c; BYTE $0xe7 // add %r12,%rdi
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x0ffe8348 // cmp $0xf,%rsi
+	WORD $0x177f // jg 7d0e <dotF32BF16VNNI+0xdce>
+	WORD $0xc931 // xor %ecx,%ecx
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	WORD $0x107e // jle 7d0e <dotF32BF16VNNI+0xdce>
+	WORD $0xf189 // mov %esi,%ecx
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc189 // mov %eax,%ecx
+	WORD $0xc9ff // dec %ecx
+	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
+	LONG $0xe192f8c5 // kmovw %ecx,%k4
+	LONG $0xacfff162; WORD $0x0f6f // vmovdqu16 (%rdi),%ymm1{%k4}{z}
+	LONG $0x10ee8348 // sub $0x10,%rsi
+	LONG $0x20c78348 // add $0x20,%rdi
+	LONG $0x40c38348 // add $0x40,%rbx
+	LONG $0x487df262; WORD $0xc933 // vpmovzxwd %ymm1,%zmm1
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x10 // vpslld $0x10,%zmm1,%zmm1
+	LONG $0x48fef162; WORD $0x4b7f; BYTE $0xff // vmovdqu64 %zmm1,-0x40(%rbx)
+	WORD $0x3949; BYTE $0xf1 // cmp %rsi,%r9
+	WORD $0xaf75 // jne 7cec <dotF32BF16VNNI+0xdac>
+	LONG $0x24448b48; BYTE $0x30 // mov 0x30(%rsp),%rax
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	LONG $0x04f88348 // cmp $0x4,%rax
+	LONG $0xff14850f; WORD $0xffff // jne 7c6d <dotF32BF16VNNI+0xd2d>
+	LONG $0x24748b48; BYTE $0x40 // mov 0x40(%rsp),%rsi
+	LONG $0x247c8b48; BYTE $0x38 // mov 0x38(%rsp),%rdi
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	LONG $0x7ef961c4; BYTE $0xfa // vmovq %xmm15,%rdx
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	LONG $0x487c5162; WORD $0xf228 // vmovaps %zmm10,%zmm14
+	LONG $0x487cc162; WORD $0xca28 // vmovaps %zmm10,%zmm17
+	LONG $0x487cc162; WORD $0xda28 // vmovaps %zmm10,%zmm19
+	LONG $0x487c5162; WORD $0xe228 // vmovaps %zmm10,%zmm12
+	LONG $0x487c5162; WORD $0xfa28 // vmovaps %zmm10,%zmm15
+	LONG $0x487cc162; WORD $0xd228 // vmovaps %zmm10,%zmm18
+	LONG $0x487cc162; WORD $0xe228 // vmovaps %zmm10,%zmm20
+	LONG $0x487c5162; WORD $0xea28 // vmovaps %zmm10,%zmm13
+	LONG $0x487cc162; WORD $0xc228 // vmovaps %zmm10,%zmm16
+	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
+	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
+	LONG $0x487cd162; WORD $0xca28 // vmovaps %zmm10,%zmm1
+	LONG $0x487cd162; WORD $0xda28 // vmovaps %zmm10,%zmm3
+	LONG $0x487cc162; WORD $0xea28 // vmovaps %zmm10,%zmm21
+	LONG $0x487cd162; WORD $0xfa28 // vmovaps %zmm10,%zmm7
+	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
+	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
+	LONG $0x8d180f41; LONG $0x00000080 // prefetcht0 0x80(%r13)
+	LONG $0x8d180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r13)
+	LONG $0x8d180f41; LONG $0x00000100 // prefetcht0 0x100(%r13)
+	LONG $0x8d180f41; LONG $0x00000140 // prefetcht0 0x140(%r13)
+	LONG $0x8d180f41; LONG $0x00000180 // prefetcht0 0x180(%r13)
+	LONG $0x8d180f41; LONG $0x000001c0 // prefetcht0 0x1c0(%r13)
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xc1 // vmovdqu64 -0xfc0(%r13),%zmm24
+	LONG $0x487cb162; WORD $0xed28 // vmovaps %zmm21,%zmm5
+	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
+	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
+	LONG $0x503dd262; WORD $0x7ab8; BYTE $0xff // vfmadd231ps -0x4(%r10){1to16},%zmm24,%zmm7
+	LONG $0x503dd262; WORD $0x6ab8; BYTE $0x7f // vfmadd231ps 0x1fc(%r10){1to16},%zmm24,%zmm5
+	LONG $0x503dd262; LONG $0x03fc9ab8; WORD $0x0000 // vfmadd231ps 0x3fc(%r10){1to16},%zmm24,%zmm3
+	LONG $0x503dd262; LONG $0x05fc8ab8; WORD $0x0000 // vfmadd231ps 0x5fc(%r10){1to16},%zmm24,%zmm1
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xbb // vmovdqu64 -0x1140(%r13),%zmm24
+	LONG $0x503d5262; WORD $0x4ab8; BYTE $0x1f // vfmadd231ps 0x7c(%r10){1to16},%zmm24,%zmm9
+	LONG $0x503d5262; LONG $0x027c82b8; WORD $0x0000 // vfmadd231ps 0x27c(%r10){1to16},%zmm24,%zmm8
+	LONG $0x503dc262; LONG $0x047c82b8; WORD $0x0000 // vfmadd231ps 0x47c(%r10){1to16},%zmm24,%zmm16
+	LONG $0x503d5262; LONG $0x067caab8; WORD $0x0000 // vfmadd231ps 0x67c(%r10){1to16},%zmm24,%zmm13
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xbd // vmovdqu64 -0x10c0(%r13),%zmm24
+	LONG $0x503dc262; WORD $0x62b8; BYTE $0x3f // vfmadd231ps 0xfc(%r10){1to16},%zmm24,%zmm20
+	LONG $0x503dc262; LONG $0x02fc92b8; WORD $0x0000 // vfmadd231ps 0x2fc(%r10){1to16},%zmm24,%zmm18
+	LONG $0x503d5262; LONG $0x04fcbab8; WORD $0x0000 // vfmadd231ps 0x4fc(%r10){1to16},%zmm24,%zmm15
+	LONG $0x503d5262; LONG $0x06fca2b8; WORD $0x0000 // vfmadd231ps 0x6fc(%r10){1to16},%zmm24,%zmm12
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xbf // vmovdqu64 -0x1040(%r13),%zmm24
+	LONG $0x503dc262; WORD $0x5ab8; BYTE $0x5f // vfmadd231ps 0x17c(%r10){1to16},%zmm24,%zmm19
+	LONG $0x503dc262; LONG $0x037c8ab8; WORD $0x0000 // vfmadd231ps 0x37c(%r10){1to16},%zmm24,%zmm17
+	LONG $0x503d5262; LONG $0x057cb2b8; WORD $0x0000 // vfmadd231ps 0x57c(%r10){1to16},%zmm24,%zmm14
+	LONG $0x503d5262; LONG $0x077c92b8; WORD $0x0000 // vfmadd231ps 0x77c(%r10){1to16},%zmm24,%zmm10
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xb8 // vmovdqu64 -0x1200(%r13),%zmm24
+	LONG $0x503dd262; WORD $0x6ab8; BYTE $0x7e // vfmadd231ps 0x1f8(%r10){1to16},%zmm24,%zmm5
+	LONG $0x503dd262; WORD $0x7ab8; BYTE $0xfe // vfmadd231ps -0x8(%r10){1to16},%zmm24,%zmm7
+	LONG $0x503dd262; LONG $0x03f89ab8; WORD $0x0000 // vfmadd231ps 0x3f8(%r10){1to16},%zmm24,%zmm3
+	LONG $0x503dd262; LONG $0x05f88ab8; WORD $0x0000 // vfmadd231ps 0x5f8(%r10){1to16},%zmm24,%zmm1
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xba // vmovdqu64 -0x1180(%r13),%zmm24
+	LONG $0x487ce162; WORD $0xed28 // vmovaps %zmm5,%zmm21
+	LONG $0x503d5262; WORD $0x4ab8; BYTE $0x1e // vfmadd231ps 0x78(%r10){1to16},%zmm24,%zmm9
+	LONG $0x503d5262; LONG $0x027882b8; WORD $0x0000 // vfmadd231ps 0x278(%r10){1to16},%zmm24,%zmm8
+	LONG $0x503dc262; LONG $0x047882b8; WORD $0x0000 // vfmadd231ps 0x478(%r10){1to16},%zmm24,%zmm16
+	LONG $0x503d5262; LONG $0x0678aab8; WORD $0x0000 // vfmadd231ps 0x678(%r10){1to16},%zmm24,%zmm13
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xbc // vmovdqu64 -0x1100(%r13),%zmm24
+	LONG $0x503dc262; WORD $0x62b8; BYTE $0x3e // vfmadd231ps 0xf8(%r10){1to16},%zmm24,%zmm20
+	LONG $0x503dc262; LONG $0x02f892b8; WORD $0x0000 // vfmadd231ps 0x2f8(%r10){1to16},%zmm24,%zmm18
+	LONG $0x503d5262; LONG $0x04f8bab8; WORD $0x0000 // vfmadd231ps 0x4f8(%r10){1to16},%zmm24,%zmm15
+	LONG $0x503d5262; LONG $0x06f8a2b8; WORD $0x0000 // vfmadd231ps 0x6f8(%r10){1to16},%zmm24,%zmm12
+	LONG $0x48fe4162; WORD $0x456f; BYTE $0xbe // vmovdqu64 -0x1080(%r13),%zmm24
+	LONG $0x503dc262; WORD $0x5ab8; BYTE $0x5e // vfmadd231ps 0x178(%r10){1to16},%zmm24,%zmm19
+	LONG $0x503dc262; LONG $0x03788ab8; WORD $0x0000 // vfmadd231ps 0x378(%r10){1to16},%zmm24,%zmm17
+	LONG $0x503d5262; LONG $0x0578b2b8; WORD $0x0000 // vfmadd231ps 0x578(%r10){1to16},%zmm24,%zmm14
+	LONG $0x503d5262; LONG $0x077892b8; WORD $0x0000 // vfmadd231ps 0x778(%r10){1to16},%zmm24,%zmm10
+	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
+	LONG $0xfe46850f; WORD $0xffff // jne 7dca <dotF32BF16VNNI+0xe8a>
+	LONG $0x484cf162; WORD $0xf758 // vaddps %zmm7,%zmm6,%zmm6
+	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x486cf162; WORD $0xd358 // vaddps %zmm3,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	LONG $0x20000548; WORD $0x0000 // add $0x2000,%rax
+	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	LONG $0x484cd162; WORD $0xf158 // vaddps %zmm9,%zmm6,%zmm6
+	LONG $0x485cd162; WORD $0xe058 // vaddps %zmm8,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd058 // vaddps %zmm16,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc558 // vaddps %zmm13,%zmm0,%zmm0
+	LONG $0x484cb162; WORD $0xf458 // vaddps %zmm20,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe258 // vaddps %zmm18,%zmm4,%zmm4
+	LONG $0x486cd162; WORD $0xd758 // vaddps %zmm15,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc458 // vaddps %zmm12,%zmm0,%zmm0
+	LONG $0x484cb162; WORD $0xf358 // vaddps %zmm19,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe158 // vaddps %zmm17,%zmm4,%zmm4
+	LONG $0x486cd162; WORD $0xd658 // vaddps %zmm14,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc258 // vaddps %zmm10,%zmm0,%zmm0
+	WORD $0x394c; BYTE $0xf7 // cmp %r14,%rdi
+	LONG $0xfc288c0f; WORD $0xffff // jl 7c2a <dotF32BF16VNNI+0xcea>
+	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
+	LONG $0x24448b48; BYTE $0x50 // mov 0x50(%rsp),%rax
+	LONG $0x08fd6162; WORD $0xcb7e // vmovq %xmm25,%rbx
+	LONG $0x7ef961c4; BYTE $0xde // vmovq %xmm11,%rsi
+	WORD $0x16eb // jmp 802d <dotF32BF16VNNI+0x10ed>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
 	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
-	LONG $0xf2048d4c // lea (%rdx,%rsi,8),%r8
-	LONG $0xffaf0f4c // imul %rdi,%r15
+	LONG $0xf20c8d4c // lea (%rdx,%rsi,8),%r9
+	LONG $0xdfaf0f48 // imul %rdi,%rbx
 	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	WORD $0x0149; BYTE $0xd7 // add %rdx,%r15
-	LONG $0x0ff98349 // cmp $0xf,%r9
-	WORD $0x357f // jg 8092 <dotF32BF16VNNI+0x11f2>
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	WORD $0x0148; BYTE $0xd3 // add %rdx,%rbx
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	WORD $0x357f // jg 807e <dotF32BF16VNNI+0x113e>
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
 	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
 	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0x5e8d; BYTE $0xff // lea -0x1(%rsi),%ebx
-	WORD $0xb70f; BYTE $0xcb // movzwl %bx,%ecx
+	WORD $0x768d; BYTE $0xff // lea -0x1(%rsi),%esi
+	WORD $0xb70f; BYTE $0xce // movzwl %si,%ecx
 	LONG $0xc992fbc5 // kmovd %ecx,%k1
-	LONG $0x497cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx){%k1}
-	LONG $0x497c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi){%k1}
-	LONG $0x497cd162; WORD $0x3011 // vmovups %zmm6,(%r8){%k1}
+	LONG $0x497cf162; WORD $0x3211 // vmovups %zmm6,(%rdx){%k1}
+	LONG $0x497cf162; WORD $0x2711 // vmovups %zmm4,(%rdi){%k1}
+	LONG $0x497cd162; WORD $0x1111 // vmovups %zmm2,(%r9){%k1}
 	LONG $0xe192f8c5 // kmovw %ecx,%k4
-	LONG $0x4c7cd162; WORD $0x0711 // vmovups %zmm0,(%r15){%k4}
-	LONG $0xfff2bfe9; BYTE $0xff // jmp 7351 <dotF32BF16VNNI+0x4b1>
-	LONG $0x487cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx)
+	LONG $0x4c7cf162; WORD $0x0311 // vmovups %zmm0,(%rbx){%k4}
+	LONG $0xfff361e9; BYTE $0xff // jmp 73df <dotF32BF16VNNI+0x49f>
+	LONG $0x487cf162; WORD $0x3211 // vmovups %zmm6,(%rdx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi)
-	LONG $0x487cd162; WORD $0x3011 // vmovups %zmm6,(%r8)
-	WORD $0xd8eb // jmp 8083 <dotF32BF16VNNI+0x11e3>
-	LONG $0x000006b9; BYTE $0x00 // mov $0x6,%ecx
-	WORD $0x3949; BYTE $0xca // cmp %rcx,%r10
-	LONG $0xca4e0f49 // cmovle %r10,%rcx
-	LONG $0x08fd6162; WORD $0xd16e // vmovq %rcx,%xmm26
+	LONG $0x487cf162; WORD $0x2711 // vmovups %zmm4,(%rdi)
+	LONG $0x487cd162; WORD $0x1111 // vmovups %zmm2,(%r9)
+	WORD $0xd8eb // jmp 806f <dotF32BF16VNNI+0x112f>
+	LONG $0x000006bb; BYTE $0x00 // mov $0x6,%ebx
 	LONG $0x000009b9; BYTE $0x00 // mov $0x9,%ecx
+	WORD $0x3949; BYTE $0xda // cmp %rbx,%r10
+	LONG $0xda4e0f49 // cmovle %r10,%rbx
 	WORD $0x3949; BYTE $0xca // cmp %rcx,%r10
 	LONG $0xca4e0f49 // cmovle %r10,%rcx
-	LONG $0x08fd6162; WORD $0xf16e // vmovq %rcx,%xmm30
-	WORD $0x854d; BYTE $0xc0 // test %r8,%r8
-	LONG $0x03858e0f; WORD $0x0000 // jle 845d <dotF32BF16VNNI+0x15bd>
+	WORD $0x8949; BYTE $0xcd // mov %rcx,%r13
+	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
+	LONG $0x03a88e0f; WORD $0x0000 // jle 8463 <dotF32BF16VNNI+0x1523>
+	LONG $0x244c8b48; BYTE $0x70 // mov 0x70(%rsp),%rcx
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
-	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
+	LONG $0x24448948; BYTE $0x40 // mov %rax,0x40(%rsp)
 	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
+	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
 	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
 	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
 	LONG $0x487cb162; WORD $0xc728 // vmovaps %zmm23,%zmm0
@@ -5757,158 +5723,166 @@ TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
 	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
 	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x245c8d48; BYTE $0x40 // lea 0x40(%rsp),%rbx
-	LONG $0x244c8948; BYTE $0x28 // mov %rcx,0x28(%rsp)
-	LONG $0x244c894c; BYTE $0x20 // mov %r9,0x20(%rsp)
-	LONG $0x2474894c; BYTE $0x30 // mov %r14,0x30(%rsp)
-	LONG $0x24448948; BYTE $0x18 // mov %rax,0x18(%rsp)
-	LONG $0x24748948; BYTE $0x10 // mov %rsi,0x10(%rsp)
-	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x245c894c; BYTE $0x08 // mov %r11,0x8(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	LONG $0x6ef9e1c4; BYTE $0xfa // vmovq %rdx,%xmm7
-	WORD $0x8945; BYTE $0xca // mov %r9d,%r10d
-	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
-	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	WORD $0x894d; BYTE $0xf9 // mov %r15,%r9
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
-	LONG $0x08e0c148 // shl $0x8,%rax
-	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
-	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
-	WORD $0x8944; BYTE $0xd6 // mov %r10d,%esi
-	WORD $0x8945; BYTE $0xd0 // mov %r10d,%r8d
+	LONG $0x00898d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%r9
+	LONG $0xaaaaabb9; BYTE $0xaa // mov $0xaaaaaaab,%ecx
+	LONG $0x249c8d4c; LONG $0x00000080 // lea 0x80(%rsp),%r11
+	LONG $0x08fd4162; WORD $0xd56e // vmovq %r13,%xmm26
+	LONG $0x6ef9e1c4; BYTE $0xe9 // vmovq %rcx,%xmm5
+	LONG $0x2454894c; BYTE $0x50 // mov %r10,0x50(%rsp)
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	LONG $0x08fd6162; WORD $0xde6e // vmovq %rsi,%xmm27
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x2444894c; BYTE $0x38 // mov %r8,0x38(%rsp)
+	WORD $0x894d; BYTE $0xca // mov %r9,%r10
+	LONG $0x07e6c148 // shl $0x7,%rsi
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
+	LONG $0x6ef9e1c4; BYTE $0xde // vmovq %rsi,%xmm3
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	WORD $0x8941; BYTE $0xf8 // mov %edi,%r8d
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	LONG $0x08e6c148 // shl $0x8,%rsi
+	LONG $0x6ef9e1c4; BYTE $0xce // vmovq %rsi,%xmm1
+	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x7ef9e1c4; BYTE $0xea // vmovq %xmm5,%rdx
+	LONG $0x245c8948; BYTE $0x30 // mov %rbx,0x30(%rsp)
 	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x24448b48; BYTE $0x28 // mov 0x28(%rsp),%rax
+	WORD $0x8944; BYTE $0xc0 // mov %r8d,%eax
+	WORD $0x8944; BYTE $0xc3 // mov %r8d,%ebx
+	LONG $0xc2af0f48 // imul %rdx,%rax
+	LONG $0x21e8c148 // shr $0x21,%rax
+	WORD $0x148d; BYTE $0x40 // lea (%rax,%rax,2),%edx
+	LONG $0x24448b48; BYTE $0x50 // mov 0x50(%rsp),%rax
+	WORD $0x6348; BYTE $0xf2 // movslq %edx,%rsi
+	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
+	LONG $0xf04f0f48 // cmovg %rax,%rsi
+	WORD $0x8944; BYTE $0xc0 // mov %r8d,%eax
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
+	WORD $0xd029 // sub %edx,%eax
 	LONG $0x80518d48 // lea -0x80(%rcx),%rdx
-	LONG $0xf0af0f48 // imul %rax,%rsi
-	LONG $0x21eec148 // shr $0x21,%rsi
-	WORD $0x048d; BYTE $0x76 // lea (%rsi,%rsi,2),%eax
-	WORD $0x6348; BYTE $0xf0 // movslq %eax,%rsi
-	WORD $0x394c; BYTE $0xde // cmp %r11,%rsi
-	LONG $0xf34f0f49 // cmovg %r11,%rsi
-	WORD $0x2941; BYTE $0xc0 // sub %eax,%r8d
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
-	WORD $0x014c; BYTE $0xc6 // add %r8,%rsi
-	LONG $0x33048d4e // lea (%rbx,%r14,1),%r8
-	LONG $0xf7af0f48 // imul %rdi,%rsi
+	WORD $0x9848 // cltq
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0xf7af0f49 // imul %r15,%rsi
 	LONG $0x70348d48 // lea (%rax,%rsi,2),%rsi
+	LONG $0x2b048d4b // lea (%r11,%r13,1),%rax
 	WORD $0x014c; BYTE $0xe6 // add %r12,%rsi
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 81e7 <dotF32BF16VNNI+0x1347>
-	WORD $0xc031 // xor %eax,%eax
+	WORD $0x137f // jg 81f1 <dotF32BF16VNNI+0x12b1>
+	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 81e7 <dotF32BF16VNNI+0x1347>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xd892f8c5 // kmovw %eax,%k3
+	WORD $0x0c7e // jle 81f1 <dotF32BF16VNNI+0x12b1>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0xda92f8c5 // kmovw %edx,%k3
 	LONG $0xabfff162; WORD $0x166f // vmovdqu16 (%rsi),%ymm2{%k3}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
 	LONG $0x20c68348 // add $0x20,%rsi
-	LONG $0x40c08349 // add $0x40,%r8
+	LONG $0x40c08348 // add $0x40,%rax
 	LONG $0x487df262; WORD $0xd233 // vpmovzxwd %ymm2,%zmm2
 	LONG $0x486df162; WORD $0xf272; BYTE $0x10 // vpslld $0x10,%zmm2,%zmm2
-	LONG $0x48fed162; WORD $0x507f; BYTE $0xff // vmovdqu64 %zmm2,-0x40(%r8)
-	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	WORD $0xb375 // jne 81c9 <dotF32BF16VNNI+0x1329>
-	WORD $0xff41; BYTE $0xc2 // inc %r10d
-	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
-	LONG $0x0cfa8341 // cmp $0xc,%r10d
-	LONG $0xff53850f; WORD $0xffff // jne 817d <dotF32BF16VNNI+0x12dd>
-	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
-	WORD $0x894d; BYTE $0xda // mov %r11,%r10
-	LONG $0x7ef9e1c4; BYTE $0xfa // vmovq %xmm7,%rdx
-	LONG $0x245c8b4c; BYTE $0x08 // mov 0x8(%rsp),%r11
-	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
-	LONG $0x00b58d49; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r13),%rsi
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x2444894c; BYTE $0x08 // mov %r8,0x8(%rsp)
+	LONG $0x48fef162; WORD $0x507f; BYTE $0xff // vmovdqu64 %zmm2,-0x40(%rax)
+	WORD $0x3948; BYTE $0xcf // cmp %rcx,%rdi
+	WORD $0xb375 // jne 81d3 <dotF32BF16VNNI+0x1293>
+	WORD $0x894c; BYTE $0xc7 // mov %r8,%rdi
+	WORD $0x8941; BYTE $0xd8 // mov %ebx,%r8d
+	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
+	LONG $0x245c8b48; BYTE $0x30 // mov 0x30(%rsp),%rbx
+	WORD $0xff41; BYTE $0xc0 // inc %r8d
+	LONG $0x0cf88341 // cmp $0xc,%r8d
+	LONG $0xff37850f; WORD $0xffff // jne 8176 <dotF32BF16VNNI+0x1236>
+	LONG $0x24448b4c; BYTE $0x38 // mov 0x38(%rsp),%r8
+	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
+	LONG $0x245c8948; BYTE $0x38 // mov %rbx,0x38(%rsp)
+	LONG $0x00b18d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r9),%rsi
+	WORD $0xc931 // xor %ecx,%ecx
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x00b68d4c; WORD $0xfff8; BYTE $0xff // lea -0x800(%rsi),%r14
-	LONG $0x05448d4d; BYTE $0x00 // lea 0x0(%r13,%rax,1),%r8
-	LONG $0x030c8d4c // lea (%rbx,%rax,1),%r9
+	LONG $0x00ae8d4c; WORD $0xffe0; BYTE $0xff // lea -0x2000(%rsi),%r13
+	LONG $0x0b3c8d49 // lea (%r11,%rcx,1),%rdi
+	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
 	LONG $0x487c7162; WORD $0xe128 // vmovaps %zmm1,%zmm12
 	LONG $0x487c7162; WORD $0xd928 // vmovaps %zmm1,%zmm11
 	LONG $0x487c7162; WORD $0xd128 // vmovaps %zmm1,%zmm10
 	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x487c6162; WORD $0xe128 // vmovaps %zmm1,%zmm28
+	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
 	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
 	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
-	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
+	LONG $0x487c6162; WORD $0xc928 // vmovaps %zmm1,%zmm25
 	LONG $0x487cf162; WORD $0xe128 // vmovaps %zmm1,%zmm4
 	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
 	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
-	LONG $0x04d679c5; BYTE $0x24 // vmovq %xmm8,(%rsp)
-	LONG $0x48fe4162; WORD $0x486f; BYTE $0x01 // vmovdqu64 0x40(%r8),%zmm25
-	LONG $0x0e180f41 // prefetcht0 (%r14)
-	LONG $0x4e180f41; BYTE $0x40 // prefetcht0 0x40(%r14)
-	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
-	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
-	LONG $0x08c18349 // add $0x8,%r9
-	LONG $0x5035d262; WORD $0x51b8; BYTE $0xff // vfmadd231ps -0x4(%r9){1to16},%zmm25,%zmm2
-	LONG $0x5035d262; WORD $0x59b8; BYTE $0x7f // vfmadd231ps 0x1fc(%r9){1to16},%zmm25,%zmm3
-	LONG $0x5035d262; LONG $0x03fca1b8; WORD $0x0000 // vfmadd231ps 0x3fc(%r9){1to16},%zmm25,%zmm4
-	LONG $0x5035d262; LONG $0x05fca9b8; WORD $0x0000 // vfmadd231ps 0x5fc(%r9){1to16},%zmm25,%zmm5
-	LONG $0x5035d262; LONG $0x07fcb1b8; WORD $0x0000 // vfmadd231ps 0x7fc(%r9){1to16},%zmm25,%zmm6
-	LONG $0x5035d262; LONG $0x09fcb9b8; WORD $0x0000 // vfmadd231ps 0x9fc(%r9){1to16},%zmm25,%zmm7
-	LONG $0x50354262; LONG $0x0bfca1b8; WORD $0x0000 // vfmadd231ps 0xbfc(%r9){1to16},%zmm25,%zmm28
-	LONG $0x50355262; LONG $0x0dfc89b8; WORD $0x0000 // vfmadd231ps 0xdfc(%r9){1to16},%zmm25,%zmm9
-	LONG $0x50355262; LONG $0x0ffc91b8; WORD $0x0000 // vfmadd231ps 0xffc(%r9){1to16},%zmm25,%zmm10
-	LONG $0x50355262; LONG $0x11fc99b8; WORD $0x0000 // vfmadd231ps 0x11fc(%r9){1to16},%zmm25,%zmm11
-	LONG $0x50355262; LONG $0x13fca1b8; WORD $0x0000 // vfmadd231ps 0x13fc(%r9){1to16},%zmm25,%zmm12
-	LONG $0x58754262; LONG $0x15fc8998; WORD $0x0000 // vfmadd132ps 0x15fc(%r9){1to16},%zmm1,%zmm25
-	LONG $0x487c9162; WORD $0xc928 // vmovaps %zmm25,%zmm1
-	LONG $0x48fe4162; WORD $0x486f; BYTE $0xf8 // vmovdqu64 -0x200(%r8),%zmm25
-	LONG $0x5035d262; WORD $0x51b8; BYTE $0xfe // vfmadd231ps -0x8(%r9){1to16},%zmm25,%zmm2
-	LONG $0x5035d262; WORD $0x59b8; BYTE $0x7e // vfmadd231ps 0x1f8(%r9){1to16},%zmm25,%zmm3
-	LONG $0x5035d262; LONG $0x03f8a1b8; WORD $0x0000 // vfmadd231ps 0x3f8(%r9){1to16},%zmm25,%zmm4
-	LONG $0x5035d262; LONG $0x05f8a9b8; WORD $0x0000 // vfmadd231ps 0x5f8(%r9){1to16},%zmm25,%zmm5
-	LONG $0x5035d262; LONG $0x07f8b1b8; WORD $0x0000 // vfmadd231ps 0x7f8(%r9){1to16},%zmm25,%zmm6
-	LONG $0x5035d262; LONG $0x09f8b9b8; WORD $0x0000 // vfmadd231ps 0x9f8(%r9){1to16},%zmm25,%zmm7
-	LONG $0x50354262; LONG $0x0bf8a1b8; WORD $0x0000 // vfmadd231ps 0xbf8(%r9){1to16},%zmm25,%zmm28
-	LONG $0x50355262; LONG $0x0df889b8; WORD $0x0000 // vfmadd231ps 0xdf8(%r9){1to16},%zmm25,%zmm9
-	LONG $0x50355262; LONG $0x0ff891b8; WORD $0x0000 // vfmadd231ps 0xff8(%r9){1to16},%zmm25,%zmm10
-	LONG $0x50355262; LONG $0x11f899b8; WORD $0x0000 // vfmadd231ps 0x11f8(%r9){1to16},%zmm25,%zmm11
-	LONG $0x50355262; LONG $0x13f8a1b8; WORD $0x0000 // vfmadd231ps 0x13f8(%r9){1to16},%zmm25,%zmm12
-	LONG $0x58754262; LONG $0x15f88998; WORD $0x0000 // vfmadd132ps 0x15f8(%r9){1to16},%zmm1,%zmm25
-	LONG $0x487c9162; WORD $0xc928 // vmovaps %zmm25,%zmm1
-	WORD $0x3949; BYTE $0xf6 // cmp %rsi,%r14
-	LONG $0xfee1850f; WORD $0xffff // jne 82a6 <dotF32BF16VNNI+0x1406>
+	LONG $0x48fe4162; WORD $0x656f; BYTE $0x01 // vmovdqu64 0x40(%r13),%zmm28
+	LONG $0x48fe4162; WORD $0x6d6f; BYTE $0x00 // vmovdqu64 0x0(%r13),%zmm29
+	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x4048180f // prefetcht0 0x40(%rax)
+	LONG $0x08c78348 // add $0x8,%rdi
 	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
-	LONG $0x047e7ac5; BYTE $0x24 // vmovq (%rsp),%xmm8
+	LONG $0x501df262; WORD $0x57b8; BYTE $0xff // vfmadd231ps -0x4(%rdi){1to16},%zmm28,%zmm2
+	LONG $0x501df262; WORD $0x5fb8; BYTE $0x7f // vfmadd231ps 0x1fc(%rdi){1to16},%zmm28,%zmm3
+	LONG $0x501df262; LONG $0x03fca7b8; WORD $0x0000 // vfmadd231ps 0x3fc(%rdi){1to16},%zmm28,%zmm4
+	LONG $0x501d6262; LONG $0x05fc8fb8; WORD $0x0000 // vfmadd231ps 0x5fc(%rdi){1to16},%zmm28,%zmm25
+	LONG $0x501df262; LONG $0x07fcb7b8; WORD $0x0000 // vfmadd231ps 0x7fc(%rdi){1to16},%zmm28,%zmm6
+	LONG $0x501df262; LONG $0x09fcbfb8; WORD $0x0000 // vfmadd231ps 0x9fc(%rdi){1to16},%zmm28,%zmm7
+	LONG $0x501d7262; LONG $0x0bfc87b8; WORD $0x0000 // vfmadd231ps 0xbfc(%rdi){1to16},%zmm28,%zmm8
+	LONG $0x501d7262; LONG $0x0dfc8fb8; WORD $0x0000 // vfmadd231ps 0xdfc(%rdi){1to16},%zmm28,%zmm9
+	LONG $0x501d7262; LONG $0x0ffc97b8; WORD $0x0000 // vfmadd231ps 0xffc(%rdi){1to16},%zmm28,%zmm10
+	LONG $0x501d7262; LONG $0x11fc9fb8; WORD $0x0000 // vfmadd231ps 0x11fc(%rdi){1to16},%zmm28,%zmm11
+	LONG $0x501d7262; LONG $0x13fca7b8; WORD $0x0000 // vfmadd231ps 0x13fc(%rdi){1to16},%zmm28,%zmm12
+	LONG $0x501df262; LONG $0x15fc8fb8; WORD $0x0000 // vfmadd231ps 0x15fc(%rdi){1to16},%zmm28,%zmm1
+	LONG $0x5015f262; WORD $0x57b8; BYTE $0xfe // vfmadd231ps -0x8(%rdi){1to16},%zmm29,%zmm2
+	LONG $0x5015f262; WORD $0x5fb8; BYTE $0x7e // vfmadd231ps 0x1f8(%rdi){1to16},%zmm29,%zmm3
+	LONG $0x5015f262; LONG $0x03f8a7b8; WORD $0x0000 // vfmadd231ps 0x3f8(%rdi){1to16},%zmm29,%zmm4
+	LONG $0x50156262; LONG $0x05f88fb8; WORD $0x0000 // vfmadd231ps 0x5f8(%rdi){1to16},%zmm29,%zmm25
+	LONG $0x5015f262; LONG $0x07f8b7b8; WORD $0x0000 // vfmadd231ps 0x7f8(%rdi){1to16},%zmm29,%zmm6
+	LONG $0x5015f262; LONG $0x09f8bfb8; WORD $0x0000 // vfmadd231ps 0x9f8(%rdi){1to16},%zmm29,%zmm7
+	LONG $0x50157262; LONG $0x0bf887b8; WORD $0x0000 // vfmadd231ps 0xbf8(%rdi){1to16},%zmm29,%zmm8
+	LONG $0x50157262; LONG $0x0df88fb8; WORD $0x0000 // vfmadd231ps 0xdf8(%rdi){1to16},%zmm29,%zmm9
+	LONG $0x50157262; LONG $0x0ff897b8; WORD $0x0000 // vfmadd231ps 0xff8(%rdi){1to16},%zmm29,%zmm10
+	LONG $0x50157262; LONG $0x11f89fb8; WORD $0x0000 // vfmadd231ps 0x11f8(%rdi){1to16},%zmm29,%zmm11
+	LONG $0x50157262; LONG $0x13f8a7b8; WORD $0x0000 // vfmadd231ps 0x13f8(%rdi){1to16},%zmm29,%zmm12
+	LONG $0x5015f262; LONG $0x15f88fb8; WORD $0x0000 // vfmadd231ps 0x15f8(%rdi){1to16},%zmm29,%zmm1
+	WORD $0x3949; BYTE $0xf5 // cmp %rsi,%r13
+	LONG $0xfeef850f; WORD $0xffff // jne 82b1 <dotF32BF16VNNI+0x1371>
+	LONG $0x80e98348 // sub $0xffffffffffffff80,%rcx
 	LONG $0x4064e162; WORD $0xda58 // vaddps %zmm2,%zmm19,%zmm19
 	LONG $0x406ce162; WORD $0xd358 // vaddps %zmm3,%zmm18,%zmm18
+	LONG $0x00c28149; WORD $0x0008; BYTE $0x00 // add $0x800,%r10
 	LONG $0x4074e162; WORD $0xcc58 // vaddps %zmm4,%zmm17,%zmm17
-	LONG $0x407ce162; WORD $0xc558 // vaddps %zmm5,%zmm16,%zmm16
-	LONG $0x00b68d49; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%rsi
+	LONG $0x407c8162; WORD $0xc158 // vaddps %zmm25,%zmm16,%zmm16
+	LONG $0x80b58d49; WORD $0x0000; BYTE $0x00 // lea 0x80(%r13),%rsi
 	LONG $0x48047162; WORD $0xfe58 // vaddps %zmm6,%zmm15,%zmm15
 	LONG $0x480c7162; WORD $0xf758 // vaddps %zmm7,%zmm14,%zmm14
-	LONG $0x48141162; WORD $0xec58 // vaddps %zmm28,%zmm13,%zmm13
+	LONG $0x48145162; WORD $0xe858 // vaddps %zmm8,%zmm13,%zmm13
 	LONG $0x487cd162; WORD $0xc158 // vaddps %zmm9,%zmm0,%zmm0
 	LONG $0x405cc162; WORD $0xe258 // vaddps %zmm10,%zmm20,%zmm20
 	LONG $0x4054c162; WORD $0xeb58 // vaddps %zmm11,%zmm21,%zmm21
 	LONG $0x404cc162; WORD $0xf458 // vaddps %zmm12,%zmm22,%zmm22
-	LONG $0x40448162; WORD $0xf958 // vaddps %zmm25,%zmm23,%zmm23
-	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
-	LONG $0xfe22850f; WORD $0xffff // jne 824b <dotF32BF16VNNI+0x13ab>
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x08fd6162; WORD $0xc07e // vmovq %xmm24,%rax
-	LONG $0x24448b4c; BYTE $0x08 // mov 0x8(%rsp),%r8
-	LONG $0x00c58149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r13
-	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
-	LONG $0xfd028c0f; WORD $0xffff // jl 8149 <dotF32BF16VNNI+0x12a9>
-	LONG $0x244c8b4c; BYTE $0x20 // mov 0x20(%rsp),%r9
-	LONG $0x24748b4c; BYTE $0x30 // mov 0x30(%rsp),%r14
-	LONG $0x24448b48; BYTE $0x18 // mov 0x18(%rsp),%rax
-	LONG $0x24748b48; BYTE $0x10 // mov 0x10(%rsp),%rsi
-	WORD $0x48eb // jmp 84a5 <dotF32BF16VNNI+0x1605>
+	LONG $0x4044e162; WORD $0xf958 // vaddps %zmm1,%zmm23,%zmm23
+	LONG $0x00f98148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rcx
+	LONG $0xfe34850f; WORD $0xffff // jne 825d <dotF32BF16VNNI+0x131d>
+	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	LONG $0x00c18149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r9
+	LONG $0x245c8b48; BYTE $0x38 // mov 0x38(%rsp),%rbx
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	WORD $0x394d; BYTE $0xf0 // cmp %r14,%r8
+	LONG $0xfcff8c0f; WORD $0xffff // jl 8146 <dotF32BF16VNNI+0x1206>
+	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
+	LONG $0x08fd6162; WORD $0xc37e // vmovq %xmm24,%rbx
+	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
+	LONG $0x08fd4162; WORD $0xd57e // vmovq %xmm26,%r13
+	LONG $0x08fd6162; WORD $0xde7e // vmovq %xmm27,%rsi
+	WORD $0x48eb // jmp 84ab <dotF32BF16VNNI+0x156b>
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
 	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
 	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
@@ -5922,73 +5896,68 @@ TEXT dotF32BF16VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
 	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
 	LONG $0xb50c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rcx
-	LONG $0x08fd4162; WORD $0xf07e // vmovq %xmm30,%r8
-	LONG $0x08fd4162; WORD $0xd27e // vmovq %xmm26,%r10
+	WORD $0x894d; BYTE $0xe9 // mov %r13,%r9
 	LONG $0x763c8d48 // lea (%rsi,%rsi,2),%rdi
-	LONG $0xc1af0f4c // imul %rcx,%r8
 	LONG $0x03e6c148 // shl $0x3,%rsi
-	LONG $0xba1c8d48 // lea (%rdx,%rdi,4),%rbx
-	LONG $0xd1af0f4c // imul %rcx,%r10
-	WORD $0x0149; BYTE $0xd0 // add %rdx,%r8
-	LONG $0x303c8d49 // lea (%r8,%rsi,1),%rdi
-	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
-	LONG $0x082c8d4d // lea (%r8,%rcx,1),%r13
+	LONG $0xc9af0f4c // imul %rcx,%r9
+	LONG $0xba248d4c // lea (%rdx,%rdi,4),%r12
+	LONG $0xd9af0f48 // imul %rcx,%rbx
+	LONG $0x0c1c8d4d // lea (%r12,%rcx,1),%r11
+	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
+	LONG $0x313c8d49 // lea (%r9,%rsi,1),%rdi
+	WORD $0x0148; BYTE $0xd3 // add %rdx,%rbx
+	LONG $0x093c8d4d // lea (%r9,%rcx,1),%r15
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	LONG $0x0b148d4c // lea (%rbx,%rcx,1),%r10
 	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
 	LONG $0x0a3c8d48 // lea (%rdx,%rcx,1),%rdi
-	LONG $0x0a248d4d // lea (%r10,%rcx,1),%r12
 	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
-	LONG $0x323c8d48 // lea (%rdx,%rsi,1),%rdi
-	LONG $0x0c3c8d4d // lea (%r12,%rcx,1),%r15
-	LONG $0x6ef9e1c4; BYTE $0xcf // vmovq %rdi,%xmm1
-	LONG $0x1e3c8d48 // lea (%rsi,%rbx,1),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xef // vmovq %rdi,%xmm5
-	LONG $0x0b3c8d48 // lea (%rbx,%rcx,1),%rdi
-	LONG $0x0ff98349 // cmp $0xf,%r9
-	WORD $0x7b7f // jg 8588 <dotF32BF16VNNI+0x16e8>
-	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0x768d; BYTE $0xff // lea -0x1(%rsi),%esi
-	WORD $0xb70f; BYTE $0xce // movzwl %si,%ecx
-	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x0a348d4d // lea (%r10,%rcx,1),%r14
+	LONG $0x0b3c8d49 // lea (%r11,%rcx,1),%rdi
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	WORD $0x777f // jg 8576 <dotF32BF16VNNI+0x1636>
+	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
+	WORD $0x8941; BYTE $0xcd // mov %ecx,%r13d
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	WORD $0xd341; BYTE $0xe5 // shl %cl,%r13d
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	WORD $0xc9ff // dec %ecx
+	LONG $0xc992f8c5 // kmovw %ecx,%k1
 	LONG $0x497ce162; WORD $0x1a11 // vmovups %zmm19,(%rdx){%k1}
 	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
+	LONG $0xc993f8c5 // kmovw %k1,%ecx
 	LONG $0x497ce162; WORD $0x1211 // vmovups %zmm18,(%rdx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xca // vmovq %xmm1,%rdx
-	LONG $0x497ce162; WORD $0x0a11 // vmovups %zmm17,(%rdx){%k1}
-	LONG $0x497ce162; WORD $0x0311 // vmovups %zmm16,(%rbx){%k1}
-	LONG $0x497c7162; WORD $0x3f11 // vmovups %zmm15,(%rdi){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
+	LONG $0x497ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi){%k1}
+	LONG $0x497cc162; WORD $0x0411; BYTE $0x24 // vmovups %zmm16,(%r12){%k1}
+	LONG $0x497c5162; WORD $0x3b11 // vmovups %zmm15,(%r11){%k1}
 	LONG $0x497c7162; WORD $0x3711 // vmovups %zmm14,(%rdi){%k1}
-	LONG $0x497c5162; WORD $0x2a11 // vmovups %zmm13,(%r10){%k1}
-	LONG $0x497cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12){%k1}
-	LONG $0x497cc162; WORD $0x2711 // vmovups %zmm20,(%r15){%k1}
-	LONG $0x497cc162; WORD $0x2811 // vmovups %zmm21,(%r8){%k1}
-	LONG $0x497cc162; WORD $0x7511; BYTE $0x00 // vmovups %zmm22,0x0(%r13){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xdf // vmovq %xmm3,%rdi
+	LONG $0x497c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx){%k1}
+	LONG $0x497cd162; WORD $0x0211 // vmovups %zmm0,(%r10){%k1}
+	LONG $0x497cc162; WORD $0x2611 // vmovups %zmm20,(%r14){%k1}
+	LONG $0x497cc162; WORD $0x2911 // vmovups %zmm21,(%r9){%k1}
+	LONG $0x497cc162; WORD $0x3711 // vmovups %zmm22,(%r15){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xdb // vmovq %xmm3,%rbx
 	LONG $0xf192f8c5 // kmovw %ecx,%k6
-	LONG $0x4e7ce162; WORD $0x3f11 // vmovups %zmm23,(%rdi){%k6}
-	LONG $0xffedc9e9; BYTE $0xff // jmp 7351 <dotF32BF16VNNI+0x4b1>
+	LONG $0x4e7ce162; WORD $0x3b11 // vmovups %zmm23,(%rbx){%k6}
+	LONG $0xffee69e9; BYTE $0xff // jmp 73df <dotF32BF16VNNI+0x49f>
 	LONG $0x487ce162; WORD $0x1a11 // vmovups %zmm19,(%rdx)
 	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
 	LONG $0x487ce162; WORD $0x1211 // vmovups %zmm18,(%rdx)
-	LONG $0x7ef9e1c4; BYTE $0xca // vmovq %xmm1,%rdx
-	LONG $0x487ce162; WORD $0x0a11 // vmovups %zmm17,(%rdx)
-	LONG $0x487ce162; WORD $0x0311 // vmovups %zmm16,(%rbx)
-	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
-	LONG $0x487c7162; WORD $0x3f11 // vmovups %zmm15,(%rdi)
-	LONG $0x487c7162; WORD $0x3311 // vmovups %zmm14,(%rbx)
-	LONG $0x487c5162; WORD $0x2a11 // vmovups %zmm13,(%r10)
-	LONG $0x487cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12)
-	LONG $0x487cc162; WORD $0x2711 // vmovups %zmm20,(%r15)
-	LONG $0x487cc162; WORD $0x2811 // vmovups %zmm21,(%r8)
-	LONG $0x487cc162; WORD $0x7511; BYTE $0x00 // vmovups %zmm22,0x0(%r13)
-	WORD $0x92eb // jmp 8574 <dotF32BF16VNNI+0x16d4>
-	LONG $0x487c7162; WORD $0x1a11 // vmovups %zmm11,(%rdx)
+	LONG $0x487ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi)
+	LONG $0x487cc162; WORD $0x0411; BYTE $0x24 // vmovups %zmm16,(%r12)
+	LONG $0x487c5162; WORD $0x3b11 // vmovups %zmm15,(%r11)
+	LONG $0x487c7162; WORD $0x3711 // vmovups %zmm14,(%rdi)
+	LONG $0x487c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx)
+	LONG $0x487cd162; WORD $0x0211 // vmovups %zmm0,(%r10)
+	LONG $0x487cc162; WORD $0x2611 // vmovups %zmm20,(%r14)
+	LONG $0x487cc162; WORD $0x2911 // vmovups %zmm21,(%r9)
+	LONG $0x487cc162; WORD $0x3711 // vmovups %zmm22,(%r15)
+	WORD $0x9deb // jmp 8562 <dotF32BF16VNNI+0x1622>
+	LONG $0x487c7162; WORD $0x1211 // vmovups %zmm10,(%rdx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi)
-	LONG $0x487cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi)
-	LONG $0x487cd162; WORD $0x2a11 // vmovups %zmm5,(%r10)
-	LONG $0x487cd162; WORD $0x1011 // vmovups %zmm2,(%r8)
-	LONG $0xfff597e9; BYTE $0xff // jmp 7ba1 <dotF32BF16VNNI+0xd01>
+	LONG $0x487cd162; WORD $0x3111 // vmovups %zmm6,(%r9)
+	LONG $0x487cf162; WORD $0x2311 // vmovups %zmm4,(%rbx)
+	LONG $0x487cd162; WORD $0x1211 // vmovups %zmm2,(%r10)
+	LONG $0x487cd162; WORD $0x0311 // vmovups %zmm0,(%r11)
+	LONG $0xfff5c3e9; BYTE $0xff // jmp 7bb0 <dotF32BF16VNNI+0xc70>

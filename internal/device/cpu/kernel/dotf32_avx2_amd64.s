@@ -3,11 +3,11 @@
 #include "textflag.h"
 
 // func dotFP4F32AVX2(a *Dot)
-TEXT ·dotFP4F32AVX2(SB), 0, $3328-8
+TEXT ·dotFP4F32AVX2(SB), 0, $3296-8
 	MOVQ a+0(FP), DI
-	ADDQ $3328, SP
+	ADDQ $3296, SP
 	CALL dotFP4F32AVX2Body<>(SB)
-	SUBQ $3328, SP
+	SUBQ $3296, SP
 	RET
 
 TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -19,183 +19,177 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
-	LONG $0x40ec8148; WORD $0x000c; BYTE $0x00 // sub $0xc40,%rsp
+	LONG $0x20ec8148; WORD $0x000c; BYTE $0x00 // sub $0xc20,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
 	WORD $0x8b48; BYTE $0x1f // mov (%rdi),%rbx
-	LONG $0x24bc8948; LONG $0x00000318 // mov %rdi,0x318(%rsp)
-	LONG $0x2484c748; LONG $0x00000310; LONG $0x00000000 // movq $0x0,0x310(%rsp)
+	LONG $0x2484c748; LONG $0x000002f8; LONG $0x00000000 // movq $0x0,0x2f8(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
-	LONG $0x249c8948; LONG $0x00000308 // mov %rbx,0x308(%rsp)
+	LONG $0x249c8948; LONG $0x000002f0 // mov %rbx,0x2f0(%rsp)
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x40c86948; WORD $0x0004; BYTE $0x00 // imul $0x440,%rax,%rcx
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x08ce8e0f; WORD $0x0000 // jle 930 <dotFP4F32AVX2+0x930>
-	LONG $0x249c8b48; LONG $0x00000310 // mov 0x310(%rsp),%rbx
-	LONG $0x0100ba48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
-	LONG $0x24948948; LONG $0x000001f8 // mov %rdx,0x1f8(%rsp)
+	LONG $0x08c48e0f; WORD $0x0000 // jle 91e <dotFP4F32AVX2+0x91e>
+	LONG $0x0100bb48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rbx
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
+	LONG $0x249c8948; LONG $0x000001f0 // mov %rbx,0x1f0(%rsp)
+	LONG $0x249c8b48; LONG $0x000002f8 // mov 0x2f8(%rsp),%rbx
 	LONG $0xc07efac5 // vmovq %xmm0,%xmm0
 	LONG $0x317d62c4; BYTE $0xf8 // vpmovzxbd %xmm0,%ymm15
+	LONG $0x30768b49 // mov 0x30(%r14),%rsi
 	WORD $0x2948; BYTE $0xd8 // sub %rbx,%rax
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x24848b48; LONG $0x00000318 // mov 0x318(%rsp),%rax
-	LONG $0x30708b48 // mov 0x30(%rax),%rsi
 	LONG $0x5556b848; LONG $0x55555555; WORD $0x5555 // movabs $0x5555555555555556,%rax
 	LONG $0x02468d4c // lea 0x2(%rsi),%r8
 	WORD $0xf749; BYTE $0xe8 // imul %r8
 	LONG $0x3ff8c149 // sar $0x3f,%r8
 	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
-	LONG $0x24948948; LONG $0x00000300 // mov %rdx,0x300(%rsp)
+	LONG $0x24948948; LONG $0x000002e8 // mov %rdx,0x2e8(%rsp)
 	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x08688e0f; WORD $0x0000 // jle 92d <dotFP4F32AVX2+0x92d>
+	LONG $0x08638e0f; WORD $0x0000 // jle 91b <dotFP4F32AVX2+0x91b>
 	LONG $0xe76e79c5 // vmovd %edi,%xmm12
 	WORD $0x478d; BYTE $0xf8 // lea -0x8(%rdi),%eax
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x24bc8b48; LONG $0x00000318 // mov 0x318(%rsp),%rdi
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x248c8948; LONG $0x000001e8 // mov %rcx,0x1e8(%rsp)
 	LONG $0x587d42c4; BYTE $0xe4 // vpbroadcastd %xmm12,%ymm12
 	LONG $0xd86e79c5 // vmovd %eax,%xmm11
-	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
 	LONG $0x6f7d41c4; BYTE $0xcf // vmovdqa %ymm15,%ymm9
 	LONG $0x661d41c4; BYTE $0xf7 // vpcmpgtd %ymm15,%ymm12,%ymm14
 	LONG $0x587d42c4; BYTE $0xdb // vpbroadcastd %xmm11,%ymm11
 	LONG $0xe37f7dc5 // vmovdqa %ymm12,%ymm3
 	LONG $0xf67f7dc5 // vmovdqa %ymm14,%ymm6
 	LONG $0xf47f7dc5 // vmovdqa %ymm14,%ymm4
-	WORD $0x2aeb // jmp 12a <dotFP4F32AVX2+0x12a>
+	WORD $0x1feb // jmp 10f <dotFP4F32AVX2+0x10f>
 	LONG $0x01fa8349 // cmp $0x1,%r10
-	LONG $0x086f840f; WORD $0x0000 // je 979 <dotFP4F32AVX2+0x979>
-	WORD $0x014d; BYTE $0xd7 // add %r10,%r15
-	LONG $0x248cff48; LONG $0x00000300 // decq 0x300(%rsp)
-	LONG $0x0824840f; WORD $0x0000 // je 93f <dotFP4F32AVX2+0x93f>
-	LONG $0x24848b48; LONG $0x00000318 // mov 0x318(%rsp),%rax
-	LONG $0x30708b48 // mov 0x30(%rax),%rsi
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x24948b48; LONG $0x00000300 // mov 0x300(%rsp),%rdx
-	WORD $0x294c; BYTE $0xfe // sub %r15,%rsi
-	LONG $0x284f8b4c // mov 0x28(%rdi),%r9
-	LONG $0x32448d48; BYTE $0xff // lea -0x1(%rdx,%rsi,1),%rax
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x0867840f; WORD $0x0000 // je 961 <dotFP4F32AVX2+0x961>
+	WORD $0x014d; BYTE $0xd5 // add %r10,%r13
+	LONG $0x248cff48; LONG $0x000002e8 // decq 0x2e8(%rsp)
+	LONG $0x0822840f; WORD $0x0000 // je 92d <dotFP4F32AVX2+0x92d>
+	LONG $0x30768b49 // mov 0x30(%r14),%rsi
+	LONG $0x249c8b48; LONG $0x000002e8 // mov 0x2e8(%rsp),%rbx
+	WORD $0x294c; BYTE $0xee // sub %r13,%rsi
+	LONG $0x33448d48; BYTE $0xff // lea -0x1(%rbx,%rsi,1),%rax
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xf9 // idiv %rcx
-	LONG $0x20578b48 // mov 0x20(%rdi),%rdx
-	LONG $0x24948948; LONG $0x000002e0 // mov %rdx,0x2e0(%rsp)
-	LONG $0xd7af0f49 // imul %r15,%rdx
+	WORD $0xf748; BYTE $0xfb // idiv %rbx
+	LONG $0x285e8b49 // mov 0x28(%r14),%rbx
 	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x08478b48 // mov 0x8(%rdi),%rax
+	LONG $0x20468b49 // mov 0x20(%r14),%rax
+	LONG $0x24848948; LONG $0x000002c0 // mov %rax,0x2c0(%rsp)
+	LONG $0xc5af0f49 // imul %r13,%rax
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x08468b49 // mov 0x8(%r14),%rax
 	LONG $0x900c8d48 // lea (%rax,%rdx,4),%rcx
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
-	LONG $0x24bc8b48; LONG $0x00000310 // mov 0x310(%rsp),%rdi
-	LONG $0x10528b48 // mov 0x10(%rdx),%rdx
-	LONG $0xc7af0f49 // imul %r15,%rax
-	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
-	LONG $0x82348d4c // lea (%rdx,%rax,4),%r14
+	LONG $0x24948b48; LONG $0x000002f8 // mov 0x2f8(%rsp),%rdx
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0xc5af0f49 // imul %r13,%rax
+	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
+	LONG $0x10568b49 // mov 0x10(%r14),%rdx
+	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
 	LONG $0x02fa8349 // cmp $0x2,%r10
-	LONG $0x1a63840f; WORD $0x0000 // je 1beb <dotFP4F32AVX2+0x1beb>
+	LONG $0x1a56840f; WORD $0x0000 // je 1bc0 <dotFP4F32AVX2+0x1bc0>
 	LONG $0x03fa8349 // cmp $0x3,%r10
-	LONG $0xff6e850f; WORD $0xffff // jne 100 <dotFP4F32AVX2+0x100>
-	LONG $0x24848b48; LONG $0x00000318 // mov 0x318(%rsp),%rax
-	LONG $0x40508b48 // mov 0x40(%rax),%rdx
+	WORD $0x8075 // jne f0 <dotFP4F32AVX2+0xf0>
+	LONG $0x40568b49 // mov 0x40(%r14),%rdx
 	LONG $0x72107cc5; BYTE $0x40 // vmovups 0x40(%rdx),%ymm14
-	LONG $0x18508b48 // mov 0x18(%rax),%rdx
-	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
+	LONG $0x18568b49 // mov 0x18(%r14),%rdx
 	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	LONG $0xfeb28d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rsi
 	LONG $0x7fc78348 // add $0x7f,%rdi
 	LONG $0xf7490f48 // cmovns %rdi,%rsi
-	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
 	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x00000200 // mov %rsi,0x200(%rsp)
+	LONG $0x24b48948; LONG $0x000001f8 // mov %rsi,0x1f8(%rsp)
+	LONG $0x24b48b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rsi
+	LONG $0xb53c8d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rdi
 	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x22638e0f; WORD $0x0000 // jle 2441 <dotFP4F32AVX2+0x2441>
+	LONG $0x22628e0f; WORD $0x0000 // jle 2416 <dotFP4F32AVX2+0x2416>
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
 	LONG $0x0000b841; WORD $0x8000 // mov $0x80000000,%r8d
-	LONG $0x249c8b4c; LONG $0x00000308 // mov 0x308(%rsp),%r11
-	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x6e7941c4; BYTE $0xf8 // vmovd %r8d,%xmm15
-	LONG $0x07f8c148 // sar $0x7,%rax
-	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
 	LONG $0x248c8948; LONG $0x00000240 // mov %rcx,0x240(%rsp)
-	LONG $0x587d42c4; BYTE $0xff // vpbroadcastd %xmm15,%ymm15
-	LONG $0x24848948; LONG $0x00000260 // mov %rax,0x260(%rsp)
-	LONG $0x8429fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps %ymm0,0x2c0(%rsp)
+	LONG $0x07fec148 // sar $0x7,%rsi
+	LONG $0x8429fcc5; LONG $0x00028024; BYTE $0x00 // vmovaps %ymm0,0x280(%rsp)
 	LONG $0xe8287cc5 // vmovaps %ymm0,%ymm13
-	LONG $0xfa7f7dc5 // vmovdqa %ymm15,%ymm2
 	LONG $0xe0287cc5 // vmovaps %ymm0,%ymm12
-	LONG $0x287c41c4; BYTE $0xfe // vmovaps %ymm14,%ymm15
+	LONG $0x24b48948; LONG $0x00000260 // mov %rsi,0x260(%rsp)
+	LONG $0x6e7941c4; BYTE $0xf8 // vmovd %r8d,%xmm15
+	LONG $0x24b48b48; LONG $0x000002f0 // mov 0x2f0(%rsp),%rsi
 	LONG $0xd0287cc5 // vmovaps %ymm0,%ymm10
+	LONG $0x587d42c4; BYTE $0xff // vpbroadcastd %xmm15,%ymm15
 	LONG $0xc828fcc5 // vmovaps %ymm0,%ymm1
-	WORD $0xf631 // xor %esi,%esi
-	WORD $0xc031 // xor %eax,%eax
-	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
-	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
-	LONG $0x24948948; LONG $0x000001f0 // mov %rdx,0x1f0(%rsp)
-	LONG $0x248c894c; LONG $0x000001c0 // mov %r9,0x1c0(%rsp)
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x2484c748; LONG $0x000002a0; LONG $0x00000000 // movq $0x0,0x2a0(%rsp)
+	LONG $0xfa7f7dc5 // vmovdqa %ymm15,%ymm2
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x287c41c4; BYTE $0xfe // vmovaps %ymm14,%ymm15
+	WORD $0x894d; BYTE $0xeb // mov %r13,%r11
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	LONG $0x2494894c; LONG $0x000001c0 // mov %r10,0x1c0(%rsp)
+	LONG $0x249c8948; LONG $0x000001a0 // mov %rbx,0x1a0(%rsp)
 	LONG $0xf26f7dc5 // vmovdqa %ymm2,%ymm14
-	LONG $0x3f148d48 // lea (%rdi,%rdi,1),%rdx
-	LONG $0x24bc8948; LONG $0x00000280 // mov %rdi,0x280(%rsp)
-	LONG $0x24948948; LONG $0x000002a0 // mov %rdx,0x2a0(%rsp)
-	LONG $0x24843948; LONG $0x00000260 // cmp %rax,0x260(%rsp)
-	LONG $0x1812840f; WORD $0x0000 // je 1a88 <dotFP4F32AVX2+0x1a88>
-	LONG $0x008e8d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rsi),%r9
+	LONG $0x3f048d48 // lea (%rdi,%rdi,1),%rax
+	LONG $0x24bc8948; LONG $0x00000200 // mov %rdi,0x200(%rsp)
+	LONG $0x249c8b48; LONG $0x000002a0 // mov 0x2a0(%rsp),%rbx
+	LONG $0x24848948; LONG $0x00000220 // mov %rax,0x220(%rsp)
+	LONG $0x249c3948; LONG $0x00000260 // cmp %rbx,0x260(%rsp)
+	LONG $0x183c840f; WORD $0x0000 // je 1a9b <dotFP4F32AVX2+0x1a9b>
 	LONG $0xf27f7dc5 // vmovdqa %ymm14,%ymm2
-	LONG $0x0b180f41 // prefetcht0 (%r11)
+	LONG $0x00818d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r9),%rax
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
 	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
-	LONG $0x248c894c; LONG $0x00000220 // mov %r9,0x220(%rsp)
-	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
-	LONG $0x00ab8d4d; WORD $0x0011; BYTE $0x00 // lea 0x1100(%r11),%r13
-	LONG $0x40538d49 // lea 0x40(%r11),%rdx
-	LONG $0x31348d4c // lea (%rcx,%rsi,1),%r14
-	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
-	LONG $0x24a4894c; LONG $0x000001a0 // mov %r12,0x1a0(%rsp)
-	LONG $0x249c8948; LONG $0x00000180 // mov %rbx,0x180(%rsp)
+	WORD $0x8949; BYTE $0xf7 // mov %rsi,%r15
+	LONG $0x00ae8d4c; WORD $0x0011; BYTE $0x00 // lea 0x1100(%rsi),%r13
+	LONG $0x405e8d48 // lea 0x40(%rsi),%rbx
+	LONG $0x09348d4e // lea (%rcx,%r9,1),%r14
+	LONG $0x24848948; LONG $0x000002e0 // mov %rax,0x2e0(%rsp)
+	WORD $0x894d; BYTE $0xca // mov %r9,%r10
+	LONG $0x24a4894c; LONG $0x00000180 // mov %r12,0x180(%rsp)
 	LONG $0x248c8948; LONG $0x00000160 // mov %rcx,0x160(%rsp)
 	LONG $0x24bc8948; LONG $0x00000140 // mov %rdi,0x140(%rsp)
 	LONG $0x9c7f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm11,0x120(%rsp)
-	LONG $0xfa6f7dc5 // vmovdqa %ymm2,%ymm15
 	LONG $0x9c7ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa %ymm3,0x100(%rsp)
-	LONG $0x248c8b48; LONG $0x00000280 // mov 0x280(%rsp),%rcx
+	LONG $0xfa6f7dc5 // vmovdqa %ymm2,%ymm15
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x009d8d49; WORD $0xffff; BYTE $0xff // lea -0x100(%r13),%rbx
-	WORD $0x8949; BYTE $0xd4 // mov %rdx,%r12
+	LONG $0x008d8d4d; WORD $0xffff; BYTE $0xff // lea -0x100(%r13),%r9
+	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
+	LONG $0xa4297cc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm12,0xe0(%rsp)
+	LONG $0x24848b48; LONG $0x00000200 // mov 0x200(%rsp),%rax
 	LONG $0x9429fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm2,0x600(%rsp)
 	LONG $0x9429fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm2,0x5c0(%rsp)
 	LONG $0x9429fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm2,0x5e0(%rsp)
 	LONG $0xc2287cc5 // vmovaps %ymm2,%ymm8
-	LONG $0x9429fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm2,0x620(%rsp)
+	LONG $0x9429fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm2,0x5a0(%rsp)
 	LONG $0xda287cc5 // vmovaps %ymm2,%ymm11
-	LONG $0xa4297cc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm12,0xe0(%rsp)
 	LONG $0x94297cc5; LONG $0x0000c024; BYTE $0x00 // vmovaps %ymm10,0xc0(%rsp)
 	LONG $0xac297cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm13,0xa0(%rsp)
 	LONG $0x8c29fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm1,0x80(%rsp)
 	LONG $0x4429fcc5; WORD $0x6024 // vmovaps %ymm0,0x60(%rsp)
-	LONG $0x313c8d4a // lea (%rcx,%r14,1),%rdi
 	LONG $0x647ffdc5; WORD $0x4024 // vmovdqa %ymm4,0x40(%rsp)
 	LONG $0x747ffdc5; WORD $0x2024 // vmovdqa %ymm6,0x20(%rsp)
 	LONG $0x0c7f7dc5; BYTE $0x24 // vmovdqa %ymm9,(%rsp)
-	LONG $0x248c8b48; LONG $0x000002a0 // mov 0x2a0(%rsp),%rcx
-	LONG $0x31348d4a // lea (%rcx,%r14,1),%rsi
-	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	LONG $0x063c8d49 // lea (%r14,%rax,1),%rdi
+	LONG $0x24848b48; LONG $0x00000220 // mov 0x220(%rsp),%rax
+	LONG $0x060c8d49 // lea (%r14,%rax,1),%rcx
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
 	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
 	LONG $0x6f7ec1c4; WORD $0x2404 // vmovdqu (%r12),%ymm0
-	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
-	LONG $0x40c38348 // add $0x40,%rbx
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x40c18349 // add $0x40,%r9
 	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x20c18348 // add $0x20,%rcx
+	LONG $0x20c08348 // add $0x20,%rax
 	LONG $0x20c78348 // add $0x20,%rdi
-	LONG $0x20c68348 // add $0x20,%rsi
+	LONG $0x20c18348 // add $0x20,%rcx
 	LONG $0xd072f5c5; BYTE $0x14 // vpsrld $0x14,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xf6 // vpermps %ymm14,%ymm1,%ymm6
 	LONG $0xd072f5c5; BYTE $0x04 // vpsrld $0x4,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xce // vpermps %ymm14,%ymm1,%ymm1
-	LONG $0xb429fcc5; LONG $0x00058024; BYTE $0x00 // vmovaps %ymm6,0x580(%rsp)
-	LONG $0x8c29fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm1,0x540(%rsp)
+	LONG $0xb429fcc5; LONG $0x00056024; BYTE $0x00 // vmovaps %ymm6,0x560(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm1,0x520(%rsp)
 	LONG $0xf072ddc5; BYTE $0x08 // vpslld $0x8,%ymm0,%ymm4
 	LONG $0xd072f5c5; BYTE $0x18 // vpsrld $0x18,%ymm0,%ymm1
-	LONG $0xa47ffdc5; LONG $0x0005a024; BYTE $0x00 // vmovdqa %ymm4,0x5a0(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00058024; BYTE $0x00 // vmovdqa %ymm4,0x580(%rsp)
 	LONG $0x167542c4; BYTE $0xe6 // vpermps %ymm14,%ymm1,%ymm12
 	LONG $0xd072f5c5; BYTE $0x08 // vpsrld $0x8,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xe6 // vpermps %ymm14,%ymm1,%ymm4
@@ -203,24 +197,24 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x1675c2c4; BYTE $0xf6 // vpermps %ymm14,%ymm1,%ymm6
 	LONG $0xd072f5c5; BYTE $0x0c // vpsrld $0xc,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xce // vpermps %ymm14,%ymm1,%ymm1
-	LONG $0x8c29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm1,0x460(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm1,0x440(%rsp)
 	LONG $0x6f7ec1c4; LONG $0xff20248c; WORD $0xffff // vmovdqu -0xe0(%r12),%ymm1
-	LONG $0xa4297cc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm12,0x500(%rsp)
+	LONG $0xa4297cc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm12,0x4e0(%rsp)
 	LONG $0xf072e5c5; BYTE $0x0c // vpslld $0xc,%ymm0,%ymm3
 	LONG $0xd07295c5; BYTE $0x10 // vpsrld $0x10,%ymm0,%ymm13
 	LONG $0xdb65c1c4; BYTE $0xdf // vpand %ymm15,%ymm3,%ymm3
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xa429fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm4,0x4c0(%rsp)
-	LONG $0xb429fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm6,0x4a0(%rsp)
+	LONG $0xa429fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm4,0x4a0(%rsp)
+	LONG $0xb429fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm6,0x480(%rsp)
 	LONG $0xeb65c1c4; BYTE $0xdd // vpor %ymm13,%ymm3,%ymm3
 	LONG $0xf072d5c5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm5
 	LONG $0xf072c5c5; BYTE $0x04 // vpslld $0x4,%ymm0,%ymm7
-	LONG $0xac7ffdc5; LONG $0x00056024; BYTE $0x00 // vmovdqa %ymm5,0x560(%rsp)
-	LONG $0xbc7ffdc5; LONG $0x00052024; BYTE $0x00 // vmovdqa %ymm7,0x520(%rsp)
+	LONG $0xac7ffdc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm5,0x540(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00050024; BYTE $0x00 // vmovdqa %ymm7,0x500(%rsp)
 	LONG $0xf072b5c5; BYTE $0x14 // vpslld $0x14,%ymm0,%ymm9
 	LONG $0xf072d5c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm5
-	LONG $0x8c7f7dc5; LONG $0x0004e024; BYTE $0x00 // vmovdqa %ymm9,0x4e0(%rsp)
-	LONG $0xac7ffdc5; LONG $0x00048024; BYTE $0x00 // vmovdqa %ymm5,0x480(%rsp)
+	LONG $0x8c7f7dc5; LONG $0x0004c024; BYTE $0x00 // vmovdqa %ymm9,0x4c0(%rsp)
+	LONG $0xac7ffdc5; LONG $0x00046024; BYTE $0x00 // vmovdqa %ymm5,0x460(%rsp)
 	LONG $0x167d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm0,%ymm10
 	LONG $0xf072edc5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm2
 	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
@@ -230,144 +224,144 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
 	LONG $0xf172cdc5; BYTE $0x0c // vpslld $0xc,%ymm1,%ymm6
 	LONG $0xd172c5c5; BYTE $0x10 // vpsrld $0x10,%ymm1,%ymm7
-	LONG $0xa4297cc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm12,0x440(%rsp)
+	LONG $0xa4297cc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm12,0x420(%rsp)
 	LONG $0xf1729dc5; BYTE $0x18 // vpslld $0x18,%ymm1,%ymm12
-	LONG $0xa47f7dc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm12,0x420(%rsp)
+	LONG $0xa47f7dc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm12,0x400(%rsp)
 	LONG $0xd1729dc5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm12
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
 	LONG $0xdb4dc1c4; BYTE $0xf7 // vpand %ymm15,%ymm6,%ymm6
 	LONG $0x167542c4; BYTE $0xce // vpermps %ymm14,%ymm1,%ymm9
-	LONG $0xa4297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm12,0x400(%rsp)
+	LONG $0xa4297cc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm12,0x3e0(%rsp)
 	LONG $0xf1729dc5; BYTE $0x04 // vpslld $0x4,%ymm1,%ymm12
-	LONG $0xa47f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm12,0x3e0(%rsp)
+	LONG $0xa47f7dc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm12,0x3c0(%rsp)
 	LONG $0xd1729dc5; BYTE $0x18 // vpsrld $0x18,%ymm1,%ymm12
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
 	LONG $0xf7ebcdc5 // vpor %ymm7,%ymm6,%ymm6
 	LONG $0xf172d5c5; BYTE $0x1c // vpslld $0x1c,%ymm1,%ymm5
 	LONG $0xdb55c1c4; BYTE $0xef // vpand %ymm15,%ymm5,%ymm5
-	LONG $0xa4297cc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm12,0x3c0(%rsp)
+	LONG $0xa4297cc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm12,0x3a0(%rsp)
 	LONG $0xf1729dc5; BYTE $0x14 // vpslld $0x14,%ymm1,%ymm12
-	LONG $0xa47f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm12,0x3a0(%rsp)
+	LONG $0xa47f7dc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm12,0x380(%rsp)
 	LONG $0xd1729dc5; BYTE $0x08 // vpsrld $0x8,%ymm1,%ymm12
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
 	LONG $0xeb55c1c4; BYTE $0xe9 // vpor %ymm9,%ymm5,%ymm5
 	LONG $0xf172ddc5; BYTE $0x08 // vpslld $0x8,%ymm1,%ymm4
 	LONG $0xdb5dc1c4; BYTE $0xe7 // vpand %ymm15,%ymm4,%ymm4
-	LONG $0xa4297cc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm12,0x380(%rsp)
+	LONG $0xa4297cc5; LONG $0x00036024; BYTE $0x00 // vmovaps %ymm12,0x360(%rsp)
 	LONG $0xd1729dc5; BYTE $0x1c // vpsrld $0x1c,%ymm1,%ymm12
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
-	LONG $0xa4297cc5; LONG $0x00036024; BYTE $0x00 // vmovaps %ymm12,0x360(%rsp)
+	LONG $0xa4297cc5; LONG $0x00034024; BYTE $0x00 // vmovaps %ymm12,0x340(%rsp)
 	LONG $0xf1729dc5; BYTE $0x10 // vpslld $0x10,%ymm1,%ymm12
-	LONG $0xa47f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm12,0x340(%rsp)
+	LONG $0xa47f7dc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm12,0x320(%rsp)
 	LONG $0xd1729dc5; BYTE $0x0c // vpsrld $0xc,%ymm1,%ymm12
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
 	LONG $0xdb75c1c4; BYTE $0xcf // vpand %ymm15,%ymm1,%ymm1
-	LONG $0xa4297cc5; LONG $0x00032024; BYTE $0x00 // vmovaps %ymm12,0x320(%rsp)
-	LONG $0x187d62c4; WORD $0xe461 // vbroadcastss -0x1c(%rcx),%ymm12
+	LONG $0xa4297cc5; LONG $0x00030024; BYTE $0x00 // vmovaps %ymm12,0x300(%rsp)
+	LONG $0x187d62c4; WORD $0xe460 // vbroadcastss -0x1c(%rax),%ymm12
 	LONG $0x187d62c4; WORD $0xe46f // vbroadcastss -0x1c(%rdi),%ymm13
-	LONG $0x187de2c4; WORD $0xe47e // vbroadcastss -0x1c(%rsi),%ymm7
+	LONG $0x187de2c4; WORD $0xe479 // vbroadcastss -0x1c(%rcx),%ymm7
 	LONG $0xb81d62c4; BYTE $0xdb // vfmadd231ps %ymm3,%ymm12,%ymm11
 	LONG $0xb81562c4; BYTE $0xc3 // vfmadd231ps %ymm3,%ymm13,%ymm8
-	LONG $0xa84d62c4; LONG $0x062024a4; WORD $0x0000 // vfmadd213ps 0x620(%rsp),%ymm6,%ymm12
+	LONG $0xa84d62c4; LONG $0x05a024a4; WORD $0x0000 // vfmadd213ps 0x5a0(%rsp),%ymm6,%ymm12
 	LONG $0xa845e2c4; LONG $0x05c0249c; WORD $0x0000 // vfmadd213ps 0x5c0(%rsp),%ymm7,%ymm3
 	LONG $0xa84d62c4; LONG $0x05e024ac; WORD $0x0000 // vfmadd213ps 0x5e0(%rsp),%ymm6,%ymm13
 	LONG $0xa84de2c4; LONG $0x060024bc; WORD $0x0000 // vfmadd213ps 0x600(%rsp),%ymm6,%ymm7
-	LONG $0x187de2c4; WORD $0xe071 // vbroadcastss -0x20(%rcx),%ymm6
+	LONG $0x187de2c4; WORD $0xe070 // vbroadcastss -0x20(%rax),%ymm6
 	LONG $0x187d62c4; WORD $0xe04f // vbroadcastss -0x20(%rdi),%ymm9
-	LONG $0x187d62c4; WORD $0xe056 // vbroadcastss -0x20(%rsi),%ymm10
-	LONG $0xa4ebddc5; LONG $0x00044024; BYTE $0x00 // vpor 0x440(%rsp),%ymm4,%ymm4
-	LONG $0x84ebfdc5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm0,%ymm0
-	LONG $0x8cebf5c5; LONG $0x00036024; BYTE $0x00 // vpor 0x360(%rsp),%ymm1,%ymm1
+	LONG $0x187d62c4; WORD $0xe051 // vbroadcastss -0x20(%rcx),%ymm10
+	LONG $0xa4ebddc5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm4,%ymm4
+	LONG $0x84ebfdc5; LONG $0x00048024; BYTE $0x00 // vpor 0x480(%rsp),%ymm0,%ymm0
+	LONG $0x8cebf5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm1,%ymm1
 	LONG $0xb84d62c4; BYTE $0xda // vfmadd231ps %ymm2,%ymm6,%ymm11
 	LONG $0xb83562c4; BYTE $0xc2 // vfmadd231ps %ymm2,%ymm9,%ymm8
 	LONG $0x981de2c4; BYTE $0xf5 // vfmadd132ps %ymm5,%ymm12,%ymm6
 	LONG $0x9865c2c4; BYTE $0xd2 // vfmadd132ps %ymm10,%ymm3,%ymm2
-	LONG $0x187de2c4; WORD $0xec59 // vbroadcastss -0x14(%rcx),%ymm3
+	LONG $0x187de2c4; WORD $0xec58 // vbroadcastss -0x14(%rax),%ymm3
 	LONG $0x981562c4; BYTE $0xcd // vfmadd132ps %ymm5,%ymm13,%ymm9
 	LONG $0x984562c4; BYTE $0xd5 // vfmadd132ps %ymm5,%ymm7,%ymm10
-	LONG $0xacdb85c5; LONG $0x0005a024; BYTE $0x00 // vpand 0x5a0(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0xec7e // vbroadcastss -0x14(%rsi),%ymm7
-	LONG $0xacebd5c5; LONG $0x00058024; BYTE $0x00 // vpor 0x580(%rsp),%ymm5,%ymm5
+	LONG $0xacdb85c5; LONG $0x00058024; BYTE $0x00 // vpand 0x580(%rsp),%ymm15,%ymm5
+	LONG $0x187de2c4; WORD $0xec79 // vbroadcastss -0x14(%rcx),%ymm7
+	LONG $0xacebd5c5; LONG $0x00056024; BYTE $0x00 // vpor 0x560(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xdd // vfmadd231ps %ymm5,%ymm3,%ymm11
 	LONG $0x984de2c4; BYTE $0xdc // vfmadd132ps %ymm4,%ymm6,%ymm3
 	LONG $0x187de2c4; WORD $0xec77 // vbroadcastss -0x14(%rdi),%ymm6
 	LONG $0xb84d62c4; BYTE $0xc5 // vfmadd231ps %ymm5,%ymm6,%ymm8
 	LONG $0x9835e2c4; BYTE $0xf4 // vfmadd132ps %ymm4,%ymm9,%ymm6
-	LONG $0x8cdb05c5; LONG $0x00042024; BYTE $0x00 // vpand 0x420(%rsp),%ymm15,%ymm9
+	LONG $0x8cdb05c5; LONG $0x00040024; BYTE $0x00 // vpand 0x400(%rsp),%ymm15,%ymm9
 	LONG $0x986de2c4; BYTE $0xef // vfmadd132ps %ymm7,%ymm2,%ymm5
-	LONG $0x8ceb35c5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm9,%ymm9
-	LONG $0x187de2c4; WORD $0xe851 // vbroadcastss -0x18(%rcx),%ymm2
+	LONG $0x8ceb35c5; LONG $0x0003e024; BYTE $0x00 // vpor 0x3e0(%rsp),%ymm9,%ymm9
+	LONG $0x187de2c4; WORD $0xe850 // vbroadcastss -0x18(%rax),%ymm2
 	LONG $0x982de2c4; BYTE $0xfc // vfmadd132ps %ymm4,%ymm10,%ymm7
-	LONG $0xa4db85c5; LONG $0x00056024; BYTE $0x00 // vpand 0x560(%rsp),%ymm15,%ymm4
-	LONG $0xa4ebddc5; LONG $0x00054024; BYTE $0x00 // vpor 0x540(%rsp),%ymm4,%ymm4
+	LONG $0xa4db85c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm4
+	LONG $0xa4ebddc5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm4,%ymm4
 	LONG $0xb86d62c4; BYTE $0xdc // vfmadd231ps %ymm4,%ymm2,%ymm11
 	LONG $0x9865c2c4; BYTE $0xd1 // vfmadd132ps %ymm9,%ymm3,%ymm2
 	LONG $0x187de2c4; WORD $0xe85f // vbroadcastss -0x18(%rdi),%ymm3
 	LONG $0xb86562c4; BYTE $0xc4 // vfmadd231ps %ymm4,%ymm3,%ymm8
 	LONG $0x984dc2c4; BYTE $0xd9 // vfmadd132ps %ymm9,%ymm6,%ymm3
-	LONG $0x187de2c4; WORD $0xe876 // vbroadcastss -0x18(%rsi),%ymm6
+	LONG $0x187de2c4; WORD $0xe871 // vbroadcastss -0x18(%rcx),%ymm6
 	LONG $0x9855e2c4; BYTE $0xe6 // vfmadd132ps %ymm6,%ymm5,%ymm4
 	LONG $0x9845c2c4; BYTE $0xf1 // vfmadd132ps %ymm9,%ymm7,%ymm6
-	LONG $0xbcdb85c5; LONG $0x00052024; BYTE $0x00 // vpand 0x520(%rsp),%ymm15,%ymm7
-	LONG $0x8cdb05c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm9
-	LONG $0x8ceb35c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm9,%ymm9
-	LONG $0xbcebc5c5; LONG $0x00050024; BYTE $0x00 // vpor 0x500(%rsp),%ymm7,%ymm7
-	LONG $0x187de2c4; WORD $0xf469 // vbroadcastss -0xc(%rcx),%ymm5
+	LONG $0xbcdb85c5; LONG $0x00050024; BYTE $0x00 // vpand 0x500(%rsp),%ymm15,%ymm7
+	LONG $0x8cdb05c5; LONG $0x0003c024; BYTE $0x00 // vpand 0x3c0(%rsp),%ymm15,%ymm9
+	LONG $0x8ceb35c5; LONG $0x0003a024; BYTE $0x00 // vpor 0x3a0(%rsp),%ymm9,%ymm9
+	LONG $0xbcebc5c5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm7,%ymm7
+	LONG $0x187de2c4; WORD $0xf468 // vbroadcastss -0xc(%rax),%ymm5
 	LONG $0xb85562c4; BYTE $0xdf // vfmadd231ps %ymm7,%ymm5,%ymm11
 	LONG $0x986dc2c4; BYTE $0xe9 // vfmadd132ps %ymm9,%ymm2,%ymm5
 	LONG $0x187de2c4; WORD $0xf457 // vbroadcastss -0xc(%rdi),%ymm2
 	LONG $0xb86d62c4; BYTE $0xc7 // vfmadd231ps %ymm7,%ymm2,%ymm8
 	LONG $0x9865c2c4; BYTE $0xd1 // vfmadd132ps %ymm9,%ymm3,%ymm2
-	LONG $0x187de2c4; WORD $0xf45e // vbroadcastss -0xc(%rsi),%ymm3
+	LONG $0x187de2c4; WORD $0xf459 // vbroadcastss -0xc(%rcx),%ymm3
 	LONG $0x985de2c4; BYTE $0xfb // vfmadd132ps %ymm3,%ymm4,%ymm7
 	LONG $0x984dc2c4; BYTE $0xd9 // vfmadd132ps %ymm9,%ymm6,%ymm3
-	LONG $0xb4db85c5; LONG $0x0004e024; BYTE $0x00 // vpand 0x4e0(%rsp),%ymm15,%ymm6
-	LONG $0x8cdb05c5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm15,%ymm9
-	LONG $0xb4ebcdc5; LONG $0x0004c024; BYTE $0x00 // vpor 0x4c0(%rsp),%ymm6,%ymm6
-	LONG $0x8ceb35c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm9,%ymm9
-	LONG $0x187de2c4; WORD $0xf061 // vbroadcastss -0x10(%rcx),%ymm4
+	LONG $0xb4db85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm6
+	LONG $0x8cdb05c5; LONG $0x00038024; BYTE $0x00 // vpand 0x380(%rsp),%ymm15,%ymm9
+	LONG $0xb4ebcdc5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm6,%ymm6
+	LONG $0x8ceb35c5; LONG $0x00036024; BYTE $0x00 // vpor 0x360(%rsp),%ymm9,%ymm9
+	LONG $0x187de2c4; WORD $0xf060 // vbroadcastss -0x10(%rax),%ymm4
 	LONG $0xb85d62c4; BYTE $0xde // vfmadd231ps %ymm6,%ymm4,%ymm11
 	LONG $0x9855c2c4; BYTE $0xe1 // vfmadd132ps %ymm9,%ymm5,%ymm4
 	LONG $0x187de2c4; WORD $0xf06f // vbroadcastss -0x10(%rdi),%ymm5
 	LONG $0xb85562c4; BYTE $0xc6 // vfmadd231ps %ymm6,%ymm5,%ymm8
 	LONG $0x986dc2c4; BYTE $0xe9 // vfmadd132ps %ymm9,%ymm2,%ymm5
-	LONG $0x187de2c4; WORD $0xf056 // vbroadcastss -0x10(%rsi),%ymm2
+	LONG $0x187de2c4; WORD $0xf051 // vbroadcastss -0x10(%rcx),%ymm2
 	LONG $0x9845e2c4; BYTE $0xf2 // vfmadd132ps %ymm2,%ymm7,%ymm6
 	LONG $0x9865c2c4; BYTE $0xd1 // vfmadd132ps %ymm9,%ymm3,%ymm2
-	LONG $0x187de2c4; WORD $0xfc59 // vbroadcastss -0x4(%rcx),%ymm3
+	LONG $0x187de2c4; WORD $0xfc58 // vbroadcastss -0x4(%rax),%ymm3
 	LONG $0xb86562c4; BYTE $0xd8 // vfmadd231ps %ymm0,%ymm3,%ymm11
 	LONG $0x985de2c4; BYTE $0xd9 // vfmadd132ps %ymm1,%ymm4,%ymm3
 	LONG $0x187de2c4; WORD $0xfc67 // vbroadcastss -0x4(%rdi),%ymm4
 	LONG $0xb85d62c4; BYTE $0xc0 // vfmadd231ps %ymm0,%ymm4,%ymm8
 	LONG $0x9855e2c4; BYTE $0xe1 // vfmadd132ps %ymm1,%ymm5,%ymm4
-	LONG $0x187de2c4; WORD $0xfc6e // vbroadcastss -0x4(%rsi),%ymm5
+	LONG $0x187de2c4; WORD $0xfc69 // vbroadcastss -0x4(%rcx),%ymm5
 	LONG $0x984de2c4; BYTE $0xc5 // vfmadd132ps %ymm5,%ymm6,%ymm0
 	LONG $0x986de2c4; BYTE $0xcd // vfmadd132ps %ymm5,%ymm2,%ymm1
-	LONG $0xb4db85c5; LONG $0x00034024; BYTE $0x00 // vpand 0x340(%rsp),%ymm15,%ymm6
-	LONG $0x94db85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm2
-	LONG $0x187de2c4; WORD $0xf869 // vbroadcastss -0x8(%rcx),%ymm5
-	LONG $0x94ebedc5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm2,%ymm2
-	LONG $0xb4ebcdc5; LONG $0x00032024; BYTE $0x00 // vpor 0x320(%rsp),%ymm6,%ymm6
+	LONG $0xb4db85c5; LONG $0x00032024; BYTE $0x00 // vpand 0x320(%rsp),%ymm15,%ymm6
+	LONG $0x94db85c5; LONG $0x00046024; BYTE $0x00 // vpand 0x460(%rsp),%ymm15,%ymm2
+	LONG $0x187de2c4; WORD $0xf868 // vbroadcastss -0x8(%rax),%ymm5
+	LONG $0x94ebedc5; LONG $0x00044024; BYTE $0x00 // vpor 0x440(%rsp),%ymm2,%ymm2
+	LONG $0xb4ebcdc5; LONG $0x00030024; BYTE $0x00 // vpor 0x300(%rsp),%ymm6,%ymm6
 	LONG $0xb85562c4; BYTE $0xda // vfmadd231ps %ymm2,%ymm5,%ymm11
 	LONG $0x9865e2c4; BYTE $0xee // vfmadd132ps %ymm6,%ymm3,%ymm5
-	LONG $0xac29fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm5,0x620(%rsp)
+	LONG $0xac29fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm5,0x5a0(%rsp)
 	LONG $0x187de2c4; WORD $0xf85f // vbroadcastss -0x8(%rdi),%ymm3
 	LONG $0xb86562c4; BYTE $0xc2 // vfmadd231ps %ymm2,%ymm3,%ymm8
 	LONG $0x985de2c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm4,%ymm3
 	LONG $0xe228fcc5 // vmovaps %ymm2,%ymm4
 	LONG $0x9c29fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm3,0x5e0(%rsp)
-	LONG $0x187de2c4; WORD $0xf85e // vbroadcastss -0x8(%rsi),%ymm3
+	LONG $0x187de2c4; WORD $0xf859 // vbroadcastss -0x8(%rcx),%ymm3
 	LONG $0x987de2c4; BYTE $0xe3 // vfmadd132ps %ymm3,%ymm0,%ymm4
 	LONG $0x9875e2c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm1,%ymm3
 	LONG $0xa429fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm4,0x5c0(%rsp)
 	LONG $0x9c29fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm3,0x600(%rsp)
-	WORD $0x394c; BYTE $0xeb // cmp %r13,%rbx
-	LONG $0xfb85850f; WORD $0xffff // jne 370 <dotFP4F32AVX2+0x370>
-	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
-	LONG $0x00ab8d4c; WORD $0x0001; BYTE $0x00 // lea 0x100(%rbx),%r13
+	WORD $0x394d; BYTE $0xe9 // cmp %r13,%r9
+	LONG $0xfb84850f; WORD $0xffff // jne 350 <dotFP4F32AVX2+0x350>
+	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
+	LONG $0x00a98d4d; WORD $0x0001; BYTE $0x00 // lea 0x100(%r9),%r13
 	LONG $0x10c78349 // add $0x10,%r15
-	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x40c38348 // add $0x40,%rbx
 	LONG $0x317dc2c4; WORD $0xf05f // vpmovzxbd -0x10(%r15),%ymm3
 	LONG $0x94287cc5; LONG $0x0000c024; BYTE $0x00 // vmovaps 0xc0(%rsp),%ymm10
 	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
@@ -386,34 +380,35 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x9c28fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps 0x600(%rsp),%ymm3
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
 	LONG $0xb86d62c4; LONG $0x05e024a4; WORD $0x0000 // vfmadd231ps 0x5e0(%rsp),%ymm2,%ymm12
-	LONG $0xa86de2c4; LONG $0x02c0249c; WORD $0x0000 // vfmadd213ps 0x2c0(%rsp),%ymm2,%ymm3
+	LONG $0xa86de2c4; LONG $0x0280249c; WORD $0x0000 // vfmadd213ps 0x280(%rsp),%ymm2,%ymm3
 	LONG $0xb86de2c4; BYTE $0xc5 // vfmadd231ps %ymm5,%ymm2,%ymm0
-	LONG $0x9c29fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps %ymm3,0x2c0(%rsp)
-	LONG $0x248c394c; LONG $0x00000220 // cmp %r9,0x220(%rsp)
-	LONG $0xfa3d850f; WORD $0xffff // jne 2dd <dotFP4F32AVX2+0x2dd>
+	LONG $0x9c29fcc5; LONG $0x00028024; BYTE $0x00 // vmovaps %ymm3,0x280(%rsp)
+	LONG $0x2494394c; LONG $0x000002e0 // cmp %r10,0x2e0(%rsp)
+	LONG $0xfa3c850f; WORD $0xffff // jne 2bd <dotFP4F32AVX2+0x2bd>
 	LONG $0xfa7f7dc5 // vmovdqa %ymm15,%ymm2
-	LONG $0x9c6f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm11
+	LONG $0x2484ff48; LONG $0x000002a0 // incq 0x2a0(%rsp)
 	LONG $0x287c41c4; BYTE $0xfe // vmovaps %ymm14,%ymm15
-	LONG $0x40c38149; WORD $0x0004; BYTE $0x00 // add $0x440,%r11
+	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
+	LONG $0x9c6f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm11
 	LONG $0x9c6ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa 0x100(%rsp),%ymm3
-	LONG $0x24848148; LONG $0x00000240; LONG $0x00000200 // addq $0x200,0x240(%rsp)
 	LONG $0xf26f7dc5 // vmovdqa %ymm2,%ymm14
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x24a48b4c; LONG $0x000001a0 // mov 0x1a0(%rsp),%r12
-	LONG $0x249c8b48; LONG $0x00000180 // mov 0x180(%rsp),%rbx
+	LONG $0x24848148; LONG $0x00000240; LONG $0x00000200 // addq $0x200,0x240(%rsp)
+	LONG $0x24a48b4c; LONG $0x00000180 // mov 0x180(%rsp),%r12
 	LONG $0x248c8b48; LONG $0x00000160 // mov 0x160(%rsp),%rcx
 	LONG $0x24bc8b48; LONG $0x00000140 // mov 0x140(%rsp),%rdi
-	LONG $0x24b48b48; LONG $0x00000220 // mov 0x220(%rsp),%rsi
-	LONG $0x24843948; LONG $0x00000200 // cmp %rax,0x200(%rsp)
-	LONG $0xf9498f0f; WORD $0xffff // jg 254 <dotFP4F32AVX2+0x254>
+	LONG $0x248c8b4c; LONG $0x000002e0 // mov 0x2e0(%rsp),%r9
+	LONG $0x24848b48; LONG $0x000002a0 // mov 0x2a0(%rsp),%rax
+	LONG $0x24843948; LONG $0x000001f8 // cmp %rax,0x1f8(%rsp)
+	LONG $0xf9448f0f; WORD $0xffff // jg 235 <dotFP4F32AVX2+0x235>
 	LONG $0xd028fcc5 // vmovaps %ymm0,%ymm2
-	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	LONG $0x24948b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r10
 	LONG $0xc128fcc5 // vmovaps %ymm1,%ymm0
-	LONG $0x248c8b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r9
-	WORD $0x894c; BYTE $0xe3 // mov %r12,%rbx
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
+	LONG $0x249c8b48; LONG $0x000001a0 // mov 0x1a0(%rsp),%rbx
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
+	WORD $0x894d; BYTE $0xc6 // mov %r8,%r14
 	LONG $0xca28fcc5 // vmovaps %ymm2,%ymm1
-	LONG $0x001b31e9; BYTE $0x00 // jmp 245e <dotFP4F32AVX2+0x245e>
+	LONG $0x001b18e9; BYTE $0x00 // jmp 2433 <dotFP4F32AVX2+0x2433>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -423,21 +418,18 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x24848b48; LONG $0x00000318 // mov 0x318(%rsp),%rax
-	LONG $0x24848348; LONG $0x00000310; BYTE $0x10 // addq $0x10,0x310(%rsp)
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
+	LONG $0x24848348; LONG $0x000002f8; BYTE $0x10 // addq $0x10,0x2f8(%rsp)
+	LONG $0x38468b49 // mov 0x38(%r14),%rax
 	LONG $0x6f7d41c4; BYTE $0xf9 // vmovdqa %ymm9,%ymm15
-	LONG $0x24948b48; LONG $0x00000310 // mov 0x310(%rsp),%rdx
-	LONG $0x38408b48 // mov 0x38(%rax),%rax
-	WORD $0x3948; BYTE $0xc2 // cmp %rax,%rdx
-	WORD $0xc47d // jge 92d <dotFP4F32AVX2+0x92d>
-	LONG $0x249c0148; LONG $0x00000308 // add %rbx,0x308(%rsp)
-	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
-	LONG $0xfff711e9; BYTE $0xff // jmp 8a <dotFP4F32AVX2+0x8a>
-	LONG $0x24848b48; LONG $0x00000318 // mov 0x318(%rsp),%rax
-	LONG $0x40508b48 // mov 0x40(%rax),%rdx
+	LONG $0x249c8b48; LONG $0x000002f8 // mov 0x2f8(%rsp),%rbx
+	LONG $0x248c8b48; LONG $0x000001e8 // mov 0x1e8(%rsp),%rcx
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	WORD $0xc77e // jle 91b <dotFP4F32AVX2+0x91b>
+	LONG $0x248c0148; LONG $0x000002f0 // add %rcx,0x2f0(%rsp)
+	LONG $0xfff724e9; BYTE $0xff // jmp 85 <dotFP4F32AVX2+0x85>
+	LONG $0x40568b49 // mov 0x40(%r14),%rdx
 	LONG $0x7a107cc5; BYTE $0x40 // vmovups 0x40(%rdx),%ymm15
-	LONG $0x18508b48 // mov 0x18(%rax),%rdx
+	LONG $0x18568b49 // mov 0x18(%r14),%rdx
 	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	LONG $0xfeb28d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rsi
 	LONG $0x7fc78348 // add $0x7f,%rdi
@@ -445,171 +437,44 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07fec148 // sar $0x7,%rsi
 	LONG $0x24b48948; LONG $0x00000560 // mov %rsi,0x560(%rsp)
 	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x10c68e0f; WORD $0x0000 // jle 1a7b <dotFP4F32AVX2+0x1a7b>
-	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x10f98e0f; WORD $0x0000 // jle 1a8e <dotFP4F32AVX2+0x1a8e>
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
 	LONG $0x000000bf; BYTE $0x80 // mov $0x80000000,%edi
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
 	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
-	LONG $0x07f8c148 // sar $0x7,%rax
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x07fbc148 // sar $0x7,%rbx
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	LONG $0xf928fcc5 // vmovaps %ymm1,%ymm7
 	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x24848948; LONG $0x00000580 // mov %rax,0x580(%rsp)
-	LONG $0x24848b48; LONG $0x00000308 // mov 0x308(%rsp),%rax
+	LONG $0x249c8948; LONG $0x00000580 // mov %rbx,0x580(%rsp)
+	LONG $0x249c8b48; LONG $0x000002f0 // mov 0x2f0(%rsp),%rbx
+	LONG $0x24848948; LONG $0x000002e0 // mov %rax,0x2e0(%rsp)
 	LONG $0xc36f7dc5 // vmovdqa %ymm3,%ymm8
 	LONG $0xf76e79c5 // vmovd %edi,%xmm14
 	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
 	LONG $0xf07f7dc5 // vmovdqa %ymm14,%ymm0
-	LONG $0x40b08d48; WORD $0x0004; BYTE $0x00 // lea 0x440(%rax),%rsi
-	LONG $0x04c00548; WORD $0x0000 // add $0x4c0,%rax
+	LONG $0x40b38d48; WORD $0x0004; BYTE $0x00 // lea 0x440(%rbx),%rsi
 	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
-	LONG $0x24848948; LONG $0x000005a0 // mov %rax,0x5a0(%rsp)
+	LONG $0x00bb8d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rbx),%r15
 	LONG $0xf86f7dc5 // vmovdqa %ymm0,%ymm15
-	LONG $0xc0ae8d4c; WORD $0xfffb; BYTE $0xff // lea -0x440(%rsi),%r13
+	LONG $0xc09e8d48; WORD $0xfffb; BYTE $0xff // lea -0x440(%rsi),%rbx
+	LONG $0xc0868d48; WORD $0x000b; BYTE $0x00 // lea 0xbc0(%rsi),%rax
 	LONG $0x248c394c; LONG $0x00000580 // cmp %r9,0x580(%rsp)
-	LONG $0x0fa3840f; WORD $0x0000 // je 19c9 <dotFP4F32AVX2+0x19c9>
+	LONG $0x0fc0840f; WORD $0x0000 // je 19ce <dotFP4F32AVX2+0x19ce>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x00868d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rsi),%rax
-	LONG $0x013c8d4a // lea (%rcx,%r8,1),%rdi
-	LONG $0x8429fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm0,0x5c0(%rsp)
+	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
+	LONG $0x00be8d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rsi),%rdi
+	LONG $0x21048d4e // lea (%rcx,%r12,1),%r8
+	LONG $0x8429fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm0,0x5a0(%rsp)
 	LONG $0x8429fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm0,0x5e0(%rsp)
-	LONG $0x8429fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm0,0x620(%rsp)
+	LONG $0x8429fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm0,0x5c0(%rsp)
 	LONG $0x8429fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm0,0x600(%rsp)
-	LONG $0x106ffec5 // vmovdqu (%rax),%ymm2
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x20c78348 // add $0x20,%rdi
-	LONG $0x166dc2c4; BYTE $0xde // vpermps %ymm14,%ymm2,%ymm3
-	LONG $0xf272fdc5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm0
-	LONG $0x847ffdc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm0,0x540(%rsp)
-	LONG $0xd272fdc5; BYTE $0x14 // vpsrld $0x14,%ymm2,%ymm0
-	LONG $0x9c29fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm3,0x520(%rsp)
-	LONG $0x167d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm0,%ymm10
-	LONG $0xf272fdc5; BYTE $0x18 // vpslld $0x18,%ymm2,%ymm0
-	LONG $0x847ffdc5; LONG $0x0004c024; BYTE $0x00 // vmovdqa %ymm0,0x4c0(%rsp)
-	LONG $0xd272fdc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm0
-	LONG $0x167dc2c4; BYTE $0xde // vpermps %ymm14,%ymm0,%ymm3
-	LONG $0x94297cc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm10,0x4e0(%rsp)
-	LONG $0xf27295c5; BYTE $0x08 // vpslld $0x8,%ymm2,%ymm13
-	LONG $0x9c29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm3,0x4a0(%rsp)
-	LONG $0xac7f7dc5; LONG $0x00050024; BYTE $0x00 // vmovdqa %ymm13,0x500(%rsp)
-	LONG $0xd272fdc5; BYTE $0x18 // vpsrld $0x18,%ymm2,%ymm0
-	LONG $0xf27295c5; BYTE $0x04 // vpslld $0x4,%ymm2,%ymm13
-	LONG $0x167d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm0,%ymm10
-	LONG $0xac7f7dc5; LONG $0x00048024; BYTE $0x00 // vmovdqa %ymm13,0x480(%rsp)
-	LONG $0xf272fdc5; BYTE $0x14 // vpslld $0x14,%ymm2,%ymm0
-	LONG $0x847ffdc5; LONG $0x00044024; BYTE $0x00 // vmovdqa %ymm0,0x440(%rsp)
-	LONG $0xd272fdc5; BYTE $0x08 // vpsrld $0x8,%ymm2,%ymm0
-	LONG $0x167dc2c4; BYTE $0xde // vpermps %ymm14,%ymm0,%ymm3
-	LONG $0xd272fdc5; BYTE $0x1c // vpsrld $0x1c,%ymm2,%ymm0
-	LONG $0x167d42c4; BYTE $0xee // vpermps %ymm14,%ymm0,%ymm13
-	LONG $0xd272fdc5; BYTE $0x0c // vpsrld $0xc,%ymm2,%ymm0
-	LONG $0x167dc2c4; BYTE $0xc6 // vpermps %ymm14,%ymm0,%ymm0
-	LONG $0xac297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm13,0x400(%rsp)
-	LONG $0xf272d5c5; BYTE $0x0c // vpslld $0xc,%ymm2,%ymm5
-	LONG $0x8429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm0,0x3c0(%rsp)
-	LONG $0x806ffec5; LONG $0xffffff20 // vmovdqu -0xe0(%rax),%ymm0
-	LONG $0xd2729dc5; BYTE $0x10 // vpsrld $0x10,%ymm2,%ymm12
-	LONG $0xeddb85c5 // vpand %ymm5,%ymm15,%ymm5
-	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
-	LONG $0x94297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm10,0x460(%rsp)
-	LONG $0x9c29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm3,0x420(%rsp)
-	LONG $0xf272adc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm10
-	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
-	LONG $0x947f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm10,0x3e0(%rsp)
-	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
-	LONG $0xa4287cc5; LONG $0x00062024; BYTE $0x00 // vmovaps 0x620(%rsp),%ymm12
-	LONG $0xf07295c5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm13
-	LONG $0xac7f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm13,0x3a0(%rsp)
-	LONG $0x167d42c4; BYTE $0xee // vpermps %ymm14,%ymm0,%ymm13
-	LONG $0xf072e5c5; BYTE $0x0c // vpslld $0xc,%ymm0,%ymm3
-	LONG $0xac297cc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm13,0x380(%rsp)
-	LONG $0xf07295c5; BYTE $0x08 // vpslld $0x8,%ymm0,%ymm13
-	LONG $0xac7f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm13,0x360(%rsp)
-	LONG $0xd07295c5; BYTE $0x14 // vpsrld $0x14,%ymm0,%ymm13
-	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xd072adc5; BYTE $0x10 // vpsrld $0x10,%ymm0,%ymm10
-	LONG $0xdbdb85c5 // vpand %ymm3,%ymm15,%ymm3
-	LONG $0x162d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm10,%ymm10
-	LONG $0xac297cc5; LONG $0x00034024; BYTE $0x00 // vmovaps %ymm13,0x340(%rsp)
-	LONG $0xf07295c5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm13
-	LONG $0xac7f7dc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm13,0x320(%rsp)
-	LONG $0xd07295c5; BYTE $0x04 // vpsrld $0x4,%ymm0,%ymm13
-	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xeb65c1c4; BYTE $0xda // vpor %ymm10,%ymm3,%ymm3
-	LONG $0xac297cc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm13,0x2e0(%rsp)
-	LONG $0xf07295c5; BYTE $0x04 // vpslld $0x4,%ymm0,%ymm13
-	LONG $0xac7f7dc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm13,0x2c0(%rsp)
-	LONG $0xd07295c5; BYTE $0x18 // vpsrld $0x18,%ymm0,%ymm13
-	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xac297cc5; LONG $0x0002a024; BYTE $0x00 // vmovaps %ymm13,0x2a0(%rsp)
-	LONG $0xf07295c5; BYTE $0x14 // vpslld $0x14,%ymm0,%ymm13
-	LONG $0xac7f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm13,0x280(%rsp)
-	LONG $0xd07295c5; BYTE $0x08 // vpsrld $0x8,%ymm0,%ymm13
-	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xac297cc5; LONG $0x00026024; BYTE $0x00 // vmovaps %ymm13,0x260(%rsp)
-	LONG $0xd07295c5; BYTE $0x1c // vpsrld $0x1c,%ymm0,%ymm13
-	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xac297cc5; LONG $0x00024024; BYTE $0x00 // vmovaps %ymm13,0x240(%rsp)
-	LONG $0xf07295c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm13
-	LONG $0xac7f7dc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm13,0x220(%rsp)
-	LONG $0xd07295c5; BYTE $0x0c // vpsrld $0xc,%ymm0,%ymm13
-	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
-	LONG $0xdb7dc1c4; BYTE $0xc7 // vpand %ymm15,%ymm0,%ymm0
-	LONG $0xac297cc5; LONG $0x00020024; BYTE $0x00 // vmovaps %ymm13,0x200(%rsp)
-	LONG $0x187d62c4; WORD $0xe46f // vbroadcastss -0x1c(%rdi),%ymm13
-	LONG $0xa815e2c4; LONG $0x060024ac; WORD $0x0000 // vfmadd213ps 0x600(%rsp),%ymm13,%ymm5
-	LONG $0xb81562c4; BYTE $0xe3 // vfmadd231ps %ymm3,%ymm13,%ymm12
-	LONG $0x187de2c4; WORD $0xe05f // vbroadcastss -0x20(%rdi),%ymm3
-	LONG $0x94db05c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm10
-	LONG $0x94eb2dc5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm10,%ymm10
-	LONG $0x84ebfdc5; LONG $0x00024024; BYTE $0x00 // vpor 0x240(%rsp),%ymm0,%ymm0
-	LONG $0x94ebedc5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm2,%ymm2
-	LONG $0x985562c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm5,%ymm10
-	LONG $0xacdb85c5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm15,%ymm5
-	LONG $0xacebd5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
-	LONG $0xacdb85c5; LONG $0x00050024; BYTE $0x00 // vpand 0x500(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0xec5f // vbroadcastss -0x14(%rdi),%ymm3
-	LONG $0xacebd5c5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
-	LONG $0xacdb85c5; LONG $0x00036024; BYTE $0x00 // vpand 0x360(%rsp),%ymm15,%ymm5
-	LONG $0xacebd5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
-	LONG $0xacdb85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0xe85f // vbroadcastss -0x18(%rdi),%ymm3
-	LONG $0xacebd5c5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
-	LONG $0xacdb85c5; LONG $0x00032024; BYTE $0x00 // vpand 0x320(%rsp),%ymm15,%ymm5
-	LONG $0xacebd5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
-	LONG $0xacdb85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0xf45f // vbroadcastss -0xc(%rdi),%ymm3
-	LONG $0xacebd5c5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
-	LONG $0xacdb85c5; LONG $0x0002c024; BYTE $0x00 // vpand 0x2c0(%rsp),%ymm15,%ymm5
-	LONG $0xacebd5c5; LONG $0x0002a024; BYTE $0x00 // vpor 0x2a0(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
-	LONG $0xacdb85c5; LONG $0x00044024; BYTE $0x00 // vpand 0x440(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0xf05f // vbroadcastss -0x10(%rdi),%ymm3
-	LONG $0xacebd5c5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm5,%ymm5
-	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
-	LONG $0xacdb85c5; LONG $0x00028024; BYTE $0x00 // vpand 0x280(%rsp),%ymm15,%ymm5
-	LONG $0xacebd5c5; LONG $0x00026024; BYTE $0x00 // vpor 0x260(%rsp),%ymm5,%ymm5
-	LONG $0x981de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm12,%ymm5
-	LONG $0x187de2c4; WORD $0xfc5f // vbroadcastss -0x4(%rdi),%ymm3
-	LONG $0x9855e2c4; BYTE $0xc3 // vfmadd132ps %ymm3,%ymm5,%ymm0
-	LONG $0xacdb85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm5
-	LONG $0x982de2c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm10,%ymm2
-	LONG $0x187de2c4; WORD $0xf85f // vbroadcastss -0x8(%rdi),%ymm3
-	LONG $0xacebd5c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm5,%ymm5
-	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
-	LONG $0x94db85c5; LONG $0x00022024; BYTE $0x00 // vpand 0x220(%rsp),%ymm15,%ymm2
-	LONG $0xac29fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm5,0x600(%rsp)
-	LONG $0x94ebedc5; LONG $0x00020024; BYTE $0x00 // vpor 0x200(%rsp),%ymm2,%ymm2
-	LONG $0x987de2c4; BYTE $0xda // vfmadd132ps %ymm2,%ymm0,%ymm3
-	LONG $0x906ffec5; LONG $0xffffff40 // vmovdqu -0xc0(%rax),%ymm2
-	LONG $0x9c29fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm3,0x620(%rsp)
+	LONG $0x176ffec5 // vmovdqu (%rdi),%ymm2
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x4048180f // prefetcht0 0x40(%rax)
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
+	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
+	LONG $0x20c08349 // add $0x20,%r8
 	LONG $0x166dc2c4; BYTE $0xde // vpermps %ymm14,%ymm2,%ymm3
 	LONG $0xf272fdc5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm0
 	LONG $0x847ffdc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm0,0x540(%rsp)
@@ -646,7 +511,7 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd2729dc5; BYTE $0x10 // vpsrld $0x10,%ymm2,%ymm12
 	LONG $0xdb55c1c4; BYTE $0xef // vpand %ymm15,%ymm5,%ymm5
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
-	LONG $0x806ffec5; LONG $0xffffff60 // vmovdqu -0xa0(%rax),%ymm0
+	LONG $0x876ffec5; LONG $0xffffff20 // vmovdqu -0xe0(%rdi),%ymm0
 	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
 	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
 	LONG $0xf07295c5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm13
@@ -667,7 +532,7 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd07295c5; BYTE $0x04 // vpsrld $0x4,%ymm0,%ymm13
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
 	LONG $0xeb65c1c4; BYTE $0xda // vpor %ymm10,%ymm3,%ymm3
-	LONG $0xac297cc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm13,0x2e0(%rsp)
+	LONG $0xac297cc5; LONG $0x00030024; BYTE $0x00 // vmovaps %ymm13,0x300(%rsp)
 	LONG $0xf07295c5; BYTE $0x04 // vpslld $0x4,%ymm0,%ymm13
 	LONG $0xac7f7dc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm13,0x2c0(%rsp)
 	LONG $0xd07295c5; BYTE $0x18 // vpsrld $0x18,%ymm0,%ymm13
@@ -687,84 +552,219 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
 	LONG $0xdb7dc1c4; BYTE $0xc7 // vpand %ymm15,%ymm0,%ymm0
 	LONG $0xac297cc5; LONG $0x00020024; BYTE $0x00 // vmovaps %ymm13,0x200(%rsp)
-	LONG $0x187d62c4; WORD $0x646f // vbroadcastss 0x64(%rdi),%ymm13
-	LONG $0xa815e2c4; LONG $0x05e024ac; WORD $0x0000 // vfmadd213ps 0x5e0(%rsp),%ymm13,%ymm5
+	LONG $0x187d42c4; WORD $0xe468 // vbroadcastss -0x1c(%r8),%ymm13
+	LONG $0xa815e2c4; LONG $0x060024ac; WORD $0x0000 // vfmadd213ps 0x600(%rsp),%ymm13,%ymm5
 	LONG $0xa4287cc5; LONG $0x0005c024; BYTE $0x00 // vmovaps 0x5c0(%rsp),%ymm12
 	LONG $0x94db05c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm10
 	LONG $0x94eb2dc5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm10,%ymm10
 	LONG $0x84ebfdc5; LONG $0x00024024; BYTE $0x00 // vpor 0x240(%rsp),%ymm0,%ymm0
 	LONG $0x94ebedc5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm2,%ymm2
 	LONG $0xb81562c4; BYTE $0xe3 // vfmadd231ps %ymm3,%ymm13,%ymm12
-	LONG $0x187de2c4; WORD $0x605f // vbroadcastss 0x60(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xe058 // vbroadcastss -0x20(%r8),%ymm3
 	LONG $0x985562c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm5,%ymm10
 	LONG $0xacdb85c5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm15,%ymm5
 	LONG $0xacebd5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
 	LONG $0xacdb85c5; LONG $0x00050024; BYTE $0x00 // vpand 0x500(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0x6c5f // vbroadcastss 0x6c(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xec58 // vbroadcastss -0x14(%r8),%ymm3
 	LONG $0xacebd5c5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
 	LONG $0xacdb85c5; LONG $0x00036024; BYTE $0x00 // vpand 0x360(%rsp),%ymm15,%ymm5
 	LONG $0xacebd5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
 	LONG $0xacdb85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0x685f // vbroadcastss 0x68(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xe858 // vbroadcastss -0x18(%r8),%ymm3
 	LONG $0xacebd5c5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
 	LONG $0xacdb85c5; LONG $0x00032024; BYTE $0x00 // vpand 0x320(%rsp),%ymm15,%ymm5
-	LONG $0xacebd5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm5,%ymm5
+	LONG $0xacebd5c5; LONG $0x00030024; BYTE $0x00 // vpor 0x300(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
 	LONG $0xacdb85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0x745f // vbroadcastss 0x74(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xf458 // vbroadcastss -0xc(%r8),%ymm3
 	LONG $0xacebd5c5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
 	LONG $0xacdb85c5; LONG $0x0002c024; BYTE $0x00 // vpand 0x2c0(%rsp),%ymm15,%ymm5
 	LONG $0xacebd5c5; LONG $0x0002a024; BYTE $0x00 // vpor 0x2a0(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
 	LONG $0xacdb85c5; LONG $0x00044024; BYTE $0x00 // vpand 0x440(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0x705f // vbroadcastss 0x70(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xf058 // vbroadcastss -0x10(%r8),%ymm3
 	LONG $0xacebd5c5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
 	LONG $0xacdb85c5; LONG $0x00028024; BYTE $0x00 // vpand 0x280(%rsp),%ymm15,%ymm5
 	LONG $0xacebd5c5; LONG $0x00026024; BYTE $0x00 // vpor 0x260(%rsp),%ymm5,%ymm5
 	LONG $0x981de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm12,%ymm5
-	LONG $0x187de2c4; WORD $0x7c5f // vbroadcastss 0x7c(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xfc58 // vbroadcastss -0x4(%r8),%ymm3
 	LONG $0x9855e2c4; BYTE $0xc3 // vfmadd132ps %ymm3,%ymm5,%ymm0
 	LONG $0xacdb85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm5
 	LONG $0x982de2c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm10,%ymm2
-	LONG $0x187de2c4; WORD $0x785f // vbroadcastss 0x78(%rdi),%ymm3
+	LONG $0x187dc2c4; WORD $0xf858 // vbroadcastss -0x8(%r8),%ymm3
 	LONG $0xacebd5c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm5,%ymm5
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
-	LONG $0xac29fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm5,0x5e0(%rsp)
+	LONG $0xac29fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm5,0x600(%rsp)
 	LONG $0x94db85c5; LONG $0x00022024; BYTE $0x00 // vpand 0x220(%rsp),%ymm15,%ymm2
 	LONG $0x94ebedc5; LONG $0x00020024; BYTE $0x00 // vpor 0x200(%rsp),%ymm2,%ymm2
 	LONG $0x987de2c4; BYTE $0xda // vfmadd132ps %ymm2,%ymm0,%ymm3
+	LONG $0x976ffec5; LONG $0xffffff40 // vmovdqu -0xc0(%rdi),%ymm2
 	LONG $0x9c29fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm3,0x5c0(%rsp)
-	WORD $0x3948; BYTE $0xf0 // cmp %rsi,%rax
-	LONG $0xf8f8850f; WORD $0xffff // jne a5e <dotFP4F32AVX2+0xa5e>
-	LONG $0x317de2c4; LONG $0xfffbc086; BYTE $0xff // vpmovzxbd -0x440(%rsi),%ymm0
-	LONG $0x80868d48; WORD $0xfffc; BYTE $0xff // lea -0x380(%rsi),%rax
-	LONG $0x01bc8d4a; LONG $0x00000104 // lea 0x104(%rcx,%r8,1),%rdi
-	LONG $0x317de2c4; LONG $0xfffbc896; BYTE $0xff // vpmovzxbd -0x438(%rsi),%ymm2
-	LONG $0x317de2c4; LONG $0xfffbd09e; BYTE $0xff // vpmovzxbd -0x430(%rsi),%ymm3
+	LONG $0x166dc2c4; BYTE $0xde // vpermps %ymm14,%ymm2,%ymm3
+	LONG $0xf272fdc5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm0
+	LONG $0x847ffdc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm0,0x540(%rsp)
+	LONG $0xd272fdc5; BYTE $0x14 // vpsrld $0x14,%ymm2,%ymm0
+	LONG $0x9c29fcc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm3,0x520(%rsp)
+	LONG $0x167d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm0,%ymm10
+	LONG $0xf272fdc5; BYTE $0x18 // vpslld $0x18,%ymm2,%ymm0
+	LONG $0x847ffdc5; LONG $0x0004c024; BYTE $0x00 // vmovdqa %ymm0,0x4c0(%rsp)
+	LONG $0xd272fdc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm0
+	LONG $0x167dc2c4; BYTE $0xde // vpermps %ymm14,%ymm0,%ymm3
+	LONG $0x94297cc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm10,0x4e0(%rsp)
+	LONG $0xf27295c5; BYTE $0x08 // vpslld $0x8,%ymm2,%ymm13
+	LONG $0x9c29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm3,0x4a0(%rsp)
+	LONG $0xac7f7dc5; LONG $0x00050024; BYTE $0x00 // vmovdqa %ymm13,0x500(%rsp)
+	LONG $0xd272fdc5; BYTE $0x18 // vpsrld $0x18,%ymm2,%ymm0
+	LONG $0xf27295c5; BYTE $0x04 // vpslld $0x4,%ymm2,%ymm13
+	LONG $0x167d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm0,%ymm10
+	LONG $0xac7f7dc5; LONG $0x00048024; BYTE $0x00 // vmovdqa %ymm13,0x480(%rsp)
+	LONG $0xf272fdc5; BYTE $0x14 // vpslld $0x14,%ymm2,%ymm0
+	LONG $0x847ffdc5; LONG $0x00044024; BYTE $0x00 // vmovdqa %ymm0,0x440(%rsp)
+	LONG $0xd272fdc5; BYTE $0x08 // vpsrld $0x8,%ymm2,%ymm0
+	LONG $0x167dc2c4; BYTE $0xde // vpermps %ymm14,%ymm0,%ymm3
+	LONG $0xd272fdc5; BYTE $0x1c // vpsrld $0x1c,%ymm2,%ymm0
+	LONG $0x167d42c4; BYTE $0xee // vpermps %ymm14,%ymm0,%ymm13
+	LONG $0xd272fdc5; BYTE $0x0c // vpsrld $0xc,%ymm2,%ymm0
+	LONG $0x167dc2c4; BYTE $0xc6 // vpermps %ymm14,%ymm0,%ymm0
+	LONG $0xac297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm13,0x400(%rsp)
+	LONG $0x94297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm10,0x460(%rsp)
+	LONG $0x8429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm0,0x3c0(%rsp)
+	LONG $0x9c29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm3,0x420(%rsp)
+	LONG $0xf272adc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm10
+	LONG $0xf272d5c5; BYTE $0x0c // vpslld $0xc,%ymm2,%ymm5
+	LONG $0x947f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm10,0x3e0(%rsp)
+	LONG $0xd2729dc5; BYTE $0x10 // vpsrld $0x10,%ymm2,%ymm12
+	LONG $0xdb55c1c4; BYTE $0xef // vpand %ymm15,%ymm5,%ymm5
+	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
+	LONG $0x876ffec5; LONG $0xffffff60 // vmovdqu -0xa0(%rdi),%ymm0
+	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
+	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
+	LONG $0xf07295c5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm13
+	LONG $0xac7f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm13,0x3a0(%rsp)
+	LONG $0x167d42c4; BYTE $0xee // vpermps %ymm14,%ymm0,%ymm13
+	LONG $0xf072e5c5; BYTE $0x0c // vpslld $0xc,%ymm0,%ymm3
+	LONG $0xac297cc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm13,0x380(%rsp)
+	LONG $0xf07295c5; BYTE $0x08 // vpslld $0x8,%ymm0,%ymm13
+	LONG $0xac7f7dc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm13,0x360(%rsp)
+	LONG $0xd07295c5; BYTE $0x14 // vpsrld $0x14,%ymm0,%ymm13
+	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
+	LONG $0xd072adc5; BYTE $0x10 // vpsrld $0x10,%ymm0,%ymm10
+	LONG $0xdbdb85c5 // vpand %ymm3,%ymm15,%ymm3
+	LONG $0x162d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm10,%ymm10
+	LONG $0xac297cc5; LONG $0x00034024; BYTE $0x00 // vmovaps %ymm13,0x340(%rsp)
+	LONG $0xf07295c5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm13
+	LONG $0xac7f7dc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm13,0x320(%rsp)
+	LONG $0xd07295c5; BYTE $0x04 // vpsrld $0x4,%ymm0,%ymm13
+	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
+	LONG $0xeb65c1c4; BYTE $0xda // vpor %ymm10,%ymm3,%ymm3
+	LONG $0xac297cc5; LONG $0x00030024; BYTE $0x00 // vmovaps %ymm13,0x300(%rsp)
+	LONG $0xf07295c5; BYTE $0x04 // vpslld $0x4,%ymm0,%ymm13
+	LONG $0xac7f7dc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm13,0x2c0(%rsp)
+	LONG $0xd07295c5; BYTE $0x18 // vpsrld $0x18,%ymm0,%ymm13
+	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
+	LONG $0xac297cc5; LONG $0x0002a024; BYTE $0x00 // vmovaps %ymm13,0x2a0(%rsp)
+	LONG $0xf07295c5; BYTE $0x14 // vpslld $0x14,%ymm0,%ymm13
+	LONG $0xac7f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm13,0x280(%rsp)
+	LONG $0xd07295c5; BYTE $0x08 // vpsrld $0x8,%ymm0,%ymm13
+	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
+	LONG $0xac297cc5; LONG $0x00026024; BYTE $0x00 // vmovaps %ymm13,0x260(%rsp)
+	LONG $0xd07295c5; BYTE $0x1c // vpsrld $0x1c,%ymm0,%ymm13
+	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
+	LONG $0xac297cc5; LONG $0x00024024; BYTE $0x00 // vmovaps %ymm13,0x240(%rsp)
+	LONG $0xf07295c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm13
+	LONG $0xac7f7dc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm13,0x220(%rsp)
+	LONG $0xd07295c5; BYTE $0x0c // vpsrld $0xc,%ymm0,%ymm13
+	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
+	LONG $0xdb7dc1c4; BYTE $0xc7 // vpand %ymm15,%ymm0,%ymm0
+	LONG $0xac297cc5; LONG $0x00020024; BYTE $0x00 // vmovaps %ymm13,0x200(%rsp)
+	LONG $0x187d42c4; WORD $0x6468 // vbroadcastss 0x64(%r8),%ymm13
+	LONG $0xa815e2c4; LONG $0x05e024ac; WORD $0x0000 // vfmadd213ps 0x5e0(%rsp),%ymm13,%ymm5
+	LONG $0xa4287cc5; LONG $0x0005a024; BYTE $0x00 // vmovaps 0x5a0(%rsp),%ymm12
+	LONG $0x94db05c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm10
+	LONG $0x94eb2dc5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm10,%ymm10
+	LONG $0x84ebfdc5; LONG $0x00024024; BYTE $0x00 // vpor 0x240(%rsp),%ymm0,%ymm0
+	LONG $0x94ebedc5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm2,%ymm2
+	LONG $0xb81562c4; BYTE $0xe3 // vfmadd231ps %ymm3,%ymm13,%ymm12
+	LONG $0x187dc2c4; WORD $0x6058 // vbroadcastss 0x60(%r8),%ymm3
+	LONG $0x985562c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm5,%ymm10
+	LONG $0xacdb85c5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm15,%ymm5
+	LONG $0xacebd5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
+	LONG $0xacdb85c5; LONG $0x00050024; BYTE $0x00 // vpand 0x500(%rsp),%ymm15,%ymm5
+	LONG $0x187dc2c4; WORD $0x6c58 // vbroadcastss 0x6c(%r8),%ymm3
+	LONG $0xacebd5c5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
+	LONG $0xacdb85c5; LONG $0x00036024; BYTE $0x00 // vpand 0x360(%rsp),%ymm15,%ymm5
+	LONG $0xacebd5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
+	LONG $0xacdb85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm5
+	LONG $0x187dc2c4; WORD $0x6858 // vbroadcastss 0x68(%r8),%ymm3
+	LONG $0xacebd5c5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
+	LONG $0xacdb85c5; LONG $0x00032024; BYTE $0x00 // vpand 0x320(%rsp),%ymm15,%ymm5
+	LONG $0xacebd5c5; LONG $0x00030024; BYTE $0x00 // vpor 0x300(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
+	LONG $0xacdb85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm5
+	LONG $0x187dc2c4; WORD $0x7458 // vbroadcastss 0x74(%r8),%ymm3
+	LONG $0xacebd5c5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
+	LONG $0xacdb85c5; LONG $0x0002c024; BYTE $0x00 // vpand 0x2c0(%rsp),%ymm15,%ymm5
+	LONG $0xacebd5c5; LONG $0x0002a024; BYTE $0x00 // vpor 0x2a0(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm3,%ymm12
+	LONG $0xacdb85c5; LONG $0x00044024; BYTE $0x00 // vpand 0x440(%rsp),%ymm15,%ymm5
+	LONG $0x187dc2c4; WORD $0x7058 // vbroadcastss 0x70(%r8),%ymm3
+	LONG $0xacebd5c5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm5,%ymm5
+	LONG $0xb86562c4; BYTE $0xd5 // vfmadd231ps %ymm5,%ymm3,%ymm10
+	LONG $0xacdb85c5; LONG $0x00028024; BYTE $0x00 // vpand 0x280(%rsp),%ymm15,%ymm5
+	LONG $0xacebd5c5; LONG $0x00026024; BYTE $0x00 // vpor 0x260(%rsp),%ymm5,%ymm5
+	LONG $0x981de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm12,%ymm5
+	LONG $0x187dc2c4; WORD $0x7c58 // vbroadcastss 0x7c(%r8),%ymm3
+	LONG $0x9855e2c4; BYTE $0xc3 // vfmadd132ps %ymm3,%ymm5,%ymm0
+	LONG $0xacdb85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm5
+	LONG $0x982de2c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm10,%ymm2
+	LONG $0x187dc2c4; WORD $0x7858 // vbroadcastss 0x78(%r8),%ymm3
+	LONG $0xacebd5c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm5,%ymm5
+	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
+	LONG $0x94db85c5; LONG $0x00022024; BYTE $0x00 // vpand 0x220(%rsp),%ymm15,%ymm2
+	LONG $0x94ebedc5; LONG $0x00020024; BYTE $0x00 // vpor 0x200(%rsp),%ymm2,%ymm2
+	LONG $0xac29fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm5,0x5e0(%rsp)
+	LONG $0x987de2c4; BYTE $0xda // vfmadd132ps %ymm2,%ymm0,%ymm3
+	LONG $0x9c29fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm3,0x5a0(%rsp)
+	WORD $0x3948; BYTE $0xf7 // cmp %rsi,%rdi
+	LONG $0xf8eb850f; WORD $0xffff // jne a44 <dotFP4F32AVX2+0xa44>
+	LONG $0x317de2c4; LONG $0xfffbc087; BYTE $0xff // vpmovzxbd -0x440(%rdi),%ymm0
+	LONG $0xc09f8d48; WORD $0x000d; BYTE $0x00 // lea 0xdc0(%rdi),%rbx
+	LONG $0x80878d4c; WORD $0xfffc; BYTE $0xff // lea -0x380(%rdi),%r8
+	LONG $0x21848d4a; LONG $0x00000104 // lea 0x104(%rcx,%r12,1),%rax
+	LONG $0x317de2c4; LONG $0xfffbc897; BYTE $0xff // vpmovzxbd -0x438(%rdi),%ymm2
+	LONG $0x317de2c4; LONG $0xfffbd09f; BYTE $0xff // vpmovzxbd -0x430(%rdi),%ymm3
 	LONG $0xf072fdc5; BYTE $0x17 // vpslld $0x17,%ymm0,%ymm0
 	LONG $0x9875e2c4; LONG $0x06002484; WORD $0x0000 // vfmadd132ps 0x600(%rsp),%ymm1,%ymm0
-	LONG $0x8c28fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps 0x620(%rsp),%ymm1
+	LONG $0x8c28fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps 0x5c0(%rsp),%ymm1
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
 	LONG $0xf372e5c5; BYTE $0x17 // vpslld $0x17,%ymm3,%ymm3
 	LONG $0x9845e2c4; BYTE $0xca // vfmadd132ps %ymm2,%ymm7,%ymm1
-	LONG $0x317de2c4; LONG $0xfffbd896; BYTE $0xff // vpmovzxbd -0x428(%rsi),%ymm2
+	LONG $0x317de2c4; LONG $0xfffbd897; BYTE $0xff // vpmovzxbd -0x428(%rdi),%ymm2
 	LONG $0xb865e2c4; BYTE $0xc5 // vfmadd231ps %ymm5,%ymm3,%ymm0
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
-	LONG $0xb86de2c4; LONG $0x05c0248c; WORD $0x0000 // vfmadd231ps 0x5c0(%rsp),%ymm2,%ymm1
+	LONG $0xb86de2c4; LONG $0x05a0248c; WORD $0x0000 // vfmadd231ps 0x5a0(%rsp),%ymm2,%ymm1
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x9429fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm2,0x600(%rsp)
-	LONG $0x9429fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm2,0x620(%rsp)
 	LONG $0x9429fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm2,0x5e0(%rsp)
+	LONG $0x9429fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm2,0x600(%rsp)
 	LONG $0x9429fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm2,0x5c0(%rsp)
-	LONG $0x186ffec5 // vmovdqu (%rax),%ymm3
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x20c78348 // add $0x20,%rdi
+	LONG $0x9429fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm2,0x5a0(%rsp)
+	LONG $0x6f7ec1c4; BYTE $0x18 // vmovdqu (%r8),%ymm3
+	WORD $0x180f; BYTE $0x0b // prefetcht0 (%rbx)
+	LONG $0x404b180f // prefetcht0 0x40(%rbx)
+	LONG $0x80eb8348 // sub $0xffffffffffffff80,%rbx
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x20c08348 // add $0x20,%rax
 	LONG $0x1665c2c4; BYTE $0xee // vpermps %ymm14,%ymm3,%ymm5
 	LONG $0xf372edc5; BYTE $0x1c // vpslld $0x1c,%ymm3,%ymm2
 	LONG $0x947ffdc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm2,0x540(%rsp)
@@ -792,19 +792,18 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd372edc5; BYTE $0x0c // vpsrld $0xc,%ymm3,%ymm2
 	LONG $0x166dc2c4; BYTE $0xd6 // vpermps %ymm14,%ymm2,%ymm2
 	LONG $0xac297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm13,0x400(%rsp)
-	LONG $0xf372c5c5; BYTE $0x0c // vpslld $0xc,%ymm3,%ymm7
+	LONG $0x94297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm10,0x460(%rsp)
 	LONG $0x9429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm2,0x3c0(%rsp)
-	LONG $0x906ffec5; LONG $0xffffff20 // vmovdqu -0xe0(%rax),%ymm2
+	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
+	LONG $0xf372adc5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm10
+	LONG $0xf372c5c5; BYTE $0x0c // vpslld $0xc,%ymm3,%ymm7
+	LONG $0x947f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm10,0x3e0(%rsp)
 	LONG $0xd3729dc5; BYTE $0x10 // vpsrld $0x10,%ymm3,%ymm12
 	LONG $0xdb45c1c4; BYTE $0xff // vpand %ymm15,%ymm7,%ymm7
 	LONG $0x161d42c4; BYTE $0xe6 // vpermps %ymm14,%ymm12,%ymm12
-	LONG $0x94297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm10,0x460(%rsp)
-	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
-	LONG $0xf372adc5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm10
+	LONG $0x6f7ec1c4; LONG $0xffff2090; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm2
 	LONG $0xeb45c1c4; BYTE $0xfc // vpor %ymm12,%ymm7,%ymm7
-	LONG $0x947f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm10,0x3e0(%rsp)
 	LONG $0xdb65c1c4; BYTE $0xdf // vpand %ymm15,%ymm3,%ymm3
-	LONG $0xa4287cc5; LONG $0x0005e024; BYTE $0x00 // vmovaps 0x5e0(%rsp),%ymm12
 	LONG $0xf27295c5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm13
 	LONG $0xac7f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm13,0x3a0(%rsp)
 	LONG $0x166d42c4; BYTE $0xee // vpermps %ymm14,%ymm2,%ymm13
@@ -823,7 +822,7 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd27295c5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm13
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
 	LONG $0xeb55c1c4; BYTE $0xea // vpor %ymm10,%ymm5,%ymm5
-	LONG $0xac297cc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm13,0x2e0(%rsp)
+	LONG $0xac297cc5; LONG $0x00030024; BYTE $0x00 // vmovaps %ymm13,0x300(%rsp)
 	LONG $0xf27295c5; BYTE $0x04 // vpslld $0x4,%ymm2,%ymm13
 	LONG $0xac7f7dc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm13,0x2c0(%rsp)
 	LONG $0xd27295c5; BYTE $0x18 // vpsrld $0x18,%ymm2,%ymm13
@@ -843,59 +842,60 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
 	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
 	LONG $0xac297cc5; LONG $0x00020024; BYTE $0x00 // vmovaps %ymm13,0x200(%rsp)
-	LONG $0x187d62c4; WORD $0xe06f // vbroadcastss -0x20(%rdi),%ymm13
-	LONG $0xa815e2c4; LONG $0x05c024bc; WORD $0x0000 // vfmadd213ps 0x5c0(%rsp),%ymm13,%ymm7
-	LONG $0xb81562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm13,%ymm12
-	LONG $0x187de2c4; WORD $0xdc6f // vbroadcastss -0x24(%rdi),%ymm5
+	LONG $0x187d62c4; WORD $0xe068 // vbroadcastss -0x20(%rax),%ymm13
+	LONG $0xa815e2c4; LONG $0x05a024bc; WORD $0x0000 // vfmadd213ps 0x5a0(%rsp),%ymm13,%ymm7
+	LONG $0xa4287cc5; LONG $0x0005c024; BYTE $0x00 // vmovaps 0x5c0(%rsp),%ymm12
 	LONG $0x94db05c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm10
 	LONG $0x94eb2dc5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm10,%ymm10
 	LONG $0x94ebedc5; LONG $0x00024024; BYTE $0x00 // vpor 0x240(%rsp),%ymm2,%ymm2
 	LONG $0x9cebe5c5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm3,%ymm3
+	LONG $0xb81562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm13,%ymm12
+	LONG $0x187de2c4; WORD $0xdc68 // vbroadcastss -0x24(%rax),%ymm5
 	LONG $0x984562c4; BYTE $0xd5 // vfmadd132ps %ymm5,%ymm7,%ymm10
 	LONG $0xbcdb85c5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x00050024; BYTE $0x00 // vpand 0x500(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xe86f // vbroadcastss -0x18(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0xe868 // vbroadcastss -0x18(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00036024; BYTE $0x00 // vpand 0x360(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xe46f // vbroadcastss -0x1c(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0xe468 // vbroadcastss -0x1c(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00032024; BYTE $0x00 // vpand 0x320(%rsp),%ymm15,%ymm7
-	LONG $0xbcebc5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm7,%ymm7
+	LONG $0xbcebc5c5; LONG $0x00030024; BYTE $0x00 // vpor 0x300(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xf06f // vbroadcastss -0x10(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0xf068 // vbroadcastss -0x10(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x0002c024; BYTE $0x00 // vpand 0x2c0(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x0002a024; BYTE $0x00 // vpor 0x2a0(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x00044024; BYTE $0x00 // vpand 0x440(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xec6f // vbroadcastss -0x14(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0xec68 // vbroadcastss -0x14(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00028024; BYTE $0x00 // vpand 0x280(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x00026024; BYTE $0x00 // vpor 0x260(%rsp),%ymm7,%ymm7
 	LONG $0x981de2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm12,%ymm7
-	LONG $0x187de2c4; WORD $0xf86f // vbroadcastss -0x8(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0xf868 // vbroadcastss -0x8(%rax),%ymm5
 	LONG $0x9845e2c4; BYTE $0xd5 // vfmadd132ps %ymm5,%ymm7,%ymm2
 	LONG $0xbcdb85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm7
 	LONG $0x982de2c4; BYTE $0xdd // vfmadd132ps %ymm5,%ymm10,%ymm3
-	LONG $0x187de2c4; WORD $0xf46f // vbroadcastss -0xc(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0xf468 // vbroadcastss -0xc(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm7,%ymm7
 	LONG $0x9865e2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm3,%ymm7
+	LONG $0xbc29fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm7,0x5a0(%rsp)
 	LONG $0x9cdb85c5; LONG $0x00022024; BYTE $0x00 // vpand 0x220(%rsp),%ymm15,%ymm3
-	LONG $0xbc29fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm7,0x5c0(%rsp)
 	LONG $0x9cebe5c5; LONG $0x00020024; BYTE $0x00 // vpor 0x200(%rsp),%ymm3,%ymm3
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
-	LONG $0x986ffec5; LONG $0xffffff40 // vmovdqu -0xc0(%rax),%ymm3
-	LONG $0xac29fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm5,0x5e0(%rsp)
+	LONG $0x6f7ec1c4; LONG $0xffff4098; BYTE $0xff // vmovdqu -0xc0(%r8),%ymm3
+	LONG $0xac29fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm5,0x5c0(%rsp)
 	LONG $0x1665c2c4; BYTE $0xee // vpermps %ymm14,%ymm3,%ymm5
 	LONG $0xf372edc5; BYTE $0x1c // vpslld $0x1c,%ymm3,%ymm2
 	LONG $0x947ffdc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm2,0x540(%rsp)
@@ -925,7 +925,7 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xac297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm13,0x460(%rsp)
 	LONG $0xf37295c5; BYTE $0x10 // vpslld $0x10,%ymm3,%ymm13
 	LONG $0x9429fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm2,0x3c0(%rsp)
-	LONG $0x906ffec5; LONG $0xffffff60 // vmovdqu -0xa0(%rax),%ymm2
+	LONG $0x6f7ec1c4; LONG $0xffff6090; BYTE $0xff // vmovdqu -0xa0(%r8),%ymm2
 	LONG $0xac7f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm13,0x3e0(%rsp)
 	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
 	LONG $0x94297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm10,0x400(%rsp)
@@ -953,7 +953,7 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd27295c5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm13
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
 	LONG $0xeb55c1c4; BYTE $0xea // vpor %ymm10,%ymm5,%ymm5
-	LONG $0xac297cc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm13,0x2e0(%rsp)
+	LONG $0xac297cc5; LONG $0x00030024; BYTE $0x00 // vmovaps %ymm13,0x300(%rsp)
 	LONG $0xf27295c5; BYTE $0x04 // vpslld $0x4,%ymm2,%ymm13
 	LONG $0xac7f7dc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm13,0x2c0(%rsp)
 	LONG $0xd27295c5; BYTE $0x18 // vpsrld $0x18,%ymm2,%ymm13
@@ -973,269 +973,262 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x161542c4; BYTE $0xee // vpermps %ymm14,%ymm13,%ymm13
 	LONG $0xdb6dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm2,%ymm2
 	LONG $0xac297cc5; LONG $0x00020024; BYTE $0x00 // vmovaps %ymm13,0x200(%rsp)
-	LONG $0x187d62c4; WORD $0x606f // vbroadcastss 0x60(%rdi),%ymm13
-	LONG $0xa815e2c4; LONG $0x062024bc; WORD $0x0000 // vfmadd213ps 0x620(%rsp),%ymm13,%ymm7
-	LONG $0xa4287cc5; LONG $0x00060024; BYTE $0x00 // vmovaps 0x600(%rsp),%ymm12
+	LONG $0x187d62c4; WORD $0x6068 // vbroadcastss 0x60(%rax),%ymm13
+	LONG $0xa815e2c4; LONG $0x060024bc; WORD $0x0000 // vfmadd213ps 0x600(%rsp),%ymm13,%ymm7
+	LONG $0xa4287cc5; LONG $0x0005e024; BYTE $0x00 // vmovaps 0x5e0(%rsp),%ymm12
 	LONG $0x94db05c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm10
 	LONG $0x94eb2dc5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm10,%ymm10
 	LONG $0x94ebedc5; LONG $0x00024024; BYTE $0x00 // vpor 0x240(%rsp),%ymm2,%ymm2
 	LONG $0x9cebe5c5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm3,%ymm3
 	LONG $0xb81562c4; BYTE $0xe5 // vfmadd231ps %ymm5,%ymm13,%ymm12
-	LONG $0x187de2c4; WORD $0x5c6f // vbroadcastss 0x5c(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x5c68 // vbroadcastss 0x5c(%rax),%ymm5
 	LONG $0x984562c4; BYTE $0xd5 // vfmadd132ps %ymm5,%ymm7,%ymm10
 	LONG $0xbcdb85c5; LONG $0x0003a024; BYTE $0x00 // vpand 0x3a0(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x00050024; BYTE $0x00 // vpand 0x500(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0x686f // vbroadcastss 0x68(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x6868 // vbroadcastss 0x68(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00036024; BYTE $0x00 // vpand 0x360(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0x646f // vbroadcastss 0x64(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x6468 // vbroadcastss 0x64(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00032024; BYTE $0x00 // vpand 0x320(%rsp),%ymm15,%ymm7
-	LONG $0xbcebc5c5; LONG $0x0002e024; BYTE $0x00 // vpor 0x2e0(%rsp),%ymm7,%ymm7
+	LONG $0xbcebc5c5; LONG $0x00030024; BYTE $0x00 // vpor 0x300(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0x706f // vbroadcastss 0x70(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x7068 // vbroadcastss 0x70(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x0002c024; BYTE $0x00 // vpand 0x2c0(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x0002a024; BYTE $0x00 // vpor 0x2a0(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xe7 // vfmadd231ps %ymm7,%ymm5,%ymm12
 	LONG $0xbcdb85c5; LONG $0x00044024; BYTE $0x00 // vpand 0x440(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0x6c6f // vbroadcastss 0x6c(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x6c68 // vbroadcastss 0x6c(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm7,%ymm7
 	LONG $0xb85562c4; BYTE $0xd7 // vfmadd231ps %ymm7,%ymm5,%ymm10
 	LONG $0xbcdb85c5; LONG $0x00028024; BYTE $0x00 // vpand 0x280(%rsp),%ymm15,%ymm7
 	LONG $0xbcebc5c5; LONG $0x00026024; BYTE $0x00 // vpor 0x260(%rsp),%ymm7,%ymm7
 	LONG $0x981de2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm12,%ymm7
-	LONG $0x187de2c4; WORD $0x786f // vbroadcastss 0x78(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x7868 // vbroadcastss 0x78(%rax),%ymm5
 	LONG $0x9845e2c4; BYTE $0xd5 // vfmadd132ps %ymm5,%ymm7,%ymm2
 	LONG $0xbcdb85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm7
 	LONG $0x982de2c4; BYTE $0xdd // vfmadd132ps %ymm5,%ymm10,%ymm3
-	LONG $0x187de2c4; WORD $0x746f // vbroadcastss 0x74(%rdi),%ymm5
+	LONG $0x187de2c4; WORD $0x7468 // vbroadcastss 0x74(%rax),%ymm5
 	LONG $0xbcebc5c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm7,%ymm7
 	LONG $0x9865e2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm3,%ymm7
-	LONG $0xbc29fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm7,0x620(%rsp)
 	LONG $0x9cdb85c5; LONG $0x00022024; BYTE $0x00 // vpand 0x220(%rsp),%ymm15,%ymm3
-	LONG $0x24ac8b4c; LONG $0x000005a0 // mov 0x5a0(%rsp),%r13
 	LONG $0x9cebe5c5; LONG $0x00020024; BYTE $0x00 // vpor 0x200(%rsp),%ymm3,%ymm3
+	LONG $0xbc29fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm7,0x600(%rsp)
 	LONG $0x986de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm2,%ymm5
-	LONG $0xac29fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm5,0x600(%rsp)
-	WORD $0x394c; BYTE $0xe8 // cmp %r13,%rax
-	LONG $0xf8ed850f; WORD $0xffff // jne 11fc <dotFP4F32AVX2+0x11fc>
-	LONG $0x317de2c4; LONG $0xfffbe096; BYTE $0xff // vpmovzxbd -0x420(%rsi),%ymm2
-	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
+	LONG $0xac29fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm5,0x5e0(%rsp)
+	WORD $0x394c; BYTE $0xfb // cmp %r15,%rbx
+	LONG $0xf8e5850f; WORD $0xffff // jne 11f6 <dotFP4F32AVX2+0x11f6>
+	LONG $0x317de2c4; LONG $0xfffbe097; BYTE $0xff // vpmovzxbd -0x420(%rdi),%ymm2
+	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
 	WORD $0xff49; BYTE $0xc1 // inc %r9
 	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
-	LONG $0x317de2c4; LONG $0xfff7a89e; BYTE $0xff // vpmovzxbd -0x858(%rsi),%ymm3
-	LONG $0x24848148; LONG $0x000005a0; LONG $0x00000440 // addq $0x440,0x5a0(%rsp)
+	LONG $0x317de2c4; LONG $0xfffbe89f; BYTE $0xff // vpmovzxbd -0x418(%rdi),%ymm3
+	LONG $0x40c78149; WORD $0x0004; BYTE $0x00 // add $0x440,%r15
 	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
-	LONG $0x987de2c4; LONG $0x05c02494; WORD $0x0000 // vfmadd132ps 0x5c0(%rsp),%ymm0,%ymm2
-	LONG $0x8428fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps 0x5e0(%rsp),%ymm0
+	LONG $0x987de2c4; LONG $0x05a02494; WORD $0x0000 // vfmadd132ps 0x5a0(%rsp),%ymm0,%ymm2
+	LONG $0x8428fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps 0x5c0(%rsp),%ymm0
 	LONG $0xf372e5c5; BYTE $0x17 // vpslld $0x17,%ymm3,%ymm3
 	LONG $0x9875e2c4; BYTE $0xc3 // vfmadd132ps %ymm3,%ymm1,%ymm0
-	LONG $0x317de2c4; LONG $0xfff7b08e; BYTE $0xff // vpmovzxbd -0x850(%rsi),%ymm1
-	LONG $0x317de2c4; LONG $0xfff7b89e; BYTE $0xff // vpmovzxbd -0x848(%rsi),%ymm3
+	LONG $0x317de2c4; LONG $0xfffbf08f; BYTE $0xff // vpmovzxbd -0x410(%rdi),%ymm1
+	LONG $0x317de2c4; LONG $0xfffbf89f; BYTE $0xff // vpmovzxbd -0x408(%rdi),%ymm3
 	LONG $0xf172f5c5; BYTE $0x17 // vpslld $0x17,%ymm1,%ymm1
 	LONG $0x986de2c4; BYTE $0xcf // vfmadd132ps %ymm7,%ymm2,%ymm1
 	LONG $0xfd28fcc5 // vmovaps %ymm5,%ymm7
 	LONG $0xf372e5c5; BYTE $0x17 // vpslld $0x17,%ymm3,%ymm3
 	LONG $0x987de2c4; BYTE $0xfb // vfmadd132ps %ymm3,%ymm0,%ymm7
 	LONG $0x248c394c; LONG $0x00000560 // cmp %r9,0x560(%rsp)
-	LONG $0xf0728f0f; WORD $0xffff // jg a11 <dotFP4F32AVX2+0xa11>
+	LONG $0xf0568f0f; WORD $0xffff // jg 9f2 <dotFP4F32AVX2+0x9f2>
+	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
 	LONG $0xc37f7dc5 // vmovdqa %ymm8,%ymm3
-	LONG $0x847efac5; LONG $0x0001f824; BYTE $0x00 // vmovq 0x1f8(%rsp),%xmm0
+	LONG $0x847efac5; LONG $0x0001f024; BYTE $0x00 // vmovq 0x1f0(%rsp),%xmm0
 	LONG $0x317de2c4; BYTE $0xc0 // vpmovzxbd %xmm0,%ymm0
 	LONG $0xd066e5c5 // vpcmpgtd %ymm0,%ymm3,%ymm2
 	LONG $0xc066a5c5 // vpcmpgtd %ymm0,%ymm11,%ymm0
-	LONG $0x2e6dc2c4; BYTE $0x0e // vmaskmovps %ymm1,%ymm2,(%r14)
-	LONG $0x2e7dc2c4; WORD $0x207e // vmaskmovps %ymm7,%ymm0,0x20(%r14)
-	LONG $0xffe741e9; BYTE $0xff // jmp 10a <dotFP4F32AVX2+0x10a>
-	LONG $0x24848b48; LONG $0x00000580 // mov 0x580(%rsp),%rax
+	LONG $0x2e6de2c4; BYTE $0x08 // vmaskmovps %ymm1,%ymm2,(%rax)
+	LONG $0x2e7de2c4; WORD $0x2078 // vmaskmovps %ymm7,%ymm0,0x20(%rax)
+	LONG $0xffe72ce9; BYTE $0xff // jmp fa <dotFP4F32AVX2+0xfa>
+	LONG $0x248c8b48; LONG $0x00000580 // mov 0x580(%rsp),%rcx
 	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
+	LONG $0x07e1c148 // shl $0x7,%rcx
+	WORD $0x2949; BYTE $0xc8 // sub %rcx,%r8
 	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x2949; BYTE $0xc0 // sub %rax,%r8
-	LONG $0x24848d48; LONG $0x00000640 // lea 0x640(%rsp),%rax
 	WORD $0x3949; BYTE $0xc8 // cmp %rcx,%r8
 	LONG $0xc84e0f49 // cmovle %r8,%rcx
 	WORD $0xff31 // xor %edi,%edi
+	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
+	LONG $0x248c8d48; LONG $0x00000620 // lea 0x620(%rsp),%rcx
 	LONG $0x07f88349 // cmp $0x7,%r8
-	WORD $0x427e // jle 1a39 <dotFP4F32AVX2+0x1a39>
+	WORD $0x537e // jle 1a52 <dotFP4F32AVX2+0x1a52>
+	LONG $0x2484894c; LONG $0x00000600 // mov %r8,0x600(%rsp)
 	LONG $0x6f7ec1c4; WORD $0xbb04 // vmovdqu (%r11,%rdi,4),%ymm0
-	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
-	LONG $0x0fc48349 // add $0xf,%r12
-	LONG $0x047ffec5; BYTE $0xb8 // vmovdqu %ymm0,(%rax,%rdi,4)
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
+	LONG $0x0fc08349 // add $0xf,%r8
+	LONG $0x047ffec5; BYTE $0xb9 // vmovdqu %ymm0,(%rcx,%rdi,4)
 	LONG $0x08c78348 // add $0x8,%rdi
-	WORD $0x394c; BYTE $0xe1 // cmp %r12,%rcx
-	WORD $0xe57f // jg 19f7 <dotFP4F32AVX2+0x19f7>
-	LONG $0xf8798d48 // lea -0x8(%rcx),%rdi
+	WORD $0x394d; BYTE $0xc4 // cmp %r8,%r12
+	WORD $0xe57f // jg 1a07 <dotFP4F32AVX2+0x1a07>
+	LONG $0x24848b4c; LONG $0x00000600 // mov 0x600(%rsp),%r8
+	LONG $0x247c8d49; BYTE $0xf8 // lea -0x8(%r12),%rdi
 	LONG $0x03efc148 // shr $0x3,%rdi
+	LONG $0xfd3c8d48; LONG $0x00000008 // lea 0x8(,%rdi,8),%rdi
 	LONG $0x07f88349 // cmp $0x7,%r8
 	LONG $0x0008b841; WORD $0x0000 // mov $0x8,%r8d
-	LONG $0xfd3c8d48; LONG $0x00000008 // lea 0x8(,%rdi,8),%rdi
 	LONG $0xf84e0f49 // cmovle %r8,%rdi
 	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0x1974 // je 1a52 <dotFP4F32AVX2+0x1a52>
-	WORD $0x3948; BYTE $0xf9 // cmp %rdi,%rcx
-	WORD $0x1f7e // jle 1a5d <dotFP4F32AVX2+0x1a5d>
+	WORD $0x1974 // je 1a6b <dotFP4F32AVX2+0x1a6b>
+	WORD $0x3949; BYTE $0xfc // cmp %rdi,%r12
+	WORD $0x1c7e // jle 1a73 <dotFP4F32AVX2+0x1a73>
 	LONG $0xbb048b45 // mov (%r11,%rdi,4),%r8d
-	LONG $0xb8048944 // mov %r8d,(%rax,%rdi,4)
+	LONG $0xb9048944 // mov %r8d,(%rcx,%rdi,4)
 	WORD $0xff48; BYTE $0xc7 // inc %rdi
 	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0xe775 // jne 1a39 <dotFP4F32AVX2+0x1a39>
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xffefc9e9; BYTE $0xff // jmp a26 <dotFP4F32AVX2+0xa26>
-	LONG $0x00b804c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rax,%rdi,4)
+	WORD $0xe775 // jne 1a52 <dotFP4F32AVX2+0x1a52>
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0xffef9be9; BYTE $0xff // jmp a0e <dotFP4F32AVX2+0xa0e>
+	LONG $0x00b904c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rcx,%rdi,4)
 	WORD $0xff48; BYTE $0xc7 // inc %rdi
 	LONG $0x80ff8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdi
-	WORD $0xc975 // jne 1a39 <dotFP4F32AVX2+0x1a39>
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xffefabe9; BYTE $0xff // jmp a26 <dotFP4F32AVX2+0xa26>
+	WORD $0xcc75 // jne 1a52 <dotFP4F32AVX2+0x1a52>
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0xffef80e9; BYTE $0xff // jmp a0e <dotFP4F32AVX2+0xa0e>
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
 	LONG $0xf928fcc5 // vmovaps %ymm1,%ymm7
-	LONG $0xffff1be9; BYTE $0xff // jmp 19a3 <dotFP4F32AVX2+0x19a3>
-	LONG $0x248c8b48; LONG $0x00000260 // mov 0x260(%rsp),%rcx
-	LONG $0x24b48b4c; LONG $0x000001f0 // mov 0x1f0(%rsp),%r14
+	LONG $0xffff0de9; BYTE $0xff // jmp 19a8 <dotFP4F32AVX2+0x19a8>
+	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
+	WORD $0x8949; BYTE $0xd5 // mov %rdx,%r13
 	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
-	LONG $0x24948d48; LONG $0x00000640 // lea 0x640(%rsp),%rdx
-	LONG $0x24b48b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rsi
-	LONG $0x07e1c148 // shl $0x7,%rcx
-	WORD $0x2949; BYTE $0xce // sub %rcx,%r14
-	LONG $0xb53c8d4c; LONG $0x00000000 // lea 0x0(,%rsi,4),%r15
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	WORD $0x3949; BYTE $0xfe // cmp %rdi,%r14
-	LONG $0xfe4e0f49 // cmovle %r14,%rdi
-	LONG $0xf8778d48 // lea -0x8(%rdi),%rsi
-	LONG $0x03eec148 // shr $0x3,%rsi
-	LONG $0x07fe8349 // cmp $0x7,%r14
-	LONG $0xf52c8d4c; LONG $0x00000008 // lea 0x8(,%rsi,8),%r13
-	LONG $0x000008be; BYTE $0x00 // mov $0x8,%esi
-	LONG $0xf54f0f49 // cmovg %r13,%rsi
-	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
-	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
-	LONG $0x24b48b48; LONG $0x00000240 // mov 0x240(%rsp),%rsi
-	LONG $0x07fe8349 // cmp $0x7,%r14
-	LONG $0x00e08e0f; WORD $0x0000 // jle 1bdb <dotFP4F32AVX2+0x1bdb>
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24ac894c; LONG $0x00000620 // mov %r13,0x620(%rsp)
-	LONG $0x6f7ea1c4; WORD $0xa614 // vmovdqu (%rsi,%r12,4),%ymm2
-	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
-	LONG $0x0fc58349 // add $0xf,%r13
-	LONG $0x7f7ea1c4; WORD $0xa114 // vmovdqu %ymm2,(%rcx,%r12,4)
-	LONG $0x08c48349 // add $0x8,%r12
-	WORD $0x394c; BYTE $0xef // cmp %r13,%rdi
-	WORD $0xe47f // jg 1b06 <dotFP4F32AVX2+0x1b06>
-	LONG $0x24ac8b4c; LONG $0x00000620 // mov 0x620(%rsp),%r13
-	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	LONG $0x0087840f; WORD $0x0000 // je 1bbe <dotFP4F32AVX2+0x1bbe>
-	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
-	LONG $0x24848948; LONG $0x00000620 // mov %rax,0x620(%rsp)
+	LONG $0x249c8b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rbx
+	LONG $0x248c8d4c; LONG $0x00000620 // lea 0x620(%rsp),%r9
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x9d3c8d4c; LONG $0x00000000 // lea 0x0(,%rbx,4),%r15
+	WORD $0x2949; BYTE $0xc5 // sub %rax,%r13
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	WORD $0x3949; BYTE $0xfd // cmp %rdi,%r13
+	LONG $0xfd4e0f49 // cmovle %r13,%rdi
+	LONG $0xf84f8d48 // lea -0x8(%rdi),%rcx
+	LONG $0x03e9c148 // shr $0x3,%rcx
+	LONG $0x07fd8349 // cmp $0x7,%r13
+	LONG $0xcd348d4c; LONG $0x00000008 // lea 0x8(,%rcx,8),%r14
+	LONG $0x000008b9; BYTE $0x00 // mov $0x8,%ecx
+	LONG $0xf14e0f4c // cmovle %rcx,%r14
+	LONG $0x248c8b48; LONG $0x00000240 // mov 0x240(%rsp),%rcx
+	LONG $0x07fd8349 // cmp $0x7,%r13
+	LONG $0x00b68e0f; WORD $0x0000 // jle 1bb9 <dotFP4F32AVX2+0x1bb9>
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x894d; BYTE $0xe2 // mov %r12,%r10
+	LONG $0x146ffec5; BYTE $0x99 // vmovdqu (%rcx,%rbx,4),%ymm2
+	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
+	LONG $0x0fc48349 // add $0xf,%r12
+	LONG $0x147ffec5; BYTE $0x98 // vmovdqu %ymm2,(%rax,%rbx,4)
+	LONG $0x08c38348 // add $0x8,%rbx
 	WORD $0x394c; BYTE $0xe7 // cmp %r12,%rdi
-	WORD $0x617e // jle 1ba8 <dotFP4F32AVX2+0x1ba8>
-	LONG $0xa6048b42 // mov (%rsi,%r12,4),%eax
-	LONG $0xa1048942 // mov %eax,(%rcx,%r12,4)
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x80fc8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r12
-	WORD $0xe775 // jne 1b42 <dotFP4F32AVX2+0x1b42>
-	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
-	LONG $0x24a48d4c; LONG $0x00000c40 // lea 0xc40(%rsp),%r12
-	LONG $0x24848b48; LONG $0x00000620 // mov 0x620(%rsp),%rax
-	WORD $0x014c; BYTE $0xfe // add %r15,%rsi
-	WORD $0x3949; BYTE $0xcc // cmp %rcx,%r12
-	LONG $0xff73850f; WORD $0xffff // jne 1af1 <dotFP4F32AVX2+0x1af1>
-	WORD $0x894d; BYTE $0xec // mov %r13,%r12
-	LONG $0x2484c748; LONG $0x000002a0; LONG $0x00000400 // movq $0x400,0x2a0(%rsp)
-	LONG $0x2484c748; LONG $0x00000280; LONG $0x00000200 // movq $0x200,0x280(%rsp)
+	WORD $0xe67f // jg 1b08 <dotFP4F32AVX2+0x1b08>
+	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
+	LONG $0x80fe8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r14
+	WORD $0x6f74 // je 1b9d <dotFP4F32AVX2+0x1b9d>
+	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	WORD $0x3948; BYTE $0xdf // cmp %rbx,%rdi
+	WORD $0x527e // jle 1b88 <dotFP4F32AVX2+0x1b88>
+	LONG $0x99148b44 // mov (%rcx,%rbx,4),%r10d
+	LONG $0x98148944 // mov %r10d,(%rax,%rbx,4)
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
+	WORD $0xe775 // jne 1b31 <dotFP4F32AVX2+0x1b31>
+	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
+	LONG $0x249c8d48; LONG $0x00000c20 // lea 0xc20(%rsp),%rbx
+	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
+	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
+	WORD $0x9975 // jne 1af9 <dotFP4F32AVX2+0x1af9>
+	WORD $0x894c; BYTE $0xc9 // mov %r9,%rcx
+	LONG $0x2484c748; LONG $0x00000220; LONG $0x00000400 // movq $0x400,0x220(%rsp)
+	LONG $0x2484c748; LONG $0x00000200; LONG $0x00000200 // movq $0x200,0x200(%rsp)
 	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0xffe6cee9; BYTE $0xff // jmp 276 <dotFP4F32AVX2+0x276>
-	LONG $0xa104c742; LONG $0x00000000 // movl $0x0,(%rcx,%r12,4)
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x80fc8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r12
-	WORD $0x8675 // jne 1b42 <dotFP4F32AVX2+0x1b42>
-	WORD $0x9deb // jmp 1b5b <dotFP4F32AVX2+0x1b5b>
-	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
-	LONG $0x24a48d4c; LONG $0x00000c40 // lea 0xc40(%rsp),%r12
-	WORD $0x014c; BYTE $0xfe // add %r15,%rsi
-	WORD $0x3949; BYTE $0xcc // cmp %rcx,%r12
-	LONG $0xff22850f; WORD $0xffff // jne 1afb <dotFP4F32AVX2+0x1afb>
-	WORD $0xa3eb // jmp 1b7e <dotFP4F32AVX2+0x1b7e>
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0x24848948; LONG $0x00000620 // mov %rax,0x620(%rsp)
-	LONG $0xffff57e9; BYTE $0xff // jmp 1b42 <dotFP4F32AVX2+0x1b42>
-	LONG $0x24848b48; LONG $0x00000318 // mov 0x318(%rsp),%rax
-	LONG $0x40508b48 // mov 0x40(%rax),%rdx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xffe6d7e9; BYTE $0xff // jmp 25f <dotFP4F32AVX2+0x25f>
+	LONG $0x009804c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rax,%rbx,4)
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
+	WORD $0x9675 // jne 1b31 <dotFP4F32AVX2+0x1b31>
+	WORD $0xadeb // jmp 1b4a <dotFP4F32AVX2+0x1b4a>
+	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
+	LONG $0x249c8d48; LONG $0x00000c20 // lea 0xc20(%rsp),%rbx
+	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
+	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
+	LONG $0xff4c850f; WORD $0xffff // jne 1b03 <dotFP4F32AVX2+0x1b03>
+	WORD $0xa7eb // jmp 1b60 <dotFP4F32AVX2+0x1b60>
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0xffff71e9; BYTE $0xff // jmp 1b31 <dotFP4F32AVX2+0x1b31>
+	LONG $0x40568b49 // mov 0x40(%r14),%rdx
 	LONG $0x7a107cc5; BYTE $0x40 // vmovups 0x40(%rdx),%ymm15
-	LONG $0x18508b48 // mov 0x18(%rax),%rdx
-	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
+	LONG $0x18568b49 // mov 0x18(%r14),%rdx
 	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
 	LONG $0xfeb28d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rsi
 	LONG $0x7fc78348 // add $0x7f,%rdi
 	LONG $0xf7490f48 // cmovns %rdi,%rsi
-	LONG $0x02e0c148 // shl $0x2,%rax
 	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24848948; LONG $0x000002c0 // mov %rax,0x2c0(%rsp)
 	LONG $0x24b48948; LONG $0x00000280 // mov %rsi,0x280(%rsp)
+	LONG $0x24b48b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rsi
+	LONG $0xb5048d4c; LONG $0x00000000 // lea 0x0(,%rsi,4),%r8
 	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x07f08e0f; WORD $0x0000 // jle 242b <dotFP4F32AVX2+0x242b>
-	LONG $0x000000be; BYTE $0x80 // mov $0x80000000,%esi
-	LONG $0x24bc8b48; LONG $0x00000308 // mov 0x308(%rsp),%rdi
-	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x07fc8e0f; WORD $0x0000 // jle 2400 <dotFP4F32AVX2+0x2400>
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x24bc8b48; LONG $0x000002f0 // mov 0x2f0(%rsp),%rdi
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0xf66e79c5 // vmovd %esi,%xmm14
 	LONG $0xd66ffdc5 // vmovdqa %ymm6,%ymm2
-	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x07fec148 // sar $0x7,%rsi
 	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
-	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
-	LONG $0x24848948; LONG $0x00000320 // mov %rax,0x320(%rsp)
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
 	LONG $0xc5297cc5 // vmovaps %ymm8,%ymm5
-	LONG $0xf77f7dc5 // vmovdqa %ymm14,%ymm7
+	LONG $0x24b48948; LONG $0x00000300 // mov %rsi,0x300(%rsp)
+	LONG $0x000000be; BYTE $0x80 // mov $0x80000000,%esi
 	LONG $0xc0297cc5 // vmovaps %ymm8,%ymm0
-	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0x2484c748; LONG $0x00000340; LONG $0x00000000 // movq $0x0,0x340(%rsp)
-	LONG $0x249c8948; LONG $0x00000240 // mov %rbx,0x240(%rsp)
-	WORD $0x894d; BYTE $0xf3 // mov %r14,%r11
-	LONG $0x24bc894c; LONG $0x00000220 // mov %r15,0x220(%rsp)
-	LONG $0x248c894c; LONG $0x00000200 // mov %r9,0x200(%rsp)
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xf66e79c5 // vmovd %esi,%xmm14
+	LONG $0x2484c748; LONG $0x00000320; LONG $0x00000000 // movq $0x0,0x320(%rsp)
+	LONG $0x24848948; LONG $0x00000240 // mov %rax,0x240(%rsp)
+	WORD $0x894d; BYTE $0xe9 // mov %r13,%r9
+	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
+	LONG $0x24b4894c; LONG $0x00000220 // mov %r14,0x220(%rsp)
+	LONG $0x249c8948; LONG $0x00000200 // mov %rbx,0x200(%rsp)
 	LONG $0xc6297cc5 // vmovaps %ymm8,%ymm6
+	LONG $0xf77f7dc5 // vmovdqa %ymm14,%ymm7
 	LONG $0xca6ffdc5 // vmovdqa %ymm2,%ymm1
+	LONG $0x287c41c4; BYTE $0xf7 // vmovaps %ymm15,%ymm14
 	LONG $0xff6f7dc5 // vmovdqa %ymm7,%ymm15
-	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
-	LONG $0x24b48b48; LONG $0x00000340 // mov 0x340(%rsp),%rsi
-	LONG $0x24b43948; LONG $0x00000320 // cmp %rsi,0x320(%rsp)
-	LONG $0x05d8840f; WORD $0x0000 // je 22ac <dotFP4F32AVX2+0x22ac>
-	LONG $0x00b08d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r8),%rsi
+	LONG $0x24b48b48; LONG $0x00000320 // mov 0x320(%rsp),%rsi
+	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
+	LONG $0x24b43948; LONG $0x00000300 // cmp %rsi,0x300(%rsp)
+	LONG $0x05db840f; WORD $0x0000 // je 2273 <dotFP4F32AVX2+0x2273>
+	LONG $0x00b38d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r11),%rsi
 	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
 	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
-	LONG $0x009f8d48; WORD $0x0011; BYTE $0x00 // lea 0x1100(%rdi),%rbx
-	LONG $0x404f8d4c // lea 0x40(%rdi),%r9
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x00af8d4c; WORD $0x0011; BYTE $0x00 // lea 0x1100(%rdi),%r13
+	LONG $0x405f8d48 // lea 0x40(%rdi),%rbx
 	LONG $0x24b48948; LONG $0x000002a0 // mov %rsi,0x2a0(%rsp)
-	WORD $0x894d; BYTE $0xc6 // mov %r8,%r14
 	LONG $0x24848948; LONG $0x00000260 // mov %rax,0x260(%rsp)
-	LONG $0x249c894c; LONG $0x000001f0 // mov %r11,0x1f0(%rsp)
+	LONG $0x248c8948; LONG $0x000002e0 // mov %rcx,0x2e0(%rsp)
+	LONG $0x2484894c; LONG $0x000001f8 // mov %r8,0x1f8(%rsp)
 	LONG $0x8c7f7dc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa %ymm9,0x1c0(%rsp)
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x00838d4c; WORD $0xffff; BYTE $0xff // lea -0x100(%rbx),%r8
-	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
-	LONG $0x26348d4b // lea (%r14,%r12,1),%rsi
+	LONG $0x00b58d49; WORD $0xffff; BYTE $0xff // lea -0x100(%r13),%rsi
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	LONG $0x1c0c8d4b // lea (%r12,%r11,1),%rcx
 	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
 	LONG $0x9429fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm2,0x5e0(%rsp)
-	LONG $0x9429fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm2,0x620(%rsp)
 	LONG $0x9429fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm2,0x600(%rsp)
+	LONG $0x9429fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm2,0x5c0(%rsp)
 	LONG $0xca287cc5 // vmovaps %ymm2,%ymm9
 	LONG $0xb429fcc5; LONG $0x0001a024; BYTE $0x00 // vmovaps %ymm6,0x1a0(%rsp)
 	LONG $0x84297cc5; LONG $0x00018024; BYTE $0x00 // vmovaps %ymm8,0x180(%rsp)
@@ -1245,38 +1238,37 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x9c7ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa %ymm3,0x100(%rsp)
 	LONG $0xa47ffdc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa %ymm4,0xe0(%rsp)
 	LONG $0x8c7ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm1,0xc0(%rsp)
-	WORD $0x014c; BYTE $0xf0 // add %r14,%rax
-	LONG $0x841f0f66; LONG $0x00000000; BYTE $0x00 // nopw 0x0(%rax,%rax,1)
-	LONG $0x6f7ec1c4; BYTE $0x03 // vmovdqu (%r11),%ymm0
-	LONG $0x08180f41 // prefetcht0 (%r8)
-	LONG $0x40c08349 // add $0x40,%r8
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x20c68348 // add $0x20,%rsi
+	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
+	LONG $0x6f7ec1c4; BYTE $0x00 // vmovdqu (%r8),%ymm0
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x40c68348 // add $0x40,%rsi
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x20c18348 // add $0x20,%rcx
 	LONG $0x20c08348 // add $0x20,%rax
 	LONG $0xd072f5c5; BYTE $0x04 // vpsrld $0x4,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xf6 // vpermps %ymm14,%ymm1,%ymm6
 	LONG $0xd072f5c5; BYTE $0x18 // vpsrld $0x18,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xce // vpermps %ymm14,%ymm1,%ymm1
-	LONG $0x8c29fcc5; LONG $0x00056024; BYTE $0x00 // vmovaps %ymm1,0x560(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00054024; BYTE $0x00 // vmovaps %ymm1,0x540(%rsp)
 	LONG $0xf072c5c5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm7
 	LONG $0xf072d5c5; BYTE $0x04 // vpslld $0x4,%ymm0,%ymm5
-	LONG $0xbc7ffdc5; LONG $0x0005c024; BYTE $0x00 // vmovdqa %ymm7,0x5c0(%rsp)
-	LONG $0xac7ffdc5; LONG $0x00058024; BYTE $0x00 // vmovdqa %ymm5,0x580(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x0005a024; BYTE $0x00 // vmovdqa %ymm7,0x5a0(%rsp)
+	LONG $0xac7ffdc5; LONG $0x00056024; BYTE $0x00 // vmovdqa %ymm5,0x560(%rsp)
 	LONG $0xd072f5c5; BYTE $0x08 // vpsrld $0x8,%ymm0,%ymm1
 	LONG $0x167542c4; BYTE $0xe6 // vpermps %ymm14,%ymm1,%ymm12
 	LONG $0xd072f5c5; BYTE $0x1c // vpsrld $0x1c,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xfe // vpermps %ymm14,%ymm1,%ymm7
 	LONG $0xd072f5c5; BYTE $0x0c // vpsrld $0xc,%ymm0,%ymm1
 	LONG $0x1675c2c4; BYTE $0xee // vpermps %ymm14,%ymm1,%ymm5
-	LONG $0x6f7ec1c4; LONG $0xffff208b; BYTE $0xff // vmovdqu -0xe0(%r11),%ymm1
-	LONG $0xbc29fcc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm7,0x500(%rsp)
-	LONG $0xb429fcc5; LONG $0x0005a024; BYTE $0x00 // vmovaps %ymm6,0x5a0(%rsp)
-	LONG $0xa4297cc5; LONG $0x00052024; BYTE $0x00 // vmovaps %ymm12,0x520(%rsp)
+	LONG $0x6f7ec1c4; LONG $0xffff2088; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm1
+	LONG $0xbc29fcc5; LONG $0x0004e024; BYTE $0x00 // vmovaps %ymm7,0x4e0(%rsp)
+	LONG $0xb429fcc5; LONG $0x00058024; BYTE $0x00 // vmovaps %ymm6,0x580(%rsp)
+	LONG $0xa4297cc5; LONG $0x00050024; BYTE $0x00 // vmovaps %ymm12,0x500(%rsp)
 	LONG $0xf072adc5; BYTE $0x14 // vpslld $0x14,%ymm0,%ymm10
-	LONG $0xac29fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm5,0x4c0(%rsp)
-	LONG $0x947f7dc5; LONG $0x00054024; BYTE $0x00 // vmovdqa %ymm10,0x540(%rsp)
+	LONG $0xac29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm5,0x4a0(%rsp)
+	LONG $0x947f7dc5; LONG $0x00052024; BYTE $0x00 // vmovdqa %ymm10,0x520(%rsp)
 	LONG $0xf072cdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm6
-	LONG $0xb47ffdc5; LONG $0x0004e024; BYTE $0x00 // vmovdqa %ymm6,0x4e0(%rsp)
+	LONG $0xb47ffdc5; LONG $0x0004c024; BYTE $0x00 // vmovdqa %ymm6,0x4c0(%rsp)
 	LONG $0xf072ddc5; BYTE $0x0c // vpslld $0xc,%ymm0,%ymm4
 	LONG $0xd072a5c5; BYTE $0x10 // vpsrld $0x10,%ymm0,%ymm11
 	LONG $0xdb5dc1c4; BYTE $0xe7 // vpand %ymm15,%ymm4,%ymm4
@@ -1293,123 +1285,123 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdb7dc1c4; BYTE $0xc7 // vpand %ymm15,%ymm0,%ymm0
 	LONG $0xeb6dc1c4; BYTE $0xd0 // vpor %ymm8,%ymm2,%ymm2
 	LONG $0xf172c5c5; BYTE $0x08 // vpslld $0x8,%ymm1,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x0004a024; BYTE $0x00 // vmovdqa %ymm7,0x4a0(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00048024; BYTE $0x00 // vmovdqa %ymm7,0x480(%rsp)
 	LONG $0xd172c5c5; BYTE $0x14 // vpsrld $0x14,%ymm1,%ymm7
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
-	LONG $0xbc29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm7,0x480(%rsp)
+	LONG $0xbc29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm7,0x460(%rsp)
 	LONG $0xf172c5c5; BYTE $0x18 // vpslld $0x18,%ymm1,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00046024; BYTE $0x00 // vmovdqa %ymm7,0x460(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00044024; BYTE $0x00 // vmovdqa %ymm7,0x440(%rsp)
 	LONG $0xd172c5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm7
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
 	LONG $0xf172cdc5; BYTE $0x0c // vpslld $0xc,%ymm1,%ymm6
 	LONG $0xd172adc5; BYTE $0x10 // vpsrld $0x10,%ymm1,%ymm10
 	LONG $0xdb4dc1c4; BYTE $0xf7 // vpand %ymm15,%ymm6,%ymm6
-	LONG $0xbc29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm7,0x440(%rsp)
+	LONG $0xbc29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm7,0x420(%rsp)
 	LONG $0xf172c5c5; BYTE $0x04 // vpslld $0x4,%ymm1,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm7,0x420(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm7,0x400(%rsp)
 	LONG $0xd172c5c5; BYTE $0x18 // vpsrld $0x18,%ymm1,%ymm7
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
 	LONG $0x162d42c4; BYTE $0xd6 // vpermps %ymm14,%ymm10,%ymm10
 	LONG $0x167542c4; BYTE $0xe6 // vpermps %ymm14,%ymm1,%ymm12
 	LONG $0xf172d5c5; BYTE $0x1c // vpslld $0x1c,%ymm1,%ymm5
-	LONG $0xbc29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm7,0x400(%rsp)
+	LONG $0xbc29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm7,0x3e0(%rsp)
 	LONG $0xf172c5c5; BYTE $0x14 // vpslld $0x14,%ymm1,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm7,0x3e0(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm7,0x3c0(%rsp)
 	LONG $0xd172c5c5; BYTE $0x08 // vpsrld $0x8,%ymm1,%ymm7
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
 	LONG $0xeb4dc1c4; BYTE $0xf2 // vpor %ymm10,%ymm6,%ymm6
 	LONG $0xdb55c1c4; BYTE $0xef // vpand %ymm15,%ymm5,%ymm5
-	LONG $0xbc29fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps %ymm7,0x3c0(%rsp)
+	LONG $0xbc29fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm7,0x3a0(%rsp)
 	LONG $0xd172c5c5; BYTE $0x1c // vpsrld $0x1c,%ymm1,%ymm7
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
 	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
-	LONG $0xbc29fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm7,0x3a0(%rsp)
+	LONG $0xbc29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm7,0x380(%rsp)
 	LONG $0xf172c5c5; BYTE $0x10 // vpslld $0x10,%ymm1,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm7,0x380(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm7,0x360(%rsp)
 	LONG $0xd172c5c5; BYTE $0x0c // vpsrld $0xc,%ymm1,%ymm7
 	LONG $0x1645c2c4; BYTE $0xfe // vpermps %ymm14,%ymm7,%ymm7
 	LONG $0xdb75c1c4; BYTE $0xcf // vpand %ymm15,%ymm1,%ymm1
-	LONG $0xbc29fcc5; LONG $0x00036024; BYTE $0x00 // vmovaps %ymm7,0x360(%rsp)
-	LONG $0x187de2c4; WORD $0xe47e // vbroadcastss -0x1c(%rsi),%ymm7
+	LONG $0xbc29fcc5; LONG $0x00034024; BYTE $0x00 // vmovaps %ymm7,0x340(%rsp)
+	LONG $0x187de2c4; WORD $0xe479 // vbroadcastss -0x1c(%rcx),%ymm7
 	LONG $0x187d62c4; WORD $0xe450 // vbroadcastss -0x1c(%rax),%ymm10
 	LONG $0xb84562c4; BYTE $0xcc // vfmadd231ps %ymm4,%ymm7,%ymm9
-	LONG $0xa84de2c4; LONG $0x060024bc; WORD $0x0000 // vfmadd213ps 0x600(%rsp),%ymm6,%ymm7
-	LONG $0xa82de2c4; LONG $0x062024a4; WORD $0x0000 // vfmadd213ps 0x620(%rsp),%ymm10,%ymm4
+	LONG $0xa84de2c4; LONG $0x05c024bc; WORD $0x0000 // vfmadd213ps 0x5c0(%rsp),%ymm6,%ymm7
+	LONG $0xa82de2c4; LONG $0x060024a4; WORD $0x0000 // vfmadd213ps 0x600(%rsp),%ymm10,%ymm4
 	LONG $0xa84d62c4; LONG $0x05e02494; WORD $0x0000 // vfmadd213ps 0x5e0(%rsp),%ymm6,%ymm10
-	LONG $0x187de2c4; WORD $0xe076 // vbroadcastss -0x20(%rsi),%ymm6
+	LONG $0x187de2c4; WORD $0xe071 // vbroadcastss -0x20(%rcx),%ymm6
 	LONG $0xb84d62c4; BYTE $0xcb // vfmadd231ps %ymm3,%ymm6,%ymm9
 	LONG $0x9845e2c4; BYTE $0xf5 // vfmadd132ps %ymm5,%ymm7,%ymm6
 	LONG $0x187de2c4; WORD $0xe078 // vbroadcastss -0x20(%rax),%ymm7
 	LONG $0x985de2c4; BYTE $0xdf // vfmadd132ps %ymm7,%ymm4,%ymm3
 	LONG $0x982de2c4; BYTE $0xfd // vfmadd132ps %ymm5,%ymm10,%ymm7
-	LONG $0xacdb85c5; LONG $0x0004a024; BYTE $0x00 // vpand 0x4a0(%rsp),%ymm15,%ymm5
-	LONG $0x187de2c4; WORD $0xec66 // vbroadcastss -0x14(%rsi),%ymm4
-	LONG $0xacebd5c5; LONG $0x00048024; BYTE $0x00 // vpor 0x480(%rsp),%ymm5,%ymm5
-	LONG $0x8cebf5c5; LONG $0x0003a024; BYTE $0x00 // vpor 0x3a0(%rsp),%ymm1,%ymm1
-	LONG $0x84ebfdc5; LONG $0x00050024; BYTE $0x00 // vpor 0x500(%rsp),%ymm0,%ymm0
+	LONG $0xacdb85c5; LONG $0x00048024; BYTE $0x00 // vpand 0x480(%rsp),%ymm15,%ymm5
+	LONG $0x187de2c4; WORD $0xec61 // vbroadcastss -0x14(%rcx),%ymm4
+	LONG $0xacebd5c5; LONG $0x00046024; BYTE $0x00 // vpor 0x460(%rsp),%ymm5,%ymm5
+	LONG $0x8cebf5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm1,%ymm1
+	LONG $0x84ebfdc5; LONG $0x0004e024; BYTE $0x00 // vpor 0x4e0(%rsp),%ymm0,%ymm0
 	LONG $0xb85d62c4; BYTE $0xca // vfmadd231ps %ymm2,%ymm4,%ymm9
 	LONG $0x984de2c4; BYTE $0xe5 // vfmadd132ps %ymm5,%ymm6,%ymm4
 	LONG $0x187de2c4; WORD $0xec70 // vbroadcastss -0x14(%rax),%ymm6
 	LONG $0x9865e2c4; BYTE $0xd6 // vfmadd132ps %ymm6,%ymm3,%ymm2
 	LONG $0x9845e2c4; BYTE $0xf5 // vfmadd132ps %ymm5,%ymm7,%ymm6
-	LONG $0xacdb85c5; LONG $0x0005c024; BYTE $0x00 // vpand 0x5c0(%rsp),%ymm15,%ymm5
-	LONG $0xbcdb85c5; LONG $0x00046024; BYTE $0x00 // vpand 0x460(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xe85e // vbroadcastss -0x18(%rsi),%ymm3
-	LONG $0xbcebc5c5; LONG $0x00044024; BYTE $0x00 // vpor 0x440(%rsp),%ymm7,%ymm7
-	LONG $0xacebd5c5; LONG $0x0005a024; BYTE $0x00 // vpor 0x5a0(%rsp),%ymm5,%ymm5
+	LONG $0xacdb85c5; LONG $0x0005a024; BYTE $0x00 // vpand 0x5a0(%rsp),%ymm15,%ymm5
+	LONG $0xbcdb85c5; LONG $0x00044024; BYTE $0x00 // vpand 0x440(%rsp),%ymm15,%ymm7
+	LONG $0x187de2c4; WORD $0xe859 // vbroadcastss -0x18(%rcx),%ymm3
+	LONG $0xbcebc5c5; LONG $0x00042024; BYTE $0x00 // vpor 0x420(%rsp),%ymm7,%ymm7
+	LONG $0xacebd5c5; LONG $0x00058024; BYTE $0x00 // vpor 0x580(%rsp),%ymm5,%ymm5
 	LONG $0xb86562c4; BYTE $0xcd // vfmadd231ps %ymm5,%ymm3,%ymm9
 	LONG $0x985de2c4; BYTE $0xdf // vfmadd132ps %ymm7,%ymm4,%ymm3
 	LONG $0x187de2c4; WORD $0xe860 // vbroadcastss -0x18(%rax),%ymm4
 	LONG $0x986de2c4; BYTE $0xec // vfmadd132ps %ymm4,%ymm2,%ymm5
 	LONG $0x984de2c4; BYTE $0xe7 // vfmadd132ps %ymm7,%ymm6,%ymm4
-	LONG $0xb4db85c5; LONG $0x00058024; BYTE $0x00 // vpand 0x580(%rsp),%ymm15,%ymm6
-	LONG $0xbcdb85c5; LONG $0x00042024; BYTE $0x00 // vpand 0x420(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xf456 // vbroadcastss -0xc(%rsi),%ymm2
-	LONG $0xbcebc5c5; LONG $0x00040024; BYTE $0x00 // vpor 0x400(%rsp),%ymm7,%ymm7
-	LONG $0xb4ebcdc5; LONG $0x00056024; BYTE $0x00 // vpor 0x560(%rsp),%ymm6,%ymm6
+	LONG $0xb4db85c5; LONG $0x00056024; BYTE $0x00 // vpand 0x560(%rsp),%ymm15,%ymm6
+	LONG $0xbcdb85c5; LONG $0x00040024; BYTE $0x00 // vpand 0x400(%rsp),%ymm15,%ymm7
+	LONG $0x187de2c4; WORD $0xf451 // vbroadcastss -0xc(%rcx),%ymm2
+	LONG $0xbcebc5c5; LONG $0x0003e024; BYTE $0x00 // vpor 0x3e0(%rsp),%ymm7,%ymm7
+	LONG $0xb4ebcdc5; LONG $0x00054024; BYTE $0x00 // vpor 0x540(%rsp),%ymm6,%ymm6
 	LONG $0xb86d62c4; BYTE $0xce // vfmadd231ps %ymm6,%ymm2,%ymm9
 	LONG $0x9865e2c4; BYTE $0xd7 // vfmadd132ps %ymm7,%ymm3,%ymm2
 	LONG $0x187de2c4; WORD $0xf458 // vbroadcastss -0xc(%rax),%ymm3
 	LONG $0x9855e2c4; BYTE $0xf3 // vfmadd132ps %ymm3,%ymm5,%ymm6
 	LONG $0x985de2c4; BYTE $0xdf // vfmadd132ps %ymm7,%ymm4,%ymm3
-	LONG $0xacdb85c5; LONG $0x00054024; BYTE $0x00 // vpand 0x540(%rsp),%ymm15,%ymm5
-	LONG $0xbcdb85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm7
-	LONG $0x187de2c4; WORD $0xf066 // vbroadcastss -0x10(%rsi),%ymm4
-	LONG $0xacebd5c5; LONG $0x00052024; BYTE $0x00 // vpor 0x520(%rsp),%ymm5,%ymm5
-	LONG $0xbcebc5c5; LONG $0x0003c024; BYTE $0x00 // vpor 0x3c0(%rsp),%ymm7,%ymm7
+	LONG $0xacdb85c5; LONG $0x00052024; BYTE $0x00 // vpand 0x520(%rsp),%ymm15,%ymm5
+	LONG $0xbcdb85c5; LONG $0x0003c024; BYTE $0x00 // vpand 0x3c0(%rsp),%ymm15,%ymm7
+	LONG $0x187de2c4; WORD $0xf061 // vbroadcastss -0x10(%rcx),%ymm4
+	LONG $0xacebd5c5; LONG $0x00050024; BYTE $0x00 // vpor 0x500(%rsp),%ymm5,%ymm5
+	LONG $0xbcebc5c5; LONG $0x0003a024; BYTE $0x00 // vpor 0x3a0(%rsp),%ymm7,%ymm7
 	LONG $0xb85d62c4; BYTE $0xcd // vfmadd231ps %ymm5,%ymm4,%ymm9
 	LONG $0x986de2c4; BYTE $0xe7 // vfmadd132ps %ymm7,%ymm2,%ymm4
 	LONG $0x187de2c4; WORD $0xf050 // vbroadcastss -0x10(%rax),%ymm2
 	LONG $0x984de2c4; BYTE $0xea // vfmadd132ps %ymm2,%ymm6,%ymm5
 	LONG $0x9865e2c4; BYTE $0xd7 // vfmadd132ps %ymm7,%ymm3,%ymm2
-	LONG $0x187de2c4; WORD $0xfc5e // vbroadcastss -0x4(%rsi),%ymm3
+	LONG $0x187de2c4; WORD $0xfc59 // vbroadcastss -0x4(%rcx),%ymm3
 	LONG $0xb86562c4; BYTE $0xc8 // vfmadd231ps %ymm0,%ymm3,%ymm9
 	LONG $0x985de2c4; BYTE $0xd9 // vfmadd132ps %ymm1,%ymm4,%ymm3
 	LONG $0x187de2c4; WORD $0xfc60 // vbroadcastss -0x4(%rax),%ymm4
 	LONG $0x9855e2c4; BYTE $0xc4 // vfmadd132ps %ymm4,%ymm5,%ymm0
 	LONG $0x986de2c4; BYTE $0xe1 // vfmadd132ps %ymm1,%ymm2,%ymm4
-	LONG $0xacdb85c5; LONG $0x00038024; BYTE $0x00 // vpand 0x380(%rsp),%ymm15,%ymm5
-	LONG $0x94db85c5; LONG $0x0004e024; BYTE $0x00 // vpand 0x4e0(%rsp),%ymm15,%ymm2
-	LONG $0x187de2c4; WORD $0xf84e // vbroadcastss -0x8(%rsi),%ymm1
-	LONG $0x94ebedc5; LONG $0x0004c024; BYTE $0x00 // vpor 0x4c0(%rsp),%ymm2,%ymm2
-	LONG $0xacebd5c5; LONG $0x00036024; BYTE $0x00 // vpor 0x360(%rsp),%ymm5,%ymm5
+	LONG $0xacdb85c5; LONG $0x00036024; BYTE $0x00 // vpand 0x360(%rsp),%ymm15,%ymm5
+	LONG $0x94db85c5; LONG $0x0004c024; BYTE $0x00 // vpand 0x4c0(%rsp),%ymm15,%ymm2
+	LONG $0x187de2c4; WORD $0xf849 // vbroadcastss -0x8(%rcx),%ymm1
+	LONG $0x94ebedc5; LONG $0x0004a024; BYTE $0x00 // vpor 0x4a0(%rsp),%ymm2,%ymm2
+	LONG $0xacebd5c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm5,%ymm5
 	LONG $0xb87562c4; BYTE $0xca // vfmadd231ps %ymm2,%ymm1,%ymm9
 	LONG $0xf228fcc5 // vmovaps %ymm2,%ymm6
 	LONG $0x9865e2c4; BYTE $0xcd // vfmadd132ps %ymm5,%ymm3,%ymm1
-	LONG $0x8c29fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm1,0x600(%rsp)
+	LONG $0x8c29fcc5; LONG $0x0005c024; BYTE $0x00 // vmovaps %ymm1,0x5c0(%rsp)
 	LONG $0x187de2c4; WORD $0xf848 // vbroadcastss -0x8(%rax),%ymm1
 	LONG $0x987de2c4; BYTE $0xf1 // vfmadd132ps %ymm1,%ymm0,%ymm6
 	LONG $0x985de2c4; BYTE $0xcd // vfmadd132ps %ymm5,%ymm4,%ymm1
-	LONG $0xb429fcc5; LONG $0x00062024; BYTE $0x00 // vmovaps %ymm6,0x620(%rsp)
+	LONG $0xb429fcc5; LONG $0x00060024; BYTE $0x00 // vmovaps %ymm6,0x600(%rsp)
 	LONG $0x8c29fcc5; LONG $0x0005e024; BYTE $0x00 // vmovaps %ymm1,0x5e0(%rsp)
-	WORD $0x3949; BYTE $0xd8 // cmp %rbx,%r8
-	LONG $0xfc24850f; WORD $0xffff // jne 1da0 <dotFP4F32AVX2+0x1da0>
-	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
-	LONG $0x00988d49; WORD $0x0001; BYTE $0x00 // lea 0x100(%r8),%rbx
-	LONG $0x10c78349 // add $0x10,%r15
-	LONG $0x40c18349 // add $0x40,%r9
-	LONG $0x317dc2c4; WORD $0xf07f // vpmovzxbd -0x10(%r15),%ymm7
-	LONG $0x317dc2c4; WORD $0xf857 // vpmovzxbd -0x8(%r15),%ymm2
+	WORD $0x394c; BYTE $0xee // cmp %r13,%rsi
+	LONG $0xfc25850f; WORD $0xffff // jne 1d60 <dotFP4F32AVX2+0x1d60>
+	LONG $0x80eb8349 // sub $0xffffffffffffff80,%r11
+	LONG $0x00ae8d4c; WORD $0x0001; BYTE $0x00 // lea 0x100(%rsi),%r13
+	LONG $0x10c68349 // add $0x10,%r14
+	LONG $0x40c38348 // add $0x40,%rbx
+	LONG $0x317dc2c4; WORD $0xf07e // vpmovzxbd -0x10(%r14),%ymm7
+	LONG $0x317dc2c4; WORD $0xf856 // vpmovzxbd -0x8(%r14),%ymm2
 	LONG $0x8428fcc5; LONG $0x00014024; BYTE $0x00 // vmovaps 0x140(%rsp),%ymm0
 	LONG $0xb428fcc5; LONG $0x0001a024; BYTE $0x00 // vmovaps 0x1a0(%rsp),%ymm6
 	LONG $0x84287cc5; LONG $0x00018024; BYTE $0x00 // vmovaps 0x180(%rsp),%ymm8
@@ -1420,149 +1412,151 @@ TEXT dotFP4F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x8c6ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm1
 	LONG $0xf772c5c5; BYTE $0x17 // vpslld $0x17,%ymm7,%ymm7
 	LONG $0xf272edc5; BYTE $0x17 // vpslld $0x17,%ymm2,%ymm2
-	LONG $0xb845e2c4; LONG $0x062024ac; WORD $0x0000 // vfmadd231ps 0x620(%rsp),%ymm7,%ymm5
-	LONG $0xb86de2c4; LONG $0x060024b4; WORD $0x0000 // vfmadd231ps 0x600(%rsp),%ymm2,%ymm6
+	LONG $0xb845e2c4; LONG $0x060024ac; WORD $0x0000 // vfmadd231ps 0x600(%rsp),%ymm7,%ymm5
+	LONG $0xb86de2c4; LONG $0x05c024b4; WORD $0x0000 // vfmadd231ps 0x5c0(%rsp),%ymm2,%ymm6
 	LONG $0xb86d62c4; LONG $0x05e02484; WORD $0x0000 // vfmadd231ps 0x5e0(%rsp),%ymm2,%ymm8
 	LONG $0xb835e2c4; BYTE $0xc7 // vfmadd231ps %ymm7,%ymm9,%ymm0
-	LONG $0x24b4394c; LONG $0x000002a0 // cmp %r14,0x2a0(%rsp)
-	LONG $0xfaf5850f; WORD $0xffff // jne 1d13 <dotFP4F32AVX2+0x1d13>
-	LONG $0x2484ff48; LONG $0x00000340 // incq 0x340(%rsp)
+	LONG $0x249c394c; LONG $0x000002a0 // cmp %r11,0x2a0(%rsp)
+	LONG $0xfaff850f; WORD $0xffff // jne 1cdc <dotFP4F32AVX2+0x1cdc>
+	LONG $0x2484ff48; LONG $0x00000320 // incq 0x320(%rsp)
 	LONG $0x8c6f7dc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa 0x1c0(%rsp),%ymm9
 	LONG $0x40c78148; WORD $0x0004; BYTE $0x00 // add $0x440,%rdi
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x249c8b4c; LONG $0x000001f0 // mov 0x1f0(%rsp),%r11
-	LONG $0x24848b4c; LONG $0x000002a0 // mov 0x2a0(%rsp),%r8
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x248c8b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rcx
+	LONG $0x24848b4c; LONG $0x000001f8 // mov 0x1f8(%rsp),%r8
+	LONG $0x249c8b4c; LONG $0x000002a0 // mov 0x2a0(%rsp),%r11
+	LONG $0x24848b48; LONG $0x00000320 // mov 0x320(%rsp),%rax
 	LONG $0x24843948; LONG $0x00000280 // cmp %rax,0x280(%rsp)
-	LONG $0xfa538f0f; WORD $0xffff // jg 1cb6 <dotFP4F32AVX2+0x1cb6>
-	LONG $0x249c8b48; LONG $0x00000240 // mov 0x240(%rsp),%rbx
-	LONG $0x24bc8b4c; LONG $0x00000220 // mov 0x220(%rsp),%r15
+	LONG $0xfa558f0f; WORD $0xffff // jg 1c7f <dotFP4F32AVX2+0x1c7f>
+	LONG $0x24848b48; LONG $0x00000240 // mov 0x240(%rsp),%rax
+	LONG $0x24b48b4c; LONG $0x00000220 // mov 0x220(%rsp),%r14
 	LONG $0xd16ffdc5 // vmovdqa %ymm1,%ymm2
-	WORD $0x894d; BYTE $0xde // mov %r11,%r14
-	LONG $0x248c8b4c; LONG $0x00000200 // mov 0x200(%rsp),%r9
+	WORD $0x894d; BYTE $0xcd // mov %r9,%r13
+	LONG $0x249c8b48; LONG $0x00000200 // mov 0x200(%rsp),%rbx
 	LONG $0xce28fcc5 // vmovaps %ymm6,%ymm1
 	LONG $0xf26ffdc5 // vmovdqa %ymm2,%ymm6
-	LONG $0x2e5dc2c4; BYTE $0x06 // vmaskmovps %ymm0,%ymm4,(%r14)
+	LONG $0x2e5de2c4; BYTE $0x00 // vmaskmovps %ymm0,%ymm4,(%rax)
 	LONG $0x6625c1c4; BYTE $0xc1 // vpcmpgtd %ymm9,%ymm11,%ymm0
-	LONG $0x2e7dc2c4; WORD $0x204e // vmaskmovps %ymm1,%ymm0,0x20(%r14)
-	LONG $0x2e5d82c4; WORD $0x8e2c // vmaskmovps %ymm5,%ymm4,(%r14,%r9,4)
-	LONG $0x2e7d02c4; WORD $0x8e44; BYTE $0x20 // vmaskmovps %ymm8,%ymm0,0x20(%r14,%r9,4)
-	LONG $0xffde5ee9; BYTE $0xff // jmp 10a <dotFP4F32AVX2+0x10a>
-	LONG $0x24848b48; LONG $0x00000320 // mov 0x320(%rsp),%rax
-	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	LONG $0x2e7de2c4; WORD $0x2048 // vmaskmovps %ymm1,%ymm0,0x20(%rax)
+	LONG $0x2e5de2c4; WORD $0x982c // vmaskmovps %ymm5,%ymm4,(%rax,%rbx,4)
+	LONG $0x2e7d62c4; WORD $0x9844; BYTE $0x20 // vmaskmovps %ymm8,%ymm0,0x20(%rax,%rbx,4)
+	LONG $0xffde87e9; BYTE $0xff // jmp fa <dotFP4F32AVX2+0xfa>
+	LONG $0x24848b48; LONG $0x00000300 // mov 0x300(%rsp),%rax
+	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
 	LONG $0x0080b841; WORD $0x0000 // mov $0x80,%r8d
-	LONG $0x29348d4e // lea (%rcx,%r13,1),%r14
-	LONG $0x24a48d4c; LONG $0x00000640 // lea 0x640(%rsp),%r12
+	LONG $0x392c8d4e // lea (%rcx,%r15,1),%r13
+	LONG $0x24a48d4c; LONG $0x00000620 // lea 0x620(%rsp),%r12
 	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x2948; BYTE $0xc3 // sub %rax,%rbx
-	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
-	LONG $0xc34e0f4c // cmovle %rbx,%r8
+	WORD $0x2949; BYTE $0xc3 // sub %rax,%r11
+	WORD $0x394d; BYTE $0xc3 // cmp %r8,%r11
+	LONG $0xc34e0f4d // cmovle %r11,%r8
 	WORD $0xc031 // xor %eax,%eax
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	WORD $0x497e // jle 2328 <dotFP4F32AVX2+0x2328>
-	LONG $0x6f7ec1c4; WORD $0x8614 // vmovdqu (%r14,%rax,4),%ymm2
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	WORD $0x4a7e // jle 22f0 <dotFP4F32AVX2+0x22f0>
+	LONG $0x6f7ec1c4; WORD $0x8554; BYTE $0x00 // vmovdqu 0x0(%r13,%rax,4),%ymm2
 	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
 	LONG $0x0fc68348 // add $0xf,%rsi
 	LONG $0x7f7ec1c4; WORD $0x8414 // vmovdqu %ymm2,(%r12,%rax,4)
 	LONG $0x08c08348 // add $0x8,%rax
 	WORD $0x3949; BYTE $0xf0 // cmp %rsi,%r8
-	WORD $0xe47f // jg 22df <dotFP4F32AVX2+0x22df>
+	WORD $0xe37f // jg 22a6 <dotFP4F32AVX2+0x22a6>
 	LONG $0xf8708d49 // lea -0x8(%r8),%rsi
-	LONG $0x0008bf41; WORD $0x0000 // mov $0x8,%r15d
+	LONG $0x0008be41; WORD $0x0000 // mov $0x8,%r14d
 	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
 	LONG $0x03e8c148 // shr $0x3,%rax
-	LONG $0x07fb8348 // cmp $0x7,%rbx
+	LONG $0x07fb8349 // cmp $0x7,%r11
 	LONG $0xc5048d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rax
-	LONG $0xc74e0f49 // cmovle %r15,%rax
+	LONG $0xc64e0f49 // cmovle %r14,%rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0x00ee840f; WORD $0x0000 // je 2416 <dotFP4F32AVX2+0x2416>
+	LONG $0x00fc840f; WORD $0x0000 // je 23ec <dotFP4F32AVX2+0x23ec>
 	WORD $0x3949; BYTE $0xc0 // cmp %rax,%r8
-	LONG $0x00ab8f0f; WORD $0x0000 // jg 23dc <dotFP4F32AVX2+0x23dc>
+	LONG $0x00a68f0f; WORD $0x0000 // jg 239f <dotFP4F32AVX2+0x239f>
 	LONG $0x8404c741; LONG $0x00000000 // movl $0x0,(%r12,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	WORD $0xe475 // jne 2328 <dotFP4F32AVX2+0x2328>
-	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
-	LONG $0x85448d49; BYTE $0x00 // lea 0x0(%r13,%rax,4),%rax
+	WORD $0xe475 // jne 22f0 <dotFP4F32AVX2+0x22f0>
+	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
+	LONG $0x87048d49 // lea (%r15,%rax,4),%rax
 	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0x00b48e0f; WORD $0x0000 // jle 2412 <dotFP4F32AVX2+0x2412>
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x00c28e0f; WORD $0x0000 // jle 23e7 <dotFP4F32AVX2+0x23e7>
 	LONG $0xf8708d49 // lea -0x8(%r8),%rsi
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x6f7ea1c4; WORD $0xb014 // vmovdqu (%rax,%r14,4),%ymm2
-	WORD $0x894d; BYTE $0xf1 // mov %r14,%r9
-	LONG $0x0fc18349 // add $0xf,%r9
-	LONG $0x7f7e81c4; LONG $0x0200b494; WORD $0x0000 // vmovdqu %ymm2,0x200(%r12,%r14,4)
-	LONG $0x08c68349 // add $0x8,%r14
-	WORD $0x394d; BYTE $0xc8 // cmp %r9,%r8
-	WORD $0xe07f // jg 2365 <dotFP4F32AVX2+0x2365>
-	LONG $0x03eec148 // shr $0x3,%rsi
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0x000008bb; BYTE $0x00 // mov $0x8,%ebx
-	LONG $0xf5348d4c; LONG $0x00000008 // lea 0x8(,%rsi,8),%r14
-	LONG $0xde4f0f49 // cmovg %r14,%rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	WORD $0x1c74 // je 23c3 <dotFP4F32AVX2+0x23c3>
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x6f7ea1c4; WORD $0xa814 // vmovdqu (%rax,%r13,4),%ymm2
+	WORD $0x894c; BYTE $0xeb // mov %r13,%rbx
+	LONG $0x0fc38348 // add $0xf,%rbx
+	LONG $0x7f7e81c4; LONG $0x0200ac94; WORD $0x0000 // vmovdqu %ymm2,0x200(%r12,%r13,4)
+	LONG $0x08c58349 // add $0x8,%r13
 	WORD $0x3949; BYTE $0xd8 // cmp %rbx,%r8
-	WORD $0x4c7e // jle 23f8 <dotFP4F32AVX2+0x23f8>
-	WORD $0x348b; BYTE $0x98 // mov (%rax,%rbx,4),%esi
-	LONG $0x9cb48941; LONG $0x00000200 // mov %esi,0x200(%r12,%rbx,4)
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	WORD $0xe475 // jne 23a7 <dotFP4F32AVX2+0x23a7>
+	WORD $0xe07f // jg 232c <dotFP4F32AVX2+0x232c>
+	LONG $0x03eec148 // shr $0x3,%rsi
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
+	LONG $0xf52c8d4c; LONG $0x00000008 // lea 0x8(,%rsi,8),%r13
+	LONG $0xdd4f0f4d // cmovg %r13,%r11
+	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
+	WORD $0x1d74 // je 238c <dotFP4F32AVX2+0x238c>
+	WORD $0x394d; BYTE $0xd8 // cmp %r11,%r8
+	WORD $0x487e // jle 23bc <dotFP4F32AVX2+0x23bc>
+	LONG $0x98348b42 // mov (%rax,%r11,4),%esi
+	LONG $0x9cb48943; LONG $0x00000200 // mov %esi,0x200(%r12,%r11,4)
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
+	WORD $0xe375 // jne 236f <dotFP4F32AVX2+0x236f>
 	LONG $0x000200b8; BYTE $0x00 // mov $0x200,%eax
-	LONG $0x2484c748; LONG $0x000002c0; LONG $0x00000200 // movq $0x200,0x2c0(%rsp)
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xfff8f8e9; BYTE $0xff // jmp 1cd4 <dotFP4F32AVX2+0x1cd4>
-	LONG $0x86348b41 // mov (%r14,%rax,4),%esi
+	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xfff8f9e9; BYTE $0xff // jmp 1c98 <dotFP4F32AVX2+0x1c98>
+	LONG $0x85748b41; BYTE $0x00 // mov 0x0(%r13,%rax,4),%esi
 	LONG $0x84348941 // mov %esi,(%r12,%rax,4)
 	WORD $0xff48; BYTE $0xc0 // inc %rax
 	LONG $0x00803d48; WORD $0x0000 // cmp $0x80,%rax
-	LONG $0xff35850f; WORD $0xffff // jne 2328 <dotFP4F32AVX2+0x2328>
-	LONG $0xffff4ce9; BYTE $0xff // jmp 2344 <dotFP4F32AVX2+0x2344>
-	LONG $0x9c84c741; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r12,%rbx,4)
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
-	WORD $0x9775 // jne 23a7 <dotFP4F32AVX2+0x23a7>
-	WORD $0xb1eb // jmp 23c3 <dotFP4F32AVX2+0x23c3>
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x91eb // jmp 23a7 <dotFP4F32AVX2+0x23a7>
-	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
-	LONG $0x85448d49; BYTE $0x00 // lea 0x0(%r13,%rax,4),%rax
+	LONG $0xff39850f; WORD $0xffff // jne 22f0 <dotFP4F32AVX2+0x22f0>
+	LONG $0xffff50e9; BYTE $0xff // jmp 230c <dotFP4F32AVX2+0x230c>
+	LONG $0x9c84c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r12,%r11,4)
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
+	WORD $0x9b75 // jne 236f <dotFP4F32AVX2+0x236f>
+	LONG $0x000200b8; BYTE $0x00 // mov $0x200,%eax
+	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xfff8b1e9; BYTE $0xff // jmp 1c98 <dotFP4F32AVX2+0x1c98>
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x83eb // jmp 236f <dotFP4F32AVX2+0x236f>
+	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
+	LONG $0x87048d49 // lea (%r15,%rax,4),%rax
 	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	LONG $0xffff37e9; BYTE $0xff // jmp 2362 <dotFP4F32AVX2+0x2362>
+	LONG $0xffff29e9; BYTE $0xff // jmp 2329 <dotFP4F32AVX2+0x2329>
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
 	LONG $0xc5297cc5 // vmovaps %ymm8,%ymm5
 	LONG $0xc1297cc5 // vmovaps %ymm8,%ymm1
 	LONG $0xc0297cc5 // vmovaps %ymm8,%ymm0
-	LONG $0xfffe49e9; BYTE $0xff // jmp 228a <dotFP4F32AVX2+0x228a>
+	LONG $0xfffe3be9; BYTE $0xff // jmp 2251 <dotFP4F32AVX2+0x2251>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x8429fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps %ymm0,0x2c0(%rsp)
+	LONG $0x8429fcc5; LONG $0x00028024; BYTE $0x00 // vmovaps %ymm0,0x280(%rsp)
 	LONG $0xe8287cc5 // vmovaps %ymm0,%ymm13
 	LONG $0xe0287cc5 // vmovaps %ymm0,%ymm12
 	LONG $0xd0287cc5 // vmovaps %ymm0,%ymm10
 	LONG $0xc828fcc5 // vmovaps %ymm0,%ymm1
-	LONG $0x2e4dc2c4; BYTE $0x06 // vmaskmovps %ymm0,%ymm6,(%r14)
+	LONG $0x2e4de2c4; BYTE $0x00 // vmaskmovps %ymm0,%ymm6,(%rax)
 	LONG $0x6625c1c4; BYTE $0xc1 // vpcmpgtd %ymm9,%ymm11,%ymm0
-	LONG $0x8d148d4a; LONG $0x00000000 // lea 0x0(,%r9,4),%rdx
-	LONG $0x2e7dc2c4; WORD $0x204e // vmaskmovps %ymm1,%ymm0,0x20(%r14)
-	LONG $0x160c8d49 // lea (%r14,%rdx,1),%rcx
+	LONG $0x9d148d48; LONG $0x00000000 // lea 0x0(,%rbx,4),%rdx
+	LONG $0x2e7de2c4; WORD $0x2048 // vmaskmovps %ymm1,%ymm0,0x20(%rax)
+	LONG $0x100c8d48 // lea (%rax,%rdx,1),%rcx
 	LONG $0x2e4d62c4; BYTE $0x11 // vmaskmovps %ymm10,%ymm6,(%rcx)
-	LONG $0x2e7d42c4; WORD $0x1664; BYTE $0x20 // vmaskmovps %ymm12,%ymm0,0x20(%r14,%rdx,1)
+	LONG $0x2e7d62c4; WORD $0x1064; BYTE $0x20 // vmaskmovps %ymm12,%ymm0,0x20(%rax,%rdx,1)
 	LONG $0x2e4d62c4; WORD $0x112c // vmaskmovps %ymm13,%ymm6,(%rcx,%rdx,1)
-	LONG $0x9428fcc5; LONG $0x0002c024; BYTE $0x00 // vmovaps 0x2c0(%rsp),%ymm2
-	LONG $0x2e7d82c4; WORD $0xce54; BYTE $0x20 // vmaskmovps %ymm2,%ymm0,0x20(%r14,%r9,8)
-	LONG $0xffdc69e9; BYTE $0xff // jmp 10a <dotFP4F32AVX2+0x10a>
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x841f0f66; LONG $0x00000000; BYTE $0x00 // nopw 0x0(%rax,%rax,1)
+	LONG $0x9428fcc5; LONG $0x00028024; BYTE $0x00 // vmovaps 0x280(%rsp),%ymm2
+	LONG $0x2e7de2c4; WORD $0xd854; BYTE $0x20 // vmaskmovps %ymm2,%ymm0,0x20(%rax,%rbx,8)
+	LONG $0xffdc84e9; BYTE $0xff // jmp fa <dotFP4F32AVX2+0xfa>
+	LONG $0x1f0f2e66; LONG $0x00000084; WORD $0x0000 // cs nopw 0x0(%rax,%rax,1)
 
 // func dotFP8F32AVX2(a *Dot)
-TEXT ·dotFP8F32AVX2(SB), 0, $2912-8
+TEXT ·dotFP8F32AVX2(SB), 0, $3008-8
 	MOVQ a+0(FP), DI
-	ADDQ $2912, SP
+	ADDQ $3008, SP
 	CALL dotFP8F32AVX2Body<>(SB)
-	SUBQ $2912, SP
+	SUBQ $3008, SP
 	RET
 
 TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -1573,13 +1567,14 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5541 // push %r13
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
-	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
-	LONG $0xa0ec8148; WORD $0x000a; BYTE $0x00 // sub $0xaa0,%rsp
+	LONG $0x00ec8148; WORD $0x000b; BYTE $0x00 // sub $0xb00,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
-	LONG $0x2484c748; LONG $0x00000368; LONG $0x00000000 // movq $0x0,0x368(%rsp)
+	WORD $0x8b48; BYTE $0x1f // mov (%rdi),%rbx
+	LONG $0x2484c748; LONG $0x000003d0; LONG $0x00000000 // movq $0x0,0x3d0(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
+	LONG $0x249c8948; LONG $0x000003c8 // mov %rbx,0x3c8(%rsp)
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
@@ -1591,200 +1586,200 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x06e2c148 // shl $0x6,%rdx
 	LONG $0x02348d48 // lea (%rdx,%rax,1),%rsi
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
-	WORD $0x8b48; BYTE $0x3f // mov (%rdi),%rdi
-	LONG $0x24bc8948; LONG $0x00000360 // mov %rdi,0x360(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x08718e0f; WORD $0x0000 // jle 2da6 <dotFP8F32AVX2+0x8e6>
+	LONG $0x08698e0f; WORD $0x0000 // jle 2d5b <dotFP8F32AVX2+0x8db>
+	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
 	LONG $0x000000ba; BYTE $0x3c // mov $0x3c000000,%edx
 	LONG $0x800000bf; BYTE $0x00 // mov $0x800000,%edi
-	LONG $0x0100b948; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rcx
-	LONG $0xe76ef9c5 // vmovd %edi,%xmm4
+	LONG $0x249c8b48; LONG $0x000003d0 // mov 0x3d0(%rsp),%rbx
 	LONG $0xfa6ef9c5 // vmovd %edx,%xmm7
-	LONG $0x24bc8b48; LONG $0x00000368 // mov 0x368(%rsp),%rdi
+	LONG $0xe76ef9c5 // vmovd %edi,%xmm4
+	LONG $0x0100b948; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rcx
 	LONG $0x587de2c4; BYTE $0xe4 // vpbroadcastd %xmm4,%ymm4
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0xa47ffdc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa %ymm4,0x1c0(%rsp)
+	LONG $0xa47ffdc5; LONG $0x0001e024; BYTE $0x00 // vmovdqa %ymm4,0x1e0(%rsp)
 	LONG $0xe4fec5c5 // vpaddd %ymm4,%ymm7,%ymm4
-	LONG $0xbc7ffdc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa %ymm7,0x1a0(%rsp)
-	LONG $0xa47ffdc5; LONG $0x00018024; BYTE $0x00 // vmovdqa %ymm4,0x180(%rsp)
-	WORD $0x2948; BYTE $0xf8 // sub %rdi,%rax
-	LONG $0x307f8b49 // mov 0x30(%r15),%rdi
+	LONG $0xbc7ffdc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa %ymm7,0x1c0(%rsp)
+	LONG $0xa47ffdc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa %ymm4,0x1a0(%rsp)
+	LONG $0x307b8b49 // mov 0x30(%r11),%rdi
+	WORD $0x2948; BYTE $0xd8 // sub %rbx,%rax
 	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
 	LONG $0x5556b848; LONG $0x55555555; WORD $0x5555 // movabs $0x5555555555555556,%rax
 	LONG $0x024f8d4c // lea 0x2(%rdi),%r9
 	WORD $0xf749; BYTE $0xe9 // imul %r9
 	LONG $0x3ff9c149 // sar $0x3f,%r9
 	WORD $0x294c; BYTE $0xca // sub %r9,%rdx
-	LONG $0x24948948; LONG $0x00000308 // mov %rdx,0x308(%rsp)
+	LONG $0x24948948; LONG $0x000003c0 // mov %rdx,0x3c0(%rsp)
 	WORD $0x8548; BYTE $0xff // test %rdi,%rdi
-	LONG $0x07ee8e0f; WORD $0x0000 // jle 2da3 <dotFP8F32AVX2+0x8e3>
+	LONG $0x07e38e0f; WORD $0x0000 // jle 2d58 <dotFP8F32AVX2+0x8d8>
 	LONG $0x6ef9e1c4; BYTE $0xc1 // vmovq %rcx,%xmm0
 	LONG $0x6e7941c4; BYTE $0xf0 // vmovd %r8d,%xmm14
 	LONG $0xf8408d41 // lea -0x8(%r8),%eax
-	LONG $0x248c8948; LONG $0x00000300 // mov %rcx,0x300(%rsp)
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
 	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
 	LONG $0x317de2c4; BYTE $0xe0 // vpmovzxbd %xmm0,%ymm4
 	LONG $0xe06e79c5 // vmovd %eax,%xmm12
 	LONG $0x0100b848; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rax
-	LONG $0xa47ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm4,0x220(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa %ymm4,0x240(%rsp)
 	LONG $0xe4668dc5 // vpcmpgtd %ymm4,%ymm14,%ymm4
 	LONG $0x587d42c4; BYTE $0xe4 // vpbroadcastd %xmm12,%ymm12
 	LONG $0x6f7d41c4; BYTE $0xee // vmovdqa %ymm14,%ymm13
 	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
-	LONG $0xa47ffdc5; LONG $0x00020024; BYTE $0x00 // vmovdqa %ymm4,0x200(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x24b48948; LONG $0x00000178 // mov %rsi,0x178(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa %ymm4,0x220(%rsp)
+	LONG $0x24b48948; LONG $0x00000310 // mov %rsi,0x310(%rsp)
+	LONG $0x24bc894c; LONG $0x00000318 // mov %r15,0x318(%rsp)
 	LONG $0x317de2c4; BYTE $0xe0 // vpmovzxbd %xmm0,%ymm4
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
+	WORD $0x8949; BYTE $0xce // mov %rcx,%r14
 	LONG $0xfc660dc5 // vpcmpgtd %ymm4,%ymm14,%ymm15
-	LONG $0xa47ffdc5; LONG $0x0001e024; BYTE $0x00 // vmovdqa %ymm4,0x1e0(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00020024; BYTE $0x00 // vmovdqa %ymm4,0x200(%rsp)
 	LONG $0x6f7d41c4; BYTE $0xf4 // vmovdqa %ymm12,%ymm14
 	LONG $0xfd7f7dc5 // vmovdqa %ymm15,%ymm5
-	WORD $0x1feb // jmp 2652 <dotFP8F32AVX2+0x192>
-	LONG $0x01fd8349 // cmp $0x1,%r13
-	LONG $0x07b5840f; WORD $0x0000 // je 2df2 <dotFP8F32AVX2+0x932>
-	WORD $0x014d; BYTE $0xee // add %r13,%r14
-	LONG $0x248cff48; LONG $0x00000308 // decq 0x308(%rsp)
-	LONG $0x0767840f; WORD $0x0000 // je 2db5 <dotFP8F32AVX2+0x8f5>
-	LONG $0x30798b48 // mov 0x30(%rcx),%rdi
-	LONG $0x249c8b48; LONG $0x00000308 // mov 0x308(%rsp),%rbx
-	WORD $0x294c; BYTE $0xf7 // sub %r14,%rdi
-	LONG $0x28498b4c // mov 0x28(%rcx),%r9
+	WORD $0x24eb // jmp 2617 <dotFP8F32AVX2+0x197>
+	LONG $0x01fb8348 // cmp $0x1,%rbx
+	LONG $0x079f840f; WORD $0x0000 // je 2d9c <dotFP8F32AVX2+0x91c>
+	LONG $0x249c0148; LONG $0x00000318 // add %rbx,0x318(%rsp)
+	LONG $0x248cff48; LONG $0x000003c0 // decq 0x3c0(%rsp)
+	LONG $0x0757840f; WORD $0x0000 // je 2d6a <dotFP8F32AVX2+0x8ea>
+	LONG $0x307b8b49 // mov 0x30(%r11),%rdi
+	LONG $0x24b48b48; LONG $0x00000318 // mov 0x318(%rsp),%rsi
+	LONG $0x249c8b48; LONG $0x000003c0 // mov 0x3c0(%rsp),%rbx
+	LONG $0x284b8b4d // mov 0x28(%r11),%r9
+	WORD $0x2948; BYTE $0xf7 // sub %rsi,%rdi
 	LONG $0x3b448d48; BYTE $0xff // lea -0x1(%rbx,%rdi,1),%rax
 	WORD $0x9948 // cqto
 	WORD $0xf748; BYTE $0xfb // idiv %rbx
-	LONG $0x249c8b48; LONG $0x00000368 // mov 0x368(%rsp),%rbx
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	LONG $0x20418b48 // mov 0x20(%rcx),%rax
-	LONG $0x24848948; LONG $0x00000340 // mov %rax,0x340(%rsp)
-	LONG $0xc6af0f49 // imul %r14,%rax
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x08418b48 // mov 0x8(%rcx),%rax
-	LONG $0x90048d48 // lea (%rax,%rdx,4),%rax
-	LONG $0x10518b48 // mov 0x10(%rcx),%rdx
-	LONG $0x24848948; LONG $0x00000378 // mov %rax,0x378(%rsp)
-	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
-	LONG $0xc6af0f49 // imul %r14,%rax
-	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
-	LONG $0x82148d48 // lea (%rdx,%rax,4),%rdx
-	LONG $0x02fd8349 // cmp $0x2,%r13
-	LONG $0x16af840f; WORD $0x0000 // je 3d64 <dotFP8F32AVX2+0x18a4>
-	LONG $0x03fd8349 // cmp $0x3,%r13
-	LONG $0xff74850f; WORD $0xffff // jne 2633 <dotFP8F32AVX2+0x173>
-	LONG $0x18418b48 // mov 0x18(%rcx),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfeb08d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rsi
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xf7490f48 // cmovns %rdi,%rsi
-	LONG $0x24bc8b48; LONG $0x00000340 // mov 0x340(%rsp),%rdi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x00000280 // mov %rsi,0x280(%rsp)
-	LONG $0x02e7c148 // shl $0x2,%rdi
-	LONG $0x24bc8948; LONG $0x00000318 // mov %rdi,0x318(%rsp)
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x1e518e0f; WORD $0x0000 // jle 454f <dotFP8F32AVX2+0x208f>
-	LONG $0xa46f7dc5; LONG $0x00018024; BYTE $0x00 // vmovdqa 0x180(%rsp),%ymm12
+	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
+	LONG $0xf1af0f49 // imul %r9,%rsi
 	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x20438b49 // mov 0x20(%r11),%rax
+	LONG $0xd0af0f48 // imul %rax,%rdx
+	LONG $0x24848948; LONG $0x000003a0 // mov %rax,0x3a0(%rsp)
+	LONG $0x08438b49 // mov 0x8(%r11),%rax
+	LONG $0x90048d48 // lea (%rax,%rdx,4),%rax
+	LONG $0x10538b49 // mov 0x10(%r11),%rdx
+	LONG $0x24848948; LONG $0x000003d8 // mov %rax,0x3d8(%rsp)
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0x24b48b48; LONG $0x000003d0 // mov 0x3d0(%rsp),%rsi
+	WORD $0x0148; BYTE $0xf0 // add %rsi,%rax
+	LONG $0x82148d48 // lea (%rdx,%rax,4),%rdx
+	LONG $0x02fb8348 // cmp $0x2,%rbx
+	LONG $0x16c9840f; WORD $0x0000 // je 3d4b <dotFP8F32AVX2+0x18cb>
+	LONG $0x03fb8348 // cmp $0x3,%rbx
+	LONG $0xff67850f; WORD $0xffff // jne 25f3 <dotFP8F32AVX2+0x173>
+	LONG $0x18438b49 // mov 0x18(%r11),%rax
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x24b48b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rsi
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x248c8948; LONG $0x000002a0 // mov %rcx,0x2a0(%rsp)
+	LONG $0x02e6c148 // shl $0x2,%rsi
+	LONG $0x24b48948; LONG $0x00000380 // mov %rsi,0x380(%rsp)
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x1e3e8e0f; WORD $0x0000 // jle 4509 <dotFP8F32AVX2+0x2089>
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0xa46f7dc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa 0x1a0(%rsp),%ymm12
 	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x24bc8b48; LONG $0x00000378 // mov 0x378(%rsp),%rdi
-	LONG $0x24bc8b4c; LONG $0x00000360 // mov 0x360(%rsp),%r15
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x24948948; LONG $0x00000170 // mov %rdx,0x170(%rsp)
-	LONG $0x249c8948; LONG $0x00000320 // mov %rbx,0x320(%rsp)
-	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	LONG $0x24948948; LONG $0x00000308 // mov %rdx,0x308(%rsp)
+	LONG $0x07fec148 // sar $0x7,%rsi
+	LONG $0x24bc8b4c; LONG $0x000003c8 // mov 0x3c8(%rsp),%r15
 	LONG $0xc56ffdc5 // vmovdqa %ymm5,%ymm0
-	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
 	LONG $0xdc297cc5 // vmovaps %ymm11,%ymm4
+	LONG $0x24b48948; LONG $0x000002e0 // mov %rsi,0x2e0(%rsp)
+	LONG $0x24b48b48; LONG $0x000003d8 // mov 0x3d8(%rsp),%rsi
 	LONG $0xda297cc5 // vmovaps %ymm11,%ymm2
 	LONG $0xd9297cc5 // vmovaps %ymm11,%ymm1
-	LONG $0x2484c748; LONG $0x000002e0; LONG $0x00000000 // movq $0x0,0x2e0(%rsp)
-	LONG $0x2484c748; LONG $0x00000370; LONG $0x00000000 // movq $0x0,0x370(%rsp)
+	WORD $0xc931 // xor %ecx,%ecx
+	LONG $0x2484c748; LONG $0x00000340; LONG $0x00000000 // movq $0x0,0x340(%rsp)
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	LONG $0x287c41c4; BYTE $0xc3 // vmovaps %ymm11,%ymm8
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x248c894c; LONG $0x00000168 // mov %r9,0x168(%rsp)
-	LONG $0x24bc8948; LONG $0x00000310 // mov %rdi,0x310(%rsp)
-	LONG $0x000000bf; BYTE $0x80 // mov $0x80000000,%edi
+	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
+	LONG $0x24848948; LONG $0x00000300 // mov %rax,0x300(%rsp)
+	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
 	LONG $0xdd297cc5 // vmovaps %ymm11,%ymm5
+	LONG $0x24b4894c; LONG $0x00000180 // mov %r14,0x180(%rsp)
+	LONG $0x24b48948; LONG $0x00000360 // mov %rsi,0x360(%rsp)
+	LONG $0x000000be; BYTE $0x80 // mov $0x80000000,%esi
+	LONG $0xfe6ef9c5 // vmovd %esi,%xmm7
 	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
-	LONG $0xff6ef9c5 // vmovd %edi,%xmm7
-	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa %ymm7,0x240(%rsp)
-	LONG $0x249c8b48; LONG $0x00000370 // mov 0x370(%rsp),%rbx
-	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
-	LONG $0x249c8948; LONG $0x00000480 // mov %rbx,0x480(%rsp)
-	WORD $0x1075 // jne 27c1 <dotFP8F32AVX2+0x301>
-	LONG $0x0f180f41 // prefetcht0 (%r15)
-	LONG $0x24bc894c; LONG $0x000002e0 // mov %r15,0x2e0(%rsp)
-	LONG $0x40c78349 // add $0x40,%r15
-	LONG $0x249c8b48; LONG $0x00000318 // mov 0x318(%rsp),%rbx
-	LONG $0x24848b4c; LONG $0x00000370 // mov 0x370(%rsp),%r8
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0x1b148d4c // lea (%rbx,%rbx,1),%r10
-	LONG $0x2484394c; LONG $0x00000320 // cmp %r8,0x320(%rsp)
-	LONG $0x1446840f; WORD $0x0000 // je 3c2c <dotFP8F32AVX2+0x176c>
-	LONG $0x04598d48 // lea 0x4(%rcx),%rbx
-	LONG $0x248c8b48; LONG $0x00000480 // mov 0x480(%rsp),%rcx
-	LONG $0xbc6f7dc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa 0x1c0(%rsp),%ymm15
-	LONG $0x847ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm0,0xc0(%rsp)
-	LONG $0x249c8948; LONG $0x000002a0 // mov %rbx,0x2a0(%rsp)
-	LONG $0x249c8b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rbx
-	LONG $0xc428fcc5 // vmovaps %ymm4,%ymm0
-	LONG $0x009f8d4d; WORD $0x0012; BYTE $0x00 // lea 0x1200(%r15),%r11
-	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
-	LONG $0x046a8d4d // lea 0x4(%r10),%r13
-	LONG $0x0c628d4d // lea 0xc(%r10),%r12
-	LONG $0x24bc894c; LONG $0x00000160 // mov %r15,0x160(%rsp)
-	LONG $0xdb297cc5 // vmovaps %ymm11,%ymm3
-	LONG $0xb47f7dc5; LONG $0x00014024; BYTE $0x00 // vmovdqa %ymm14,0x140(%rsp)
-	LONG $0x24b48948; LONG $0x00000120 // mov %rsi,0x120(%rsp)
-	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
-	LONG $0x04e1c148 // shl $0x4,%rcx
-	LONG $0xac7f7dc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa %ymm13,0xe0(%rsp)
-	LONG $0xe228fcc5 // vmovaps %ymm2,%ymm4
-	LONG $0x0b0c8d4c // lea (%rbx,%rcx,1),%r9
-	LONG $0xf00000b9; BYTE $0x07 // mov $0x7f00000,%ecx
-	LONG $0x009e8d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r14),%rbx
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
-	LONG $0x000000b9; BYTE $0x7f // mov $0x7f000000,%ecx
-	LONG $0x249c8948; LONG $0x000002c0 // mov %rbx,0x2c0(%rsp)
-	LONG $0x085a8d49 // lea 0x8(%r10),%rbx
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00046024; BYTE $0x00 // vmovdqa %ymm7,0x460(%rsp)
-	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0xbc7ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa %ymm7,0x260(%rsp)
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	WORD $0xe083; BYTE $0x03 // and $0x3,%eax
+	LONG $0x24848948; LONG $0x000004e0 // mov %rax,0x4e0(%rsp)
+	WORD $0x1075 // jne 2782 <dotFP8F32AVX2+0x302>
+	LONG $0x0f180f41 // prefetcht0 (%r15)
+	LONG $0x24bc894c; LONG $0x00000340 // mov %r15,0x340(%rsp)
+	LONG $0x40c78349 // add $0x40,%r15
+	LONG $0x24848b48; LONG $0x00000380 // mov 0x380(%rsp),%rax
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x00048d4c // lea (%rax,%rax,1),%r8
+	LONG $0x24848b48; LONG $0x000002e0 // mov 0x2e0(%rsp),%rax
+	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
+	LONG $0x1470840f; WORD $0x0000 // je 3c12 <dotFP8F32AVX2+0x1792>
+	LONG $0xbc6f7dc5; LONG $0x0001e024; BYTE $0x00 // vmovdqa 0x1e0(%rsp),%ymm15
+	LONG $0x04418d49 // lea 0x4(%r9),%rax
+	LONG $0x24948b4c; LONG $0x000004e0 // mov 0x4e0(%rsp),%r10
+	LONG $0x00998d48; WORD $0x0002; BYTE $0x00 // lea 0x200(%rcx),%rbx
+	LONG $0x24848948; LONG $0x000002c0 // mov %rax,0x2c0(%rsp)
+	WORD $0x8949; BYTE $0xcd // mov %rcx,%r13
+	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
+	LONG $0xf00000b9; BYTE $0x07 // mov $0x7f00000,%ecx
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	LONG $0x000000b9; BYTE $0x7f // mov $0x7f000000,%ecx
+	LONG $0x249c8948; LONG $0x00000320 // mov %rbx,0x320(%rsp)
+	LONG $0x847ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm0,0xc0(%rsp)
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0x04e2c149 // shl $0x4,%r10
+	LONG $0xc428fcc5 // vmovaps %ymm4,%ymm0
+	LONG $0x008f8d4d; WORD $0x0012; BYTE $0x00 // lea 0x1200(%r15),%r9
+	LONG $0xbc7ffdc5; LONG $0x0004c024; BYTE $0x00 // vmovdqa %ymm7,0x4c0(%rsp)
+	WORD $0x014c; BYTE $0xd0 // add %r10,%rax
+	WORD $0x894d; BYTE $0xfe // mov %r15,%r14
+	LONG $0x04588d49 // lea 0x4(%r8),%rbx
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	LONG $0x0c588d4d // lea 0xc(%r8),%r11
+	LONG $0x08508d4d // lea 0x8(%r8),%r10
+	LONG $0x24a4894c; LONG $0x00000160 // mov %r12,0x160(%rsp)
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0x24bc894c; LONG $0x00000140 // mov %r15,0x140(%rsp)
+	LONG $0xdb297cc5 // vmovaps %ymm11,%ymm3
+	LONG $0xb47f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm14,0x120(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm7,0x280(%rsp)
+	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
+	LONG $0xac7f7dc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa %ymm13,0xe0(%rsp)
+	LONG $0xe228fcc5 // vmovaps %ymm2,%ymm4
 	LONG $0xac29fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm5,0x80(%rsp)
 	LONG $0x5c29fcc5; WORD $0x6024 // vmovaps %ymm3,0x60(%rsp)
 	LONG $0x2429fcc5; BYTE $0x24 // vmovaps %ymm4,(%rsp)
-	LONG $0x9c6ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa 0x260(%rsp),%ymm3
+	LONG $0x00a18d4d; WORD $0xfffe; BYTE $0xff // lea -0x200(%r9),%r12
 	LONG $0xff57c0c5 // vxorps %xmm7,%xmm7,%xmm7
-	LONG $0x00bb8d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r11),%rdi
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
+	WORD $0x894d; BYTE $0xf7 // mov %r14,%r15
 	LONG $0x84297cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm8,0xa0(%rsp)
-	LONG $0xa46ffdc5; LONG $0x00024024; BYTE $0x00 // vmovdqa 0x240(%rsp),%ymm4
-	LONG $0xbc29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm7,0x420(%rsp)
-	LONG $0xbc29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm7,0x400(%rsp)
-	LONG $0xbc29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm7,0x440(%rsp)
-	LONG $0xbc29fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm7,0x3e0(%rsp)
-	LONG $0xd7287cc5 // vmovaps %ymm7,%ymm10
 	LONG $0x4429fcc5; WORD $0x4024 // vmovaps %ymm0,0x40(%rsp)
+	LONG $0xbc29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm7,0x480(%rsp)
+	LONG $0xbc29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm7,0x460(%rsp)
+	LONG $0xbc29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm7,0x4a0(%rsp)
+	LONG $0xd7287cc5 // vmovaps %ymm7,%ymm10
+	LONG $0xbc29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm7,0x440(%rsp)
 	LONG $0x4c29fcc5; WORD $0x2024 // vmovaps %ymm1,0x20(%rsp)
 	LONG $0xf7287cc5 // vmovaps %ymm7,%ymm14
-	LONG $0xac6ffdc5; LONG $0x0001a024; BYTE $0x00 // vmovdqa 0x1a0(%rsp),%ymm5
-	LONG $0x248c8b48; LONG $0x00000310 // mov 0x310(%rsp),%rcx
-	LONG $0x24b48b48; LONG $0x000002a0 // mov 0x2a0(%rsp),%rsi
-	WORD $0x014c; BYTE $0xf1 // add %r14,%rcx
-	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
-	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
+	LONG $0x24bc8b48; LONG $0x00000360 // mov 0x360(%rsp),%rdi
+	LONG $0x9c6ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm3
+	LONG $0xa46ffdc5; LONG $0x00026024; BYTE $0x00 // vmovdqa 0x260(%rsp),%ymm4
+	LONG $0xac6ffdc5; LONG $0x0001c024; BYTE $0x00 // vmovdqa 0x1c0(%rsp),%ymm5
+	LONG $0x2f0c8d4a // lea (%rdi,%r13,1),%rcx
+	LONG $0x24bc8b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rdi
+	WORD $0x0148; BYTE $0xcf // add %rcx,%rdi
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
 	LONG $0xef3141c4; BYTE $0xc9 // vpxor %xmm9,%xmm9,%xmm9
 	LONG $0x6035c1c4; BYTE $0x07 // vpunpcklbw (%r15),%ymm9,%ymm0
-	LONG $0x9c6f7dc5; LONG $0x00046024; BYTE $0x00 // vmovdqa 0x460(%rsp),%ymm11
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x40c78348 // add $0x40,%rdi
+	LONG $0x9c6f7dc5; LONG $0x0004c024; BYTE $0x00 // vmovdqa 0x4c0(%rsp),%ymm11
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	LONG $0x40c48349 // add $0x40,%r12
 	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x10c68348 // add $0x10,%rsi
+	LONG $0x10c78348 // add $0x10,%rdi
 	LONG $0xcbdbfdc5 // vpand %ymm3,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
@@ -1809,7 +1804,7 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4c6de3c4; WORD $0x70d6 // vpblendvb %ymm7,%ymm6,%ymm2,%ymm2
 	LONG $0xfaebfdc5 // vpor %ymm2,%ymm0,%ymm7
 	LONG $0x6835c1c4; LONG $0xffff0087; BYTE $0xff // vpunpckhbw -0x100(%r15),%ymm9,%ymm0
-	LONG $0xbc7ffdc5; LONG $0x00048024; BYTE $0x00 // vmovdqa %ymm7,0x480(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x0004e024; BYTE $0x00 // vmovdqa %ymm7,0x4e0(%rsp)
 	LONG $0xcbdbfdc5 // vpand %ymm3,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
@@ -1827,15 +1822,15 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xf96685c5 // vpcmpgtd %ymm1,%ymm15,%ymm7
 	LONG $0xd5fef5c5 // vpaddd %ymm5,%ymm1,%ymm2
-	LONG $0xb47ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm6,0x3c0(%rsp)
+	LONG $0xb47ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm6,0x420(%rsp)
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
 	LONG $0x7675c1c4; BYTE $0xcb // vpcmpeqd %ymm11,%ymm1,%ymm1
 	LONG $0x5c4cc1c4; BYTE $0xf4 // vsubps %ymm12,%ymm6,%ymm6
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x70d6 // vpblendvb %ymm7,%ymm6,%ymm2,%ymm2
-	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
-	LONG $0x847ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm0,0x3a0(%rsp)
+	LONG $0xd2ebfdc5 // vpor %ymm2,%ymm0,%ymm2
 	LONG $0x6035c1c4; LONG $0xffff2087; BYTE $0xff // vpunpcklbw -0xe0(%r15),%ymm9,%ymm0
+	LONG $0x947ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm2,0x400(%rsp)
 	LONG $0xcbdbfdc5 // vpand %ymm3,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
@@ -1879,104 +1874,103 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xda6605c5 // vpcmpgtd %ymm2,%ymm15,%ymm11
 	LONG $0x5c3c41c4; BYTE $0xc4 // vsubps %ymm12,%ymm8,%ymm8
 	LONG $0xcdfe6dc5 // vpaddd %ymm5,%ymm2,%ymm9
-	LONG $0x9476edc5; LONG $0x00046024; BYTE $0x00 // vpcmpeqd 0x460(%rsp),%ymm2,%ymm2
+	LONG $0x9476edc5; LONG $0x0004c024; BYTE $0x00 // vpcmpeqd 0x4c0(%rsp),%ymm2,%ymm2
 	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
 	LONG $0x4c3543c4; WORD $0xb0c0 // vpblendvb %ymm11,%ymm8,%ymm9,%ymm8
-	LONG $0x847f7dc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm8,0x380(%rsp)
+	LONG $0x847f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm8,0x3e0(%rsp)
 	LONG $0x187d62c4; WORD $0x0459 // vbroadcastss 0x4(%rcx),%ymm11
 	LONG $0x287c41c4; BYTE $0xc6 // vmovaps %ymm14,%ymm8
-	LONG $0x187d42c4; WORD $0x0d74; BYTE $0x00 // vbroadcastss 0x0(%r13,%rcx,1),%ymm14
-	LONG $0x84ebfdc5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm0,%ymm0
+	LONG $0x187d62c4; WORD $0x0b34 // vbroadcastss (%rbx,%rcx,1),%ymm14
+	LONG $0x84ebfdc5; LONG $0x0003e024; BYTE $0x00 // vpor 0x3e0(%rsp),%ymm0,%ymm0
 	LONG $0xb82542c4; BYTE $0xd5 // vfmadd231ps %ymm13,%ymm11,%ymm10
-	LONG $0xa84562c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd213ps 0x3e0(%rsp),%ymm7,%ymm11
+	LONG $0xa84562c4; LONG $0x0440249c; WORD $0x0000 // vfmadd213ps 0x440(%rsp),%ymm7,%ymm11
 	LONG $0x287c41c4; BYTE $0xca // vmovaps %ymm10,%ymm9
-	LONG $0x187d62c4; WORD $0xf056 // vbroadcastss -0x10(%rsi),%ymm10
+	LONG $0x187d62c4; WORD $0xf057 // vbroadcastss -0x10(%rdi),%ymm10
 	LONG $0xb82d42c4; BYTE $0xc5 // vfmadd231ps %ymm13,%ymm10,%ymm8
-	LONG $0xa84562c4; LONG $0x04402494; WORD $0x0000 // vfmadd213ps 0x440(%rsp),%ymm7,%ymm10
-	LONG $0xa80d62c4; LONG $0x040024ac; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm14,%ymm13
-	LONG $0xa84562c4; LONG $0x042024b4; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm7,%ymm14
+	LONG $0xa84562c4; LONG $0x04a02494; WORD $0x0000 // vfmadd213ps 0x4a0(%rsp),%ymm7,%ymm10
+	LONG $0xa80d62c4; LONG $0x046024ac; WORD $0x0000 // vfmadd213ps 0x460(%rsp),%ymm14,%ymm13
+	LONG $0xa84562c4; LONG $0x048024b4; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm7,%ymm14
 	LONG $0x187de2c4; BYTE $0x39 // vbroadcastss (%rcx),%ymm7
-	LONG $0xb84562c4; LONG $0x0480248c; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm7,%ymm9
+	LONG $0xb84562c4; LONG $0x04e0248c; WORD $0x0000 // vfmadd231ps 0x4e0(%rsp),%ymm7,%ymm9
 	LONG $0x9825e2c4; BYTE $0xf9 // vfmadd132ps %ymm1,%ymm11,%ymm7
-	LONG $0x187d62c4; WORD $0xec5e // vbroadcastss -0x14(%rsi),%ymm11
-	LONG $0xb82562c4; LONG $0x04802484; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm11,%ymm8
+	LONG $0x187d62c4; WORD $0xec5f // vbroadcastss -0x14(%rdi),%ymm11
+	LONG $0xb82562c4; LONG $0x04e02484; WORD $0x0000 // vfmadd231ps 0x4e0(%rsp),%ymm11,%ymm8
 	LONG $0x982d62c4; BYTE $0xd9 // vfmadd132ps %ymm1,%ymm10,%ymm11
-	LONG $0x187d22c4; WORD $0x1114 // vbroadcastss (%rcx,%r10,1),%ymm10
-	LONG $0xb82d62c4; LONG $0x048024ac; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm10,%ymm13
+	LONG $0x187d22c4; WORD $0x0114 // vbroadcastss (%rcx,%r8,1),%ymm10
+	LONG $0xb82d62c4; LONG $0x04e024ac; WORD $0x0000 // vfmadd231ps 0x4e0(%rsp),%ymm10,%ymm13
 	LONG $0x980d62c4; BYTE $0xd1 // vfmadd132ps %ymm1,%ymm14,%ymm10
 	LONG $0x187de2c4; WORD $0x0c49 // vbroadcastss 0xc(%rcx),%ymm1
-	LONG $0xb46f7dc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa 0x3c0(%rsp),%ymm14
+	LONG $0xb46f7dc5; LONG $0x00042024; BYTE $0x00 // vmovdqa 0x420(%rsp),%ymm14
 	LONG $0xb87542c4; BYTE $0xce // vfmadd231ps %ymm14,%ymm1,%ymm9
 	LONG $0x9845e2c4; BYTE $0xce // vfmadd132ps %ymm6,%ymm7,%ymm1
-	LONG $0x187de2c4; WORD $0xf87e // vbroadcastss -0x8(%rsi),%ymm7
+	LONG $0x187de2c4; WORD $0xf87f // vbroadcastss -0x8(%rdi),%ymm7
 	LONG $0xb84542c4; BYTE $0xc6 // vfmadd231ps %ymm14,%ymm7,%ymm8
 	LONG $0x9825e2c4; BYTE $0xfe // vfmadd132ps %ymm6,%ymm11,%ymm7
-	LONG $0x187d42c4; WORD $0x0c1c // vbroadcastss (%r12,%rcx,1),%ymm11
+	LONG $0x187d42c4; WORD $0x0b1c // vbroadcastss (%r11,%rcx,1),%ymm11
 	LONG $0xb82542c4; BYTE $0xee // vfmadd231ps %ymm14,%ymm11,%ymm13
 	LONG $0x982d62c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm10,%ymm11
 	LONG $0x187de2c4; WORD $0x0871 // vbroadcastss 0x8(%rcx),%ymm6
 	LONG $0x287c41c4; BYTE $0xd1 // vmovaps %ymm9,%ymm10
-	LONG $0x8c6f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa 0x3a0(%rsp),%ymm9
+	LONG $0x8c6f7dc5; LONG $0x00040024; BYTE $0x00 // vmovdqa 0x400(%rsp),%ymm9
 	LONG $0x287c41c4; BYTE $0xf0 // vmovaps %ymm8,%ymm14
 	LONG $0xb84d42c4; BYTE $0xd1 // vfmadd231ps %ymm9,%ymm6,%ymm10
 	LONG $0x9875e2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm1,%ymm6
-	LONG $0xb429fcc5; LONG $0x0003e024; BYTE $0x00 // vmovaps %ymm6,0x3e0(%rsp)
-	LONG $0x187de2c4; WORD $0xf44e // vbroadcastss -0xc(%rsi),%ymm1
+	LONG $0xb429fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm6,0x440(%rsp)
+	LONG $0x187de2c4; WORD $0xf44f // vbroadcastss -0xc(%rdi),%ymm1
 	LONG $0xb87542c4; BYTE $0xf1 // vfmadd231ps %ymm9,%ymm1,%ymm14
 	LONG $0x9845e2c4; BYTE $0xc8 // vfmadd132ps %ymm0,%ymm7,%ymm1
-	LONG $0x8c29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm1,0x440(%rsp)
-	LONG $0x187de2c4; WORD $0x0b0c // vbroadcastss (%rbx,%rcx,1),%ymm1
+	LONG $0x8c29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm1,0x4a0(%rsp)
+	LONG $0x187dc2c4; WORD $0x0a0c // vbroadcastss (%r10,%rcx,1),%ymm1
 	LONG $0x10c18348 // add $0x10,%rcx
 	LONG $0xb87542c4; BYTE $0xe9 // vfmadd231ps %ymm9,%ymm1,%ymm13
 	LONG $0x9825e2c4; BYTE $0xc8 // vfmadd132ps %ymm0,%ymm11,%ymm1
-	LONG $0xac297cc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm13,0x400(%rsp)
-	LONG $0x8c29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm1,0x420(%rsp)
-	WORD $0x394c; BYTE $0xdf // cmp %r11,%rdi
-	LONG $0xfcb5850f; WORD $0xffff // jne 2940 <dotFP8F32AVX2+0x480>
-	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
-	LONG $0x009f8d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdi),%r11
-	LONG $0x04c18349 // add $0x4,%r9
-	LONG $0x40c08349 // add $0x40,%r8
-	LONG $0x187dc2c4; WORD $0xfc51 // vbroadcastss -0x4(%r9),%ymm2
+	LONG $0xac297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm13,0x460(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm1,0x480(%rsp)
+	WORD $0x394d; BYTE $0xcc // cmp %r9,%r12
+	LONG $0xfcb4850f; WORD $0xffff // jne 2900 <dotFP8F32AVX2+0x480>
+	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
+	LONG $0x248c8d4d; LONG $0x00000200 // lea 0x200(%r12),%r9
+	LONG $0x04c08348 // add $0x4,%rax
+	LONG $0x40c68349 // add $0x40,%r14
+	LONG $0x187de2c4; WORD $0xfc50 // vbroadcastss -0x4(%rax),%ymm2
 	LONG $0xac28fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm5
 	LONG $0x4c28fcc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm1
 	LONG $0x2428fcc5; BYTE $0x24 // vmovaps (%rsp),%ymm4
 	LONG $0x84287cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm8
 	LONG $0x5c28fcc5; WORD $0x6024 // vmovaps 0x60(%rsp),%ymm3
 	LONG $0x4428fcc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm0
-	LONG $0xb86d62c4; LONG $0x04402484; WORD $0x0000 // vfmadd231ps 0x440(%rsp),%ymm2,%ymm8
-	LONG $0xb86de2c4; LONG $0x04002484; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm2,%ymm0
-	LONG $0xb86de2c4; LONG $0x0420249c; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm2,%ymm3
+	LONG $0xb86d62c4; LONG $0x04a02484; WORD $0x0000 // vfmadd231ps 0x4a0(%rsp),%ymm2,%ymm8
+	LONG $0xb86de2c4; LONG $0x04602484; WORD $0x0000 // vfmadd231ps 0x460(%rsp),%ymm2,%ymm0
+	LONG $0xb86de2c4; LONG $0x0480249c; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm2,%ymm3
 	LONG $0xb80de2c4; BYTE $0xea // vfmadd231ps %ymm2,%ymm14,%ymm5
 	LONG $0xb82de2c4; BYTE $0xca // vfmadd231ps %ymm2,%ymm10,%ymm1
 	LONG $0xb86de2c4; BYTE $0xe6 // vfmadd231ps %ymm6,%ymm2,%ymm4
-	LONG $0x24b4394c; LONG $0x000002c0 // cmp %r14,0x2c0(%rsp)
-	LONG $0xfb9d850f; WORD $0xffff // jne 28a5 <dotFP8F32AVX2+0x3e5>
-	LONG $0x24bc8b4c; LONG $0x00000160 // mov 0x160(%rsp),%r15
-	LONG $0x2484ff48; LONG $0x00000370 // incq 0x370(%rsp)
+	LONG $0x24ac394c; LONG $0x00000320 // cmp %r13,0x320(%rsp)
+	LONG $0xfb99850f; WORD $0xffff // jne 2863 <dotFP8F32AVX2+0x3e3>
+	LONG $0x24a48b4c; LONG $0x00000160 // mov 0x160(%rsp),%r12
+	LONG $0x24bc8b4c; LONG $0x00000140 // mov 0x140(%rsp),%r15
 	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
 	LONG $0xdb287cc5 // vmovaps %ymm3,%ymm11
 	LONG $0xe028fcc5 // vmovaps %ymm0,%ymm4
-	LONG $0xb46f7dc5; LONG $0x00014024; BYTE $0x00 // vmovdqa 0x140(%rsp),%ymm14
+	LONG $0xb46f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm14
 	LONG $0xac6f7dc5; LONG $0x0000e024; BYTE $0x00 // vmovdqa 0xe0(%rsp),%ymm13
 	LONG $0x846ffdc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm0
-	LONG $0x24b48b48; LONG $0x00000120 // mov 0x120(%rsp),%rsi
 	LONG $0x24bc8b48; LONG $0x00000100 // mov 0x100(%rsp),%rdi
-	LONG $0x24b48b4c; LONG $0x000002c0 // mov 0x2c0(%rsp),%r14
-	LONG $0x249c8b48; LONG $0x00000370 // mov 0x370(%rsp),%rbx
+	LONG $0x248c8b48; LONG $0x00000320 // mov 0x320(%rsp),%rcx
 	LONG $0x00c78149; WORD $0x0008; BYTE $0x00 // add $0x800,%r15
-	LONG $0x249c3948; LONG $0x00000280 // cmp %rbx,0x280(%rsp)
-	LONG $0xfa288f0f; WORD $0xffff // jg 279c <dotFP8F32AVX2+0x2dc>
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x24a4394c; LONG $0x000002a0 // cmp %r12,0x2a0(%rsp)
+	LONG $0xfa398f0f; WORD $0xffff // jg 2762 <dotFP8F32AVX2+0x2e2>
 	LONG $0xd4287cc5 // vmovaps %ymm4,%ymm10
-	WORD $0x8949; BYTE $0xd5 // mov %rdx,%r13
+	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
 	LONG $0xe528fcc5 // vmovaps %ymm5,%ymm4
-	LONG $0x24948b48; LONG $0x00000170 // mov 0x170(%rsp),%rdx
-	LONG $0x248c8b4c; LONG $0x00000168 // mov 0x168(%rsp),%r9
+	LONG $0x24948b48; LONG $0x00000308 // mov 0x308(%rsp),%rdx
+	LONG $0x24b48b4c; LONG $0x00000180 // mov 0x180(%rsp),%r14
 	LONG $0x287c41c4; BYTE $0xc8 // vmovaps %ymm8,%ymm9
-	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
 	LONG $0xe86ffdc5 // vmovdqa %ymm0,%ymm5
-	LONG $0x0017c7e9; BYTE $0x00 // jmp 456a <dotFP8F32AVX2+0x20aa>
+	LONG $0x0017cce9; BYTE $0x00 // jmp 4524 <dotFP8F32AVX2+0x20a4>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -1986,371 +1980,370 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	WORD $0x8949; BYTE $0xcf // mov %rcx,%r15
-	LONG $0x24848348; LONG $0x00000368; BYTE $0x10 // addq $0x10,0x368(%rsp)
-	LONG $0x24b48b48; LONG $0x00000178 // mov 0x178(%rsp),%rsi
-	LONG $0x38478b49 // mov 0x38(%r15),%rax
-	LONG $0x249c8b48; LONG $0x00000368 // mov 0x368(%rsp),%rbx
-	LONG $0x248c8b48; LONG $0x00000300 // mov 0x300(%rsp),%rcx
+	LONG $0x24848348; LONG $0x000003d0; BYTE $0x10 // addq $0x10,0x3d0(%rsp)
+	LONG $0x38438b49 // mov 0x38(%r11),%rax
+	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	LONG $0x249c8b48; LONG $0x000003d0 // mov 0x3d0(%rsp),%rbx
+	LONG $0x24b48b48; LONG $0x00000310 // mov 0x310(%rsp),%rsi
 	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
-	WORD $0xc17d // jge 2da3 <dotFP8F32AVX2+0x8e3>
-	LONG $0x24b40148; LONG $0x00000360 // add %rsi,0x360(%rsp)
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0xfff790e9; BYTE $0xff // jmp 2582 <dotFP8F32AVX2+0xc2>
-	LONG $0x18418b48 // mov 0x18(%rcx),%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfeb08d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rsi
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xf7490f48 // cmovns %rdi,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x00000370 // mov %rsi,0x370(%rsp)
+	WORD $0xc97d // jge 2d58 <dotFP8F32AVX2+0x8d8>
+	LONG $0x24b40148; LONG $0x000003c8 // add %rsi,0x3c8(%rsp)
+	LONG $0xfff7a6e9; BYTE $0xff // jmp 2542 <dotFP8F32AVX2+0xc2>
+	LONG $0x18438b49 // mov 0x18(%r11),%rax
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x248c8948; LONG $0x00000320 // mov %rcx,0x320(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x0e028e0f; WORD $0x0000 // jle 3c1f <dotFP8F32AVX2+0x175f>
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x000000be; BYTE $0x80 // mov $0x80000000,%esi
-	LONG $0x249c8b4c; LONG $0x00000360 // mov 0x360(%rsp),%r11
+	LONG $0x0e3e8e0f; WORD $0x0000 // jle 3c05 <dotFP8F32AVX2+0x1785>
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0x24a48b4c; LONG $0x000003d8 // mov 0x3d8(%rsp),%r12
 	LONG $0x000000bf; BYTE $0x3c // mov $0x3c000000,%edi
-	LONG $0x07fbc148 // sar $0x7,%rbx
 	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0x07fec148 // sar $0x7,%rsi
+	LONG $0x248c8b48; LONG $0x000003c8 // mov 0x3c8(%rsp),%rcx
 	LONG $0x6f7d41c4; BYTE $0xdd // vmovdqa %ymm13,%ymm11
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfe6ef9c5 // vmovd %esi,%xmm7
-	LONG $0x249c8948; LONG $0x00000400 // mov %rbx,0x400(%rsp)
-	LONG $0x249c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rbx
-	LONG $0x800000be; BYTE $0x00 // mov $0x800000,%esi
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x24b48948; LONG $0x00000440 // mov %rsi,0x440(%rsp)
+	LONG $0x000000be; BYTE $0x80 // mov $0x80000000,%esi
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x24948948; LONG $0x00000318 // mov %rdx,0x318(%rsp)
-	LONG $0xbc7ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm7,0x340(%rsp)
+	LONG $0x2484c748; LONG $0x000004e0; LONG $0x00000000 // movq $0x0,0x4e0(%rsp)
+	LONG $0xfe6ef9c5 // vmovd %esi,%xmm7
+	LONG $0x800000be; BYTE $0x00 // mov $0x800000,%esi
+	LONG $0x24948948; LONG $0x000002a0 // mov %rdx,0x2a0(%rsp)
+	LONG $0xcb28fcc5 // vmovaps %ymm3,%ymm1
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0xeb287cc5 // vmovaps %ymm3,%ymm13
+	LONG $0xf47f7dc5 // vmovdqa %ymm14,%ymm4
+	LONG $0xd56f7dc5 // vmovdqa %ymm5,%ymm10
+	LONG $0xbc7ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm7,0x2e0(%rsp)
 	LONG $0xf66ef9c5 // vmovd %esi,%xmm6
 	LONG $0xf00000be; BYTE $0x07 // mov $0x7f00000,%esi
-	LONG $0xcb28fcc5 // vmovaps %ymm3,%ymm1
-	LONG $0xfe6ef9c5 // vmovd %esi,%xmm7
 	LONG $0xc76e79c5 // vmovd %edi,%xmm8
+	LONG $0xfe6ef9c5 // vmovd %esi,%xmm7
 	LONG $0x587de2c4; BYTE $0xf6 // vpbroadcastd %xmm6,%ymm6
 	LONG $0x000000be; BYTE $0x7f // mov $0x7f000000,%esi
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
-	LONG $0x248c8948; LONG $0x00000310 // mov %rcx,0x310(%rsp)
-	LONG $0xeb287cc5 // vmovaps %ymm3,%ymm13
 	LONG $0xfe6e79c5 // vmovd %esi,%xmm15
-	LONG $0xbc7ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm7,0x320(%rsp)
-	LONG $0xf47f7dc5 // vmovdqa %ymm14,%ymm4
+	LONG $0xbc7ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm7,0x2c0(%rsp)
 	LONG $0xfe4dc1c4; BYTE $0xf8 // vpaddd %ymm8,%ymm6,%ymm7
 	LONG $0x587d42c4; BYTE $0xff // vpbroadcastd %xmm15,%ymm15
-	LONG $0xd56f7dc5 // vmovdqa %ymm5,%ymm10
-	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
-	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
+	LONG $0x24948b48; LONG $0x000004e0 // mov 0x4e0(%rsp),%rdx
 	WORD $0xe283; BYTE $0x03 // and $0x3,%edx
-	WORD $0x0b75 // jne 2ee1 <dotFP8F32AVX2+0xa21>
-	LONG $0x40c78348 // add $0x40,%rdi
-	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x24bc394c; LONG $0x00000400 // cmp %r15,0x400(%rsp)
-	LONG $0x0c6e840f; WORD $0x0000 // je 3b5d <dotFP8F32AVX2+0x169d>
-	LONG $0x8c29fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm1,0x2e0(%rsp)
-	LONG $0x846ffdc5; LONG $0x00034024; BYTE $0x00 // vmovdqa 0x340(%rsp),%ymm0
-	LONG $0x8c6ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa 0x320(%rsp),%ymm1
+	WORD $0x0a75 // jne 2e8d <dotFP8F32AVX2+0xa0d>
+	WORD $0x8949; BYTE $0xcf // mov %rcx,%r15
+	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
+	LONG $0x40c18348 // add $0x40,%rcx
+	LONG $0x248c8b4c; LONG $0x000004e0 // mov 0x4e0(%rsp),%r9
+	LONG $0x00b18d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rcx),%rsi
+	LONG $0x248c394c; LONG $0x00000440 // cmp %r9,0x440(%rsp)
+	LONG $0x0c99840f; WORD $0x0000 // je 3b43 <dotFP8F32AVX2+0x16c3>
+	LONG $0x8c29fcc5; LONG $0x00028024; BYTE $0x00 // vmovaps %ymm1,0x280(%rsp)
+	LONG $0x846ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa 0x2e0(%rsp),%ymm0
+	LONG $0x8c6ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa 0x2c0(%rsp),%ymm1
 	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0x24b48b48; LONG $0x00000378 // mov 0x378(%rsp),%rsi
-	LONG $0x950c8d48; LONG $0x00000000 // lea 0x0(,%rdx,4),%rcx
-	LONG $0x009f8d4c; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdi),%r11
-	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
+	LONG $0x24bc8b48; LONG $0x000003d8 // mov 0x3d8(%rsp),%rdi
+	LONG $0x95048d4c; LONG $0x00000000 // lea 0x0(,%rdx,4),%r8
+	LONG $0x00898d4c; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rcx),%r9
+	WORD $0x8949; BYTE $0xcd // mov %rcx,%r13
 	LONG $0xac29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm5,0x480(%rsp)
-	LONG $0xac29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm5,0x440(%rsp)
+	LONG $0xf5287cc5 // vmovaps %ymm5,%ymm14
+	LONG $0xac29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm5,0x4a0(%rsp)
+	LONG $0xac29fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm5,0x4c0(%rsp)
 	LONG $0xef3141c4; BYTE $0xc9 // vpxor %xmm9,%xmm9,%xmm9
-	LONG $0xac29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm5,0x460(%rsp)
-	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
-	LONG $0xac297cc5; LONG $0x0002c024; BYTE $0x00 // vmovaps %ymm13,0x2c0(%rsp)
-	LONG $0xa47ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm4,0x2a0(%rsp)
-	LONG $0x9c7f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm11,0x280(%rsp)
-	LONG $0x947f7dc5; LONG $0x00026024; BYTE $0x00 // vmovdqa %ymm10,0x260(%rsp)
-	WORD $0x014c; BYTE $0xd6 // add %r10,%rsi
-	LONG $0x603541c4; WORD $0x2424 // vpunpcklbw (%r12),%ymm9,%ymm12
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x10c68348 // add $0x10,%rsi
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
+	LONG $0xac297cc5; LONG $0x00026024; BYTE $0x00 // vmovaps %ymm13,0x260(%rsp)
+	WORD $0x014c; BYTE $0xd7 // add %r10,%rdi
+	LONG $0x603541c4; WORD $0x006d // vpunpcklbw 0x0(%r13),%ymm9,%ymm13
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x404e180f // prefetcht0 0x40(%rsi)
+	LONG $0x80ee8348 // sub $0xffffffffffffff80,%rsi
+	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
+	LONG $0x10c78348 // add $0x10,%rdi
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
 	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xe3ebd5c5 // vpor %ymm3,%ymm5,%ymm4
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xdafebdc5 // vpaddd %ymm2,%ymm8,%ymm3
-	LONG $0xa47ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm4,0x3c0(%rsp)
-	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x683541c4; LONG $0xff0024a4; WORD $0xffff // vpunpckhbw -0x100(%r12),%ymm9,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xd3eb55c5 // vpor %ymm3,%ymm5,%ymm10
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xdbeb55c5 // vpor %ymm3,%ymm5,%ymm11
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x603541c4; LONG $0xff2024a4; WORD $0xffff // vpunpcklbw -0xe0(%r12),%ymm9,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xebeb55c5 // vpor %ymm3,%ymm5,%ymm13
-	LONG $0xac7f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm13,0x3a0(%rsp)
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xf3eb55c5 // vpor %ymm3,%ymm5,%ymm14
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xe56ffdc5 // vmovdqa %ymm5,%ymm4
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x683541c4; LONG $0xff2024a4; WORD $0xffff // vpunpckhbw -0xe0(%r12),%ymm9,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xe3ebd5c5 // vpor %ymm3,%ymm5,%ymm4
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xea66cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xed6f7dc5 // vmovdqa %ymm5,%ymm13
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0xd0dd // vpblendvb %ymm13,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xebeb55c5 // vpor %ymm3,%ymm5,%ymm13
-	LONG $0x7255c1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm5
-	LONG $0xac7ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm5,0x3e0(%rsp)
-	LONG $0x94db85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
 	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
-	LONG $0xfe6dc1c4; BYTE $0xe8 // vpaddd %ymm8,%ymm2,%ymm5
-	LONG $0xdf5ce4c5 // vsubps %ymm7,%ymm3,%ymm3
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0x4c55e3c4; WORD $0xc0db // vpblendvb %ymm12,%ymm3,%ymm5,%ymm3
-	LONG $0x9c7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm3,0x380(%rsp)
-	LONG $0x9c28fcc5; LONG $0x0003c024; BYTE $0x00 // vmovaps 0x3c0(%rsp),%ymm3
-	LONG $0x187d62c4; WORD $0xf466 // vbroadcastss -0xc(%rsi),%ymm12
-	LONG $0xa81de2c4; LONG $0x0460249c; WORD $0x0000 // vfmadd213ps 0x460(%rsp),%ymm12,%ymm3
-	LONG $0xa80d62c4; LONG $0x044024a4; WORD $0x0000 // vfmadd213ps 0x440(%rsp),%ymm14,%ymm12
-	LONG $0x187de2c4; WORD $0xf06e // vbroadcastss -0x10(%rsi),%ymm5
-	LONG $0xb855c2c4; BYTE $0xda // vfmadd231ps %ymm10,%ymm5,%ymm3
-	LONG $0x981de2c4; BYTE $0xec // vfmadd132ps %ymm4,%ymm12,%ymm5
-	LONG $0x187d62c4; WORD $0xfc66 // vbroadcastss -0x4(%rsi),%ymm12
-	LONG $0xb81dc2c4; BYTE $0xdb // vfmadd231ps %ymm11,%ymm12,%ymm3
-	LONG $0x985542c4; BYTE $0xe5 // vfmadd132ps %ymm13,%ymm5,%ymm12
-	LONG $0x187de2c4; WORD $0xf86e // vbroadcastss -0x8(%rsi),%ymm5
-	LONG $0xb855e2c4; LONG $0x03a0249c; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm5,%ymm3
-	LONG $0x9c29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm3,0x460(%rsp)
-	LONG $0x9cdbfdc5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm0,%ymm3
-	LONG $0xdaebe5c5 // vpor %ymm2,%ymm3,%ymm3
-	LONG $0x9cebe5c5; LONG $0x00038024; BYTE $0x00 // vpor 0x380(%rsp),%ymm3,%ymm3
-	LONG $0x981de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm12,%ymm5
-	LONG $0x603541c4; LONG $0xff4024a4; WORD $0xffff // vpunpcklbw -0xc0(%r12),%ymm9,%ymm12
-	LONG $0xac29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm5,0x440(%rsp)
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeafec5c5 // vpaddd %ymm2,%ymm7,%ymm5
-	LONG $0xe266cdc5 // vpcmpgtd %ymm2,%ymm6,%ymm4
-	LONG $0xdafebdc5 // vpaddd %ymm2,%ymm8,%ymm3
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0x4c65e3c4; WORD $0x40dd // vpblendvb %ymm4,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xe3ebd5c5 // vpor %ymm3,%ymm5,%ymm4
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xea664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm13
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
-	LONG $0x4c65e3c4; WORD $0xd0dd // vpblendvb %ymm13,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x683541c4; LONG $0xff4024a4; WORD $0xffff // vpunpckhbw -0xc0(%r12),%ymm9,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xebeb55c5 // vpor %ymm3,%ymm5,%ymm13
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xf2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm14
 	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
 	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
 	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0x4c65e3c4; WORD $0xe0dd // vpblendvb %ymm14,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
 	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xd3eb55c5 // vpor %ymm3,%ymm5,%ymm10
-	LONG $0xeafec5c5 // vpaddd %ymm2,%ymm7,%ymm5
-	LONG $0xf2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm14
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0xdafebdc5 // vpaddd %ymm2,%ymm8,%ymm3
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0x4c65e3c4; WORD $0xe0dd // vpblendvb %ymm14,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x603541c4; LONG $0xff6024a4; WORD $0xffff // vpunpcklbw -0xa0(%r12),%ymm9,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdbeb55c5 // vpor %ymm3,%ymm5,%ymm11
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeafec5c5 // vpaddd %ymm2,%ymm7,%ymm5
-	LONG $0xf2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm14
-	LONG $0xdafebdc5 // vpaddd %ymm2,%ymm8,%ymm3
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0x4c65e3c4; WORD $0xe0dd // vpblendvb %ymm14,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x721dc1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
+	LONG $0x726dc1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm2
 	LONG $0xebebd5c5 // vpor %ymm3,%ymm5,%ymm5
+	LONG $0xdb6dc1c4; BYTE $0xdf // vpand %ymm15,%ymm2,%ymm3
+	LONG $0xd0dbedc5 // vpand %ymm0,%ymm2,%ymm2
+	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
+	LONG $0xe3fe45c5 // vpaddd %ymm3,%ymm7,%ymm12
+	LONG $0xac7ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm5,0x420(%rsp)
+	LONG $0xeb664dc5 // vpcmpgtd %ymm3,%ymm6,%ymm13
+	LONG $0xe75c1cc5 // vsubps %ymm7,%ymm12,%ymm12
+	LONG $0xebfebdc5 // vpaddd %ymm3,%ymm8,%ymm5
+	LONG $0xdb76f5c5 // vpcmpeqd %ymm3,%ymm1,%ymm3
+	LONG $0xd3ebedc5 // vpor %ymm3,%ymm2,%ymm2
+	LONG $0x4c55c3c4; WORD $0xd0ec // vpblendvb %ymm13,%ymm12,%ymm5,%ymm5
+	LONG $0x683541c4; LONG $0xffff00ad; BYTE $0xff // vpunpckhbw -0x100(%r13),%ymm9,%ymm13
+	LONG $0xddebedc5 // vpor %ymm5,%ymm2,%ymm3
+	LONG $0x9c7ffdc5; LONG $0x00046024; BYTE $0x00 // vmovdqa %ymm3,0x460(%rsp)
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xf2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm14
-	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
-	LONG $0xac7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm5,0x380(%rsp)
 	LONG $0xeafec5c5 // vpaddd %ymm2,%ymm7,%ymm5
-	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
-	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
-	LONG $0x4c65e3c4; WORD $0xe0dd // vpblendvb %ymm14,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0x683541c4; LONG $0xff6024a4; WORD $0xffff // vpunpckhbw -0xa0(%r12),%ymm9,%ymm12
-	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
-	LONG $0x9c7ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm3,0x3c0(%rsp)
-	LONG $0xdb1dc1c4; BYTE $0xd7 // vpand %ymm15,%ymm12,%ymm2
-	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
-	LONG $0xf2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm14
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
 	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
 	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
 	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
-	LONG $0x4c65e3c4; WORD $0xe0dd // vpblendvb %ymm14,%ymm5,%ymm3,%ymm3
-	LONG $0xe8db9dc5 // vpand %ymm0,%ymm12,%ymm5
-	LONG $0xb4287cc5; LONG $0x00042024; BYTE $0x00 // vmovaps 0x420(%rsp),%ymm14
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
 	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
 	LONG $0xd3ebd5c5 // vpor %ymm3,%ymm5,%ymm2
-	LONG $0x7255c1c4; WORD $0x10f4 // vpslld $0x10,%ymm12,%ymm5
-	LONG $0xac7ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm5,0x3e0(%rsp)
-	LONG $0x947ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm2,0x3a0(%rsp)
-	LONG $0x94db85c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm15,%ymm2
+	LONG $0x947ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm2,0x400(%rsp)
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xe8db15c5 // vpand %ymm0,%ymm13,%ymm13
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
-	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0xeaeb15c5 // vpor %ymm2,%ymm13,%ymm13
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xebeb15c5 // vpor %ymm3,%ymm13,%ymm13
+	LONG $0xac7f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm13,0x3e0(%rsp)
+	LONG $0x603541c4; LONG $0xffff20ad; BYTE $0xff // vpunpcklbw -0xe0(%r13),%ymm9,%ymm13
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xe8db15c5 // vpand %ymm0,%ymm13,%ymm13
+	LONG $0xe3eb55c5 // vpor %ymm3,%ymm5,%ymm12
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xa47f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm12,0x3a0(%rsp)
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0xeaeb15c5 // vpor %ymm2,%ymm13,%ymm13
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xebeb95c5 // vpor %ymm3,%ymm13,%ymm5
+	LONG $0x683541c4; LONG $0xffff20ad; BYTE $0xff // vpunpckhbw -0xe0(%r13),%ymm9,%ymm13
+	LONG $0xac7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm5,0x380(%rsp)
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xe8db15c5 // vpand %ymm0,%ymm13,%ymm13
+	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6dc1c4; BYTE $0xe8 // vpaddd %ymm8,%ymm2,%ymm5
 	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
-	LONG $0xdf5ce4c5 // vsubps %ymm7,%ymm3,%ymm3
+	LONG $0x9c7ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm3,0x360(%rsp)
+	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
 	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0xdf5ce4c5 // vsubps %ymm7,%ymm3,%ymm3
+	LONG $0xeaeb15c5 // vpor %ymm2,%ymm13,%ymm13
 	LONG $0x4c5563c4; WORD $0xc0e3 // vpblendvb %ymm12,%ymm3,%ymm5,%ymm12
-	LONG $0x187de2c4; WORD $0x746e // vbroadcastss 0x74(%rsi),%ymm5
-	LONG $0xb85562c4; BYTE $0xf4 // vfmadd231ps %ymm4,%ymm5,%ymm14
-	LONG $0xa428fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps 0x380(%rsp),%ymm4
-	LONG $0x187de2c4; WORD $0x705e // vbroadcastss 0x70(%rsi),%ymm3
-	LONG $0xa85de2c4; LONG $0x048024ac; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm4,%ymm5
-	LONG $0xb86542c4; BYTE $0xf5 // vfmadd231ps %ymm13,%ymm3,%ymm14
-	LONG $0x9855e2c4; LONG $0x03c0249c; WORD $0x0000 // vfmadd132ps 0x3c0(%rsp),%ymm5,%ymm3
-	LONG $0x187de2c4; WORD $0x7c6e // vbroadcastss 0x7c(%rsi),%ymm5
-	LONG $0xb85542c4; BYTE $0xf2 // vfmadd231ps %ymm10,%ymm5,%ymm14
-	LONG $0x9865e2c4; LONG $0x03a024ac; WORD $0x0000 // vfmadd132ps 0x3a0(%rsp),%ymm3,%ymm5
-	LONG $0x187de2c4; WORD $0x785e // vbroadcastss 0x78(%rsi),%ymm3
-	LONG $0xe528fcc5 // vmovaps %ymm5,%ymm4
-	LONG $0xdd297cc5 // vmovaps %ymm11,%ymm5
-	LONG $0x980de2c4; BYTE $0xeb // vfmadd132ps %ymm3,%ymm14,%ymm5
-	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
-	LONG $0xacdbfdc5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm0,%ymm5
+	LONG $0xac28fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps 0x3a0(%rsp),%ymm5
+	LONG $0x9c28fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps 0x420(%rsp),%ymm3
+	LONG $0xa47f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm12,0x340(%rsp)
+	LONG $0x187d62c4; WORD $0xf467 // vbroadcastss -0xc(%rdi),%ymm12
+	LONG $0xaceb15c5; LONG $0x00034024; BYTE $0x00 // vpor 0x340(%rsp),%ymm13,%ymm13
+	LONG $0xa81de2c4; LONG $0x04c0249c; WORD $0x0000 // vfmadd213ps 0x4c0(%rsp),%ymm12,%ymm3
+	LONG $0xa85562c4; LONG $0x04a024a4; WORD $0x0000 // vfmadd213ps 0x4a0(%rsp),%ymm5,%ymm12
+	LONG $0x187de2c4; WORD $0xf06f // vbroadcastss -0x10(%rdi),%ymm5
+	LONG $0xb855e2c4; LONG $0x0460249c; WORD $0x0000 // vfmadd231ps 0x460(%rsp),%ymm5,%ymm3
+	LONG $0x981de2c4; LONG $0x038024ac; WORD $0x0000 // vfmadd132ps 0x380(%rsp),%ymm12,%ymm5
+	LONG $0x187d62c4; WORD $0xfc67 // vbroadcastss -0x4(%rdi),%ymm12
+	LONG $0xb81de2c4; LONG $0x0400249c; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm12,%ymm3
+	LONG $0x985562c4; LONG $0x036024a4; WORD $0x0000 // vfmadd132ps 0x360(%rsp),%ymm5,%ymm12
+	LONG $0x187de2c4; WORD $0xf86f // vbroadcastss -0x8(%rdi),%ymm5
+	LONG $0xb855e2c4; LONG $0x03e0249c; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm5,%ymm3
+	LONG $0x981dc2c4; BYTE $0xed // vfmadd132ps %ymm13,%ymm12,%ymm5
+	LONG $0x603541c4; LONG $0xffff40ad; BYTE $0xff // vpunpcklbw -0xc0(%r13),%ymm9,%ymm13
+	LONG $0x9c29fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm3,0x4c0(%rsp)
+	LONG $0xac29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm5,0x4a0(%rsp)
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
 	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
-	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
-	LONG $0x985de2c4; BYTE $0xdd // vfmadd132ps %ymm5,%ymm4,%ymm3
-	LONG $0x9c29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm3,0x480(%rsp)
-	WORD $0x394d; BYTE $0xdc // cmp %r11,%r12
-	LONG $0xfb03850f; WORD $0xffff // jne 2f78 <dotFP8F32AVX2+0xab8>
-	LONG $0x04e2c148 // shl $0x4,%rdx
-	LONG $0x8c28fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps 0x2e0(%rsp),%ymm1
-	LONG $0x80a78d4c; WORD $0x0000; BYTE $0x00 // lea 0x80(%rdi),%r12
-	LONG $0x80c78148; WORD $0x0008; BYTE $0x00 // add $0x880,%rdi
-	LONG $0x187dc2c4; WORD $0x1104 // vbroadcastss (%r9,%rdx,1),%ymm0
-	LONG $0xac287cc5; LONG $0x0002c024; BYTE $0x00 // vmovaps 0x2c0(%rsp),%ymm13
-	LONG $0x8d148d48; LONG $0x00000004 // lea 0x4(,%rcx,4),%rdx
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0xb87de2c4; LONG $0x0460248c; WORD $0x0000 // vfmadd231ps 0x460(%rsp),%ymm0,%ymm1
-	LONG $0x9815e2c4; LONG $0x04402484; WORD $0x0000 // vfmadd132ps 0x440(%rsp),%ymm13,%ymm0
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xe8db15c5 // vpand %ymm0,%ymm13,%ymm13
+	LONG $0xebebd5c5 // vpor %ymm3,%ymm5,%ymm5
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xac7ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm5,0x360(%rsp)
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xeaeb15c5 // vpor %ymm2,%ymm13,%ymm13
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xdbeb95c5 // vpor %ymm3,%ymm13,%ymm3
+	LONG $0x9c7ffdc5; LONG $0x00038024; BYTE $0x00 // vmovdqa %ymm3,0x380(%rsp)
+	LONG $0x683541c4; LONG $0xffff40ad; BYTE $0xff // vpunpckhbw -0xc0(%r13),%ymm9,%ymm13
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xd3ebd5c5 // vpor %ymm3,%ymm5,%ymm2
+	LONG $0x947ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm2,0x3e0(%rsp)
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xe8db15c5 // vpand %ymm0,%ymm13,%ymm13
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xdafebdc5 // vpaddd %ymm2,%ymm8,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
+	LONG $0xeaeb15c5 // vpor %ymm2,%ymm13,%ymm13
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xebeb15c5 // vpor %ymm3,%ymm13,%ymm13
+	LONG $0xac7f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm13,0x3a0(%rsp)
+	LONG $0x603541c4; LONG $0xffff60ad; BYTE $0xff // vpunpcklbw -0xa0(%r13),%ymm9,%ymm13
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeafec5c5 // vpaddd %ymm2,%ymm7,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xe8db15c5 // vpand %ymm0,%ymm13,%ymm13
+	LONG $0xe3eb55c5 // vpor %ymm3,%ymm5,%ymm12
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xa47f7dc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm12,0x400(%rsp)
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xd176edc5 // vpcmpeqd %ymm1,%ymm2,%ymm2
+	LONG $0xeaeb15c5 // vpor %ymm2,%ymm13,%ymm13
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xebeb95c5 // vpor %ymm3,%ymm13,%ymm5
+	LONG $0x683541c4; LONG $0xffff60ad; BYTE $0xff // vpunpckhbw -0xa0(%r13),%ymm9,%ymm13
+	LONG $0xac7ffdc5; LONG $0x00046024; BYTE $0x00 // vmovdqa %ymm5,0x460(%rsp)
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xeffeedc5 // vpaddd %ymm7,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0xfe6dc1c4; BYTE $0xd8 // vpaddd %ymm8,%ymm2,%ymm3
+	LONG $0xef5cd4c5 // vsubps %ymm7,%ymm5,%ymm5
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0x4c65e3c4; WORD $0xc0dd // vpblendvb %ymm12,%ymm5,%ymm3,%ymm3
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x7215c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm13
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xdb15c1c4; BYTE $0xd7 // vpand %ymm15,%ymm13,%ymm2
+	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
+	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
+	LONG $0xfe6dc1c4; BYTE $0xe8 // vpaddd %ymm8,%ymm2,%ymm5
+	LONG $0xe2664dc5 // vpcmpgtd %ymm2,%ymm6,%ymm12
+	LONG $0x9c7ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm3,0x420(%rsp)
+	LONG $0xdffeedc5 // vpaddd %ymm7,%ymm2,%ymm3
+	LONG $0xd276f5c5 // vpcmpeqd %ymm2,%ymm1,%ymm2
+	LONG $0xdf5ce4c5 // vsubps %ymm7,%ymm3,%ymm3
+	LONG $0x4c5563c4; WORD $0xc0e3 // vpblendvb %ymm12,%ymm3,%ymm5,%ymm12
+	LONG $0x187de2c4; WORD $0x746f // vbroadcastss 0x74(%rdi),%ymm5
+	LONG $0x9c28fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps 0x400(%rsp),%ymm3
+	LONG $0xb85562c4; LONG $0x036024b4; WORD $0x0000 // vfmadd231ps 0x360(%rsp),%ymm5,%ymm14
+	LONG $0xa865e2c4; LONG $0x048024ac; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm3,%ymm5
+	LONG $0x187de2c4; WORD $0x705f // vbroadcastss 0x70(%rdi),%ymm3
+	LONG $0xb86562c4; LONG $0x038024b4; WORD $0x0000 // vfmadd231ps 0x380(%rsp),%ymm3,%ymm14
+	LONG $0x9855e2c4; LONG $0x0460249c; WORD $0x0000 // vfmadd132ps 0x460(%rsp),%ymm5,%ymm3
+	LONG $0x187de2c4; WORD $0x7c6f // vbroadcastss 0x7c(%rdi),%ymm5
+	LONG $0xb85562c4; LONG $0x03e024b4; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm5,%ymm14
+	LONG $0x9865e2c4; LONG $0x042024ac; WORD $0x0000 // vfmadd132ps 0x420(%rsp),%ymm3,%ymm5
 	LONG $0xac29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm5,0x480(%rsp)
+	LONG $0xe8db95c5 // vpand %ymm0,%ymm13,%ymm5
+	LONG $0x187de2c4; WORD $0x785f // vbroadcastss 0x78(%rdi),%ymm3
+	LONG $0xeaebd5c5 // vpor %ymm2,%ymm5,%ymm5
+	LONG $0xb86562c4; LONG $0x03a024b4; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm3,%ymm14
+	LONG $0xeb55c1c4; BYTE $0xec // vpor %ymm12,%ymm5,%ymm5
+	LONG $0xa855e2c4; LONG $0x0480249c; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm5,%ymm3
+	LONG $0x9c29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm3,0x480(%rsp)
+	WORD $0x394c; BYTE $0xce // cmp %r9,%rsi
+	LONG $0xfac7850f; WORD $0xffff // jne 2f13 <dotFP8F32AVX2+0xa93>
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x8c28fcc5; LONG $0x00028024; BYTE $0x00 // vmovaps 0x280(%rsp),%ymm1
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	LONG $0x0000bd41; WORD $0x8000 // mov $0x80000000,%r13d
+	LONG $0x04e6c148 // shl $0x4,%rsi
+	LONG $0xac287cc5; LONG $0x00026024; BYTE $0x00 // vmovaps 0x260(%rsp),%ymm13
+	LONG $0x187d82c4; WORD $0x8754; BYTE $0x04 // vbroadcastss 0x4(%r15,%r8,4),%ymm2
+	LONG $0x85148d4a; LONG $0x00000004 // lea 0x4(,%r8,4),%rdx
+	LONG $0x187dc2c4; WORD $0x3704 // vbroadcastss (%r15,%rsi,1),%ymm0
+	LONG $0x24b48b48; LONG $0x000003d8 // mov 0x3d8(%rsp),%rsi
+	LONG $0x80b98d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rcx),%rdi
+	LONG $0x00818d4c; WORD $0x0018; BYTE $0x00 // lea 0x1800(%rcx),%r8
+	LONG $0xb87de2c4; LONG $0x04c0248c; WORD $0x0000 // vfmadd231ps 0x4c0(%rsp),%ymm0,%ymm1
+	LONG $0x9815e2c4; LONG $0x04a02484; WORD $0x0000 // vfmadd132ps 0x4a0(%rsp),%ymm13,%ymm0
 	LONG $0xac29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm5,0x460(%rsp)
-	LONG $0xac29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm5,0x440(%rsp)
-	LONG $0xb4287cc5; LONG $0x00042024; BYTE $0x00 // vmovaps 0x420(%rsp),%ymm14
-	LONG $0xac29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm5,0x420(%rsp)
-	LONG $0x187dc2c4; WORD $0x8954; BYTE $0x04 // vbroadcastss 0x4(%r9,%rcx,4),%ymm2
-	LONG $0xa46ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa 0x2a0(%rsp),%ymm4
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
-	LONG $0xbc7f7dc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm15,0x2a0(%rsp)
-	LONG $0x11b48d4a; LONG $0x00000104 // lea 0x104(%rcx,%r10,1),%rsi
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0x000000bf; BYTE $0x80 // mov $0x80000000,%edi
+	LONG $0xac29fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm5,0x4c0(%rsp)
+	LONG $0xac29fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm5,0x4a0(%rsp)
+	LONG $0xac29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm5,0x480(%rsp)
+	LONG $0xa47ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa %ymm4,0x360(%rsp)
+	LONG $0x16b48d4a; LONG $0x00000104 // lea 0x104(%rsi,%r10,1),%rsi
+	LONG $0xbc7f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa %ymm15,0x340(%rsp)
+	LONG $0x9c7f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm11,0x280(%rsp)
+	LONG $0x947f7dc5; LONG $0x00026024; BYTE $0x00 // vmovdqa %ymm10,0x260(%rsp)
 	LONG $0xb80de2c4; BYTE $0xca // vfmadd231ps %ymm2,%ymm14,%ymm1
 	LONG $0x987de2c4; BYTE $0xd3 // vfmadd132ps %ymm3,%ymm0,%ymm2
-	LONG $0xc76ef9c5 // vmovd %edi,%xmm0
-	LONG $0xf00000bf; BYTE $0x07 // mov $0x7f00000,%edi
-	LONG $0xf76e79c5 // vmovd %edi,%xmm14
-	LONG $0x000000bf; BYTE $0x7f // mov $0x7f000000,%edi
+	LONG $0x6e79c1c4; BYTE $0xc5 // vmovd %r13d,%xmm0
+	LONG $0x0000bd41; WORD $0x07f0 // mov $0x7f00000,%r13d
+	LONG $0x6e7941c4; BYTE $0xf5 // vmovd %r13d,%xmm14
+	LONG $0x0000bd41; WORD $0x7f00 // mov $0x7f000000,%r13d
 	LONG $0x587de2c4; BYTE $0xc0 // vpbroadcastd %xmm0,%ymm0
-	LONG $0xa47ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm4,0x2c0(%rsp)
-	LONG $0xcf6e79c5 // vmovd %edi,%xmm9
+	LONG $0x6e7941c4; BYTE $0xcd // vmovd %r13d,%xmm9
 	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
-	LONG $0x8c29fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm1,0x380(%rsp)
-	LONG $0x9429fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps %ymm2,0x2e0(%rsp)
+	LONG $0x8c29fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps %ymm1,0x3a0(%rsp)
+	LONG $0x9429fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps %ymm2,0x380(%rsp)
 	LONG $0x587d42c4; BYTE $0xc9 // vpbroadcastd %xmm9,%ymm9
 	LONG $0xedefd1c5 // vpxor %xmm5,%xmm5,%xmm5
-	LONG $0x605541c4; WORD $0x242c // vpunpcklbw (%r12),%ymm5,%ymm13
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
-	LONG $0x10c68348 // add $0x10,%rsi
+	LONG $0x2f6055c5 // vpunpcklbw (%rdi),%ymm5,%ymm13
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
 	LONG $0xd56ffdc5 // vmovdqa %ymm5,%ymm2
+	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
+	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
+	LONG $0x10c68348 // add $0x10,%rsi
 	LONG $0xfa6f7dc5 // vmovdqa %ymm2,%ymm15
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
@@ -2369,17 +2362,17 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xe3664dc5 // vpcmpgtd %ymm3,%ymm6,%ymm12
 	LONG $0xfe65c1c4; BYTE $0xe8 // vpaddd %ymm8,%ymm3,%ymm5
-	LONG $0x8c7ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm1,0x3e0(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm1,0x420(%rsp)
 	LONG $0xe47f7dc5 // vmovdqa %ymm12,%ymm4
 	LONG $0xe7fe65c5 // vpaddd %ymm7,%ymm3,%ymm12
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0xe75c1cc5 // vsubps %ymm7,%ymm12,%ymm12
 	LONG $0x4c55c3c4; WORD $0x40ec // vpblendvb %ymm4,%ymm12,%ymm5,%ymm5
 	LONG $0xe0db15c5 // vpand %ymm0,%ymm13,%ymm12
-	LONG $0x686d41c4; LONG $0xff0024ac; WORD $0xffff // vpunpckhbw -0x100(%r12),%ymm2,%ymm13
+	LONG $0xaf686dc5; LONG $0xffffff00 // vpunpckhbw -0x100(%rdi),%ymm2,%ymm13
 	LONG $0xdbeb9dc5 // vpor %ymm3,%ymm12,%ymm3
 	LONG $0xcdebe5c5 // vpor %ymm5,%ymm3,%ymm1
-	LONG $0x8c7ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm1,0x3c0(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm1,0x400(%rsp)
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xe3664dc5 // vpcmpgtd %ymm3,%ymm6,%ymm12
@@ -2400,11 +2393,11 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe47f7dc5 // vmovdqa %ymm12,%ymm4
 	LONG $0xe7fe65c5 // vpaddd %ymm7,%ymm3,%ymm12
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
-	LONG $0x8c7ffdc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm1,0x3a0(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm1,0x3e0(%rsp)
 	LONG $0xe75c1cc5 // vsubps %ymm7,%ymm12,%ymm12
 	LONG $0x4c55c3c4; WORD $0x40ec // vpblendvb %ymm4,%ymm12,%ymm5,%ymm5
 	LONG $0xe0db15c5 // vpand %ymm0,%ymm13,%ymm12
-	LONG $0x606d41c4; LONG $0xff2024ac; WORD $0xffff // vpunpcklbw -0xe0(%r12),%ymm2,%ymm13
+	LONG $0xaf606dc5; LONG $0xffffff20 // vpunpcklbw -0xe0(%rdi),%ymm2,%ymm13
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
 	LONG $0xcdeb9dc5 // vpor %ymm5,%ymm12,%ymm1
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
@@ -2431,7 +2424,7 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe75c1cc5 // vsubps %ymm7,%ymm12,%ymm12
 	LONG $0x4c55c3c4; WORD $0x40ec // vpblendvb %ymm4,%ymm12,%ymm5,%ymm5
 	LONG $0xe0db15c5 // vpand %ymm0,%ymm13,%ymm12
-	LONG $0x680541c4; LONG $0xff2024ac; WORD $0xffff // vpunpckhbw -0xe0(%r12),%ymm15,%ymm13
+	LONG $0xaf6805c5; LONG $0xffffff20 // vpunpckhbw -0xe0(%rdi),%ymm15,%ymm13
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
 	LONG $0xd5eb9dc5 // vpor %ymm5,%ymm12,%ymm2
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
@@ -2456,30 +2449,30 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xeb664dc5 // vpcmpgtd %ymm3,%ymm6,%ymm13
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x4c1d63c4; WORD $0xd0ed // vpblendvb %ymm13,%ymm5,%ymm12,%ymm13
-	LONG $0xa4287cc5; LONG $0x0003e024; BYTE $0x00 // vmovaps 0x3e0(%rsp),%ymm12
+	LONG $0xa4287cc5; LONG $0x00042024; BYTE $0x00 // vmovaps 0x420(%rsp),%ymm12
 	LONG $0x6f7d41c4; BYTE $0xdd // vmovdqa %ymm13,%ymm11
 	LONG $0x187d62c4; WORD $0xf06e // vbroadcastss -0x10(%rsi),%ymm13
-	LONG $0xa81562c4; LONG $0x044024a4; WORD $0x0000 // vfmadd213ps 0x440(%rsp),%ymm13,%ymm12
-	LONG $0xa82d62c4; LONG $0x046024ac; WORD $0x0000 // vfmadd213ps 0x460(%rsp),%ymm10,%ymm13
+	LONG $0xa81562c4; LONG $0x048024a4; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm13,%ymm12
+	LONG $0xa82d62c4; LONG $0x04a024ac; WORD $0x0000 // vfmadd213ps 0x4a0(%rsp),%ymm10,%ymm13
 	LONG $0xe5297cc5 // vmovaps %ymm12,%ymm5
 	LONG $0x187d62c4; WORD $0xec66 // vbroadcastss -0x14(%rsi),%ymm12
-	LONG $0xb81de2c4; LONG $0x03c024ac; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm12,%ymm5
+	LONG $0xb81de2c4; LONG $0x040024ac; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm12,%ymm5
 	LONG $0x981562c4; BYTE $0xe2 // vfmadd132ps %ymm2,%ymm13,%ymm12
 	LONG $0x187d62c4; WORD $0xf86e // vbroadcastss -0x8(%rsi),%ymm13
-	LONG $0xb815e2c4; LONG $0x03a024ac; WORD $0x0000 // vfmadd231ps 0x3a0(%rsp),%ymm13,%ymm5
+	LONG $0xb815e2c4; LONG $0x03e024ac; WORD $0x0000 // vfmadd231ps 0x3e0(%rsp),%ymm13,%ymm5
 	LONG $0x981d62c4; BYTE $0xec // vfmadd132ps %ymm4,%ymm12,%ymm13
 	LONG $0x187d62c4; WORD $0xf466 // vbroadcastss -0xc(%rsi),%ymm12
 	LONG $0xb81de2c4; BYTE $0xe9 // vfmadd231ps %ymm1,%ymm12,%ymm5
-	LONG $0xac29fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm5,0x440(%rsp)
+	LONG $0xac29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm5,0x480(%rsp)
 	LONG $0xdb7dc1c4; BYTE $0xef // vpand %ymm15,%ymm0,%ymm5
 	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
 	LONG $0xedefd1c5 // vpxor %xmm5,%xmm5,%xmm5
 	LONG $0xeb65c1c4; BYTE $0xdb // vpor %ymm11,%ymm3,%ymm3
 	LONG $0xcd6ffdc5 // vmovdqa %ymm5,%ymm1
 	LONG $0x981562c4; BYTE $0xe3 // vfmadd132ps %ymm3,%ymm13,%ymm12
-	LONG $0x605541c4; LONG $0xff4024ac; WORD $0xffff // vpunpcklbw -0xc0(%r12),%ymm5,%ymm13
+	LONG $0xaf6055c5; LONG $0xffffff40 // vpunpcklbw -0xc0(%rdi),%ymm5,%ymm13
 	LONG $0xd96f7dc5 // vmovdqa %ymm1,%ymm11
-	LONG $0xa4297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm12,0x460(%rsp)
+	LONG $0xa4297cc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm12,0x4a0(%rsp)
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xe7fe65c5 // vpaddd %ymm7,%ymm3,%ymm12
@@ -2501,7 +2494,7 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x4c55c3c4; WORD $0x20ec // vpblendvb %ymm2,%ymm12,%ymm5,%ymm5
 	LONG $0xe0db15c5 // vpand %ymm0,%ymm13,%ymm12
-	LONG $0x687541c4; LONG $0xff4024ac; WORD $0xffff // vpunpckhbw -0xc0(%r12),%ymm1,%ymm13
+	LONG $0xaf6875c5; LONG $0xffffff40 // vpunpckhbw -0xc0(%rdi),%ymm1,%ymm13
 	LONG $0xdbeb9dc5 // vpor %ymm3,%ymm12,%ymm3
 	LONG $0xd5ebe5c5 // vpor %ymm5,%ymm3,%ymm2
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
@@ -2526,10 +2519,10 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe75c1cc5 // vsubps %ymm7,%ymm12,%ymm12
 	LONG $0x4c55c3c4; WORD $0xf0ec // vpblendvb %ymm15,%ymm12,%ymm5,%ymm5
 	LONG $0xe0db15c5 // vpand %ymm0,%ymm13,%ymm12
-	LONG $0x602541c4; LONG $0xff6024ac; WORD $0xffff // vpunpcklbw -0xa0(%r12),%ymm11,%ymm13
+	LONG $0xaf6025c5; LONG $0xffffff60 // vpunpcklbw -0xa0(%rdi),%ymm11,%ymm13
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
 	LONG $0xd5eb1dc5 // vpor %ymm5,%ymm12,%ymm10
-	LONG $0x947f7dc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm10,0x3c0(%rsp)
+	LONG $0x947f7dc5; LONG $0x00040024; BYTE $0x00 // vmovdqa %ymm10,0x400(%rsp)
 	LONG $0x6f7d41c4; BYTE $0xd3 // vmovdqa %ymm11,%ymm10
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
@@ -2554,7 +2547,7 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe75c1cc5 // vsubps %ymm7,%ymm12,%ymm12
 	LONG $0x4c55c3c4; WORD $0xf0ec // vpblendvb %ymm15,%ymm12,%ymm5,%ymm5
 	LONG $0xe0db15c5 // vpand %ymm0,%ymm13,%ymm12
-	LONG $0x682d41c4; LONG $0xff6024ac; WORD $0xffff // vpunpckhbw -0xa0(%r12),%ymm10,%ymm13
+	LONG $0xaf682dc5; LONG $0xffffff60 // vpunpckhbw -0xa0(%rdi),%ymm10,%ymm13
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
 	LONG $0xfdeb1dc5 // vpor %ymm5,%ymm12,%ymm15
 	LONG $0xdb15c1c4; BYTE $0xd9 // vpand %ymm9,%ymm13,%ymm3
@@ -2570,8 +2563,8 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe3eb1dc5 // vpor %ymm3,%ymm12,%ymm12
 	LONG $0xd5eb1dc5 // vpor %ymm5,%ymm12,%ymm10
 	LONG $0x7255c1c4; WORD $0x10f5 // vpslld $0x10,%ymm13,%ymm5
-	LONG $0xac7ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm5,0x3e0(%rsp)
-	LONG $0x9cdbb5c5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm9,%ymm3
+	LONG $0xac7ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm5,0x420(%rsp)
+	LONG $0x9cdbb5c5; LONG $0x00042024; BYTE $0x00 // vpand 0x420(%rsp),%ymm9,%ymm3
 	LONG $0xd372e5c5; BYTE $0x04 // vpsrld $0x4,%ymm3,%ymm3
 	LONG $0xeffee5c5 // vpaddd %ymm7,%ymm3,%ymm5
 	LONG $0xfe6541c4; BYTE $0xe0 // vpaddd %ymm8,%ymm3,%ymm12
@@ -2580,10 +2573,10 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdb768dc5 // vpcmpeqd %ymm3,%ymm14,%ymm3
 	LONG $0x4c1d63c4; WORD $0xd0ed // vpblendvb %ymm13,%ymm5,%ymm12,%ymm13
 	LONG $0xe4287cc5 // vmovaps %ymm4,%ymm12
-	LONG $0xac7f7dc5; LONG $0x0003a024; BYTE $0x00 // vmovdqa %ymm13,0x3a0(%rsp)
+	LONG $0xac7f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm13,0x3e0(%rsp)
 	LONG $0x187d62c4; WORD $0x706e // vbroadcastss 0x70(%rsi),%ymm13
-	LONG $0xa81562c4; LONG $0x048024a4; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm13,%ymm12
-	LONG $0xa82562c4; LONG $0x042024ac; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm11,%ymm13
+	LONG $0xa81562c4; LONG $0x04c024a4; WORD $0x0000 // vfmadd213ps 0x4c0(%rsp),%ymm13,%ymm12
+	LONG $0xa82562c4; LONG $0x046024ac; WORD $0x0000 // vfmadd213ps 0x460(%rsp),%ymm11,%ymm13
 	LONG $0xe5297cc5 // vmovaps %ymm12,%ymm5
 	LONG $0x187d62c4; WORD $0x6c66 // vbroadcastss 0x6c(%rsi),%ymm12
 	LONG $0xb81de2c4; BYTE $0xea // vfmadd231ps %ymm2,%ymm12,%ymm5
@@ -2592,35 +2585,36 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xb815e2c4; BYTE $0xe9 // vfmadd231ps %ymm1,%ymm13,%ymm5
 	LONG $0x981d42c4; BYTE $0xea // vfmadd132ps %ymm10,%ymm12,%ymm13
 	LONG $0x187d62c4; WORD $0x7466 // vbroadcastss 0x74(%rsi),%ymm12
-	LONG $0xb81de2c4; LONG $0x03c024ac; WORD $0x0000 // vfmadd231ps 0x3c0(%rsp),%ymm12,%ymm5
-	LONG $0xac29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm5,0x480(%rsp)
-	LONG $0xacdbfdc5; LONG $0x0003e024; BYTE $0x00 // vpand 0x3e0(%rsp),%ymm0,%ymm5
+	LONG $0xb81de2c4; LONG $0x040024ac; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm12,%ymm5
+	LONG $0xac29fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm5,0x4c0(%rsp)
+	LONG $0xacdbfdc5; LONG $0x00042024; BYTE $0x00 // vpand 0x420(%rsp),%ymm0,%ymm5
 	LONG $0xdbebd5c5 // vpor %ymm3,%ymm5,%ymm3
-	LONG $0x9cebe5c5; LONG $0x0003a024; BYTE $0x00 // vpor 0x3a0(%rsp),%ymm3,%ymm3
+	LONG $0x9cebe5c5; LONG $0x0003e024; BYTE $0x00 // vpor 0x3e0(%rsp),%ymm3,%ymm3
 	LONG $0x981562c4; BYTE $0xe3 // vfmadd132ps %ymm3,%ymm13,%ymm12
-	LONG $0xa4297cc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm12,0x420(%rsp)
-	WORD $0x3949; BYTE $0xcc // cmp %rcx,%r12
-	LONG $0xfae6850f; WORD $0xffff // jne 3567 <dotFP8F32AVX2+0x10a7>
-	LONG $0x9428fcc5; LONG $0x0002e024; BYTE $0x00 // vmovaps 0x2e0(%rsp),%ymm2
+	LONG $0xa4297cc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm12,0x460(%rsp)
+	WORD $0x394d; BYTE $0xc8 // cmp %r9,%r8
+	LONG $0xfae9850f; WORD $0xffff // jne 3544 <dotFP8F32AVX2+0x10c4>
+	LONG $0x9428fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps 0x380(%rsp),%ymm2
 	LONG $0x287c41c4; BYTE $0xec // vmovaps %ymm12,%ymm13
 	LONG $0x00c28149; WORD $0x0002; BYTE $0x00 // add $0x200,%r10
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x187dc2c4; WORD $0x1144; BYTE $0x04 // vbroadcastss 0x4(%r9,%rdx,1),%ymm0
-	LONG $0x8c28fcc5; LONG $0x00038024; BYTE $0x00 // vmovaps 0x380(%rsp),%ymm1
-	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
-	LONG $0xb87de2c4; LONG $0x0440248c; WORD $0x0000 // vfmadd231ps 0x440(%rsp),%ymm0,%ymm1
-	LONG $0x986de2c4; LONG $0x04602484; WORD $0x0000 // vfmadd132ps 0x460(%rsp),%ymm2,%ymm0
-	LONG $0x187dc2c4; WORD $0x1154; BYTE $0x08 // vbroadcastss 0x8(%r9,%rdx,1),%ymm2
-	LONG $0xa46ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa 0x2c0(%rsp),%ymm4
-	LONG $0xbc6f7dc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa 0x2a0(%rsp),%ymm15
+	LONG $0x00c18148; WORD $0x0008; BYTE $0x00 // add $0x800,%rcx
+	LONG $0x187dc2c4; WORD $0x1744; BYTE $0x04 // vbroadcastss 0x4(%r15,%rdx,1),%ymm0
+	LONG $0x8c28fcc5; LONG $0x0003a024; BYTE $0x00 // vmovaps 0x3a0(%rsp),%ymm1
+	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
+	LONG $0xb87de2c4; LONG $0x0480248c; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm0,%ymm1
+	LONG $0x986de2c4; LONG $0x04a02484; WORD $0x0000 // vfmadd132ps 0x4a0(%rsp),%ymm2,%ymm0
+	LONG $0x187dc2c4; WORD $0x1754; BYTE $0x08 // vbroadcastss 0x8(%r15,%rdx,1),%ymm2
+	LONG $0x2484ff48; LONG $0x000004e0 // incq 0x4e0(%rsp)
+	LONG $0xa46ffdc5; LONG $0x00036024; BYTE $0x00 // vmovdqa 0x360(%rsp),%ymm4
+	LONG $0xbc6f7dc5; LONG $0x00034024; BYTE $0x00 // vmovdqa 0x340(%rsp),%ymm15
 	LONG $0x9c6f7dc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm11
+	LONG $0xb86de2c4; LONG $0x04c0248c; WORD $0x0000 // vfmadd231ps 0x4c0(%rsp),%ymm2,%ymm1
 	LONG $0x946f7dc5; LONG $0x00026024; BYTE $0x00 // vmovdqa 0x260(%rsp),%ymm10
-	LONG $0xb86de2c4; LONG $0x0480248c; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm2,%ymm1
+	LONG $0x24b48b48; LONG $0x000004e0 // mov 0x4e0(%rsp),%rsi
 	LONG $0x987d62c4; BYTE $0xea // vfmadd132ps %ymm2,%ymm0,%ymm13
-	LONG $0x24bc394c; LONG $0x00000370 // cmp %r15,0x370(%rsp)
-	LONG $0xf3bf8f0f; WORD $0xffff // jg 2ecb <dotFP8F32AVX2+0xa0b>
-	LONG $0x24948b48; LONG $0x00000318 // mov 0x318(%rsp),%rdx
-	LONG $0x248c8b48; LONG $0x00000310 // mov 0x310(%rsp),%rcx
+	LONG $0x24b43948; LONG $0x00000320 // cmp %rsi,0x320(%rsp)
+	LONG $0xf37c8f0f; WORD $0xffff // jg 2e76 <dotFP8F32AVX2+0x9f6>
+	LONG $0x24948b48; LONG $0x000002a0 // mov 0x2a0(%rsp),%rdx
 	LONG $0xf46f7dc5 // vmovdqa %ymm4,%ymm14
 	LONG $0xd928fcc5 // vmovaps %ymm1,%ymm3
 	LONG $0xec297cc5 // vmovaps %ymm13,%ymm4
@@ -2633,225 +2627,222 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc0668dc5 // vpcmpgtd %ymm0,%ymm14,%ymm0
 	LONG $0x2e75e2c4; BYTE $0x1a // vmaskmovps %ymm3,%ymm1,(%rdx)
 	LONG $0x2e7de2c4; WORD $0x2062 // vmaskmovps %ymm4,%ymm0,0x20(%rdx)
-	LONG $0xffeae0e9; BYTE $0xff // jmp 263d <dotFP8F32AVX2+0x17d>
-	LONG $0x24b48b48; LONG $0x00000400 // mov 0x400(%rsp),%rsi
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	WORD $0x2949; BYTE $0xf4 // sub %rsi,%r12
-	LONG $0x000080be; BYTE $0x00 // mov $0x80,%esi
-	WORD $0x3949; BYTE $0xf4 // cmp %rsi,%r12
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0x24b48d48; LONG $0x000004a0 // lea 0x4a0(%rsp),%rsi
-	LONG $0xcc4e0f49 // cmovle %r12,%rcx
+	LONG $0xffeabae9; BYTE $0xff // jmp 25fd <dotFP8F32AVX2+0x17d>
+	LONG $0x24bc8b48; LONG $0x00000440 // mov 0x440(%rsp),%rdi
+	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x2949; BYTE $0xfa // sub %rdi,%r10
+	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
+	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
+	LONG $0xfa4e0f49 // cmovle %r10,%rdi
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
+	LONG $0x24bc8d48; LONG $0x00000500 // lea 0x500(%rsp),%rdi
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	WORD $0x437e // jle 3bb8 <dotFP8F32AVX2+0x1738>
+	LONG $0x6f7e81c4; WORD $0x8c2c // vmovdqu (%r12,%r9,4),%ymm5
+	WORD $0x894d; BYTE $0xcd // mov %r9,%r13
+	LONG $0x0fc58349 // add $0xf,%r13
+	LONG $0x7f7ea1c4; WORD $0x8f2c // vmovdqu %ymm5,(%rdi,%r9,4)
+	LONG $0x08c18349 // add $0x8,%r9
+	WORD $0x394d; BYTE $0xe8 // cmp %r13,%r8
+	WORD $0xe47f // jg 3b75 <dotFP8F32AVX2+0x16f5>
+	LONG $0xf8488d4d // lea -0x8(%r8),%r9
+	LONG $0x03e9c149 // shr $0x3,%r9
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0x0008ba41; WORD $0x0000 // mov $0x8,%r10d
+	LONG $0xcd0c8d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r9
+	LONG $0xca4e0f4d // cmovle %r10,%r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0x1974 // je 3bd1 <dotFP8F32AVX2+0x1751>
+	WORD $0x394d; BYTE $0xc8 // cmp %r9,%r8
+	WORD $0x247e // jle 3be1 <dotFP8F32AVX2+0x1761>
+	LONG $0x8c148b47 // mov (%r12,%r9,4),%r10d
+	LONG $0x8f148946 // mov %r10d,(%rdi,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0xe775 // jne 3bb8 <dotFP8F32AVX2+0x1738>
+	LONG $0x24bc8948; LONG $0x000003d8 // mov %rdi,0x3d8(%rsp)
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x07fc8349 // cmp $0x7,%r12
-	WORD $0x437e // jle 3bd2 <dotFP8F32AVX2+0x1712>
-	LONG $0x6f7ea1c4; WORD $0x932c // vmovdqu (%rbx,%r10,4),%ymm5
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	LONG $0x0fc38349 // add $0xf,%r11
-	LONG $0x7f7ea1c4; WORD $0x962c // vmovdqu %ymm5,(%rsi,%r10,4)
-	LONG $0x08c28349 // add $0x8,%r10
-	WORD $0x394c; BYTE $0xd9 // cmp %r11,%rcx
-	WORD $0xe47f // jg 3b8f <dotFP8F32AVX2+0x16cf>
-	LONG $0xf8518d4c // lea -0x8(%rcx),%r10
-	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
-	LONG $0x03eac149 // shr $0x3,%r10
-	LONG $0x07fc8349 // cmp $0x7,%r12
-	LONG $0xd5148d4e; LONG $0x00000008 // lea 0x8(,%r10,8),%r10
-	LONG $0xd34e0f4d // cmovle %r11,%r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0x1974 // je 3beb <dotFP8F32AVX2+0x172b>
-	WORD $0x394c; BYTE $0xd1 // cmp %r10,%rcx
-	WORD $0x247e // jle 3bfb <dotFP8F32AVX2+0x173b>
-	LONG $0x931c8b46 // mov (%rbx,%r10,4),%r11d
-	LONG $0x961c8946 // mov %r11d,(%rsi,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0xe775 // jne 3bd2 <dotFP8F32AVX2+0x1712>
-	LONG $0x24b48948; LONG $0x00000378 // mov %rsi,0x378(%rsp)
+	LONG $0xfff2c9e9; BYTE $0xff // jmp 2eaa <dotFP8F32AVX2+0xa2a>
+	LONG $0x8f04c742; LONG $0x00000000 // movl $0x0,(%rdi,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0xc375 // jne 3bb8 <dotFP8F32AVX2+0x1738>
+	LONG $0x24bc8948; LONG $0x000003d8 // mov %rdi,0x3d8(%rsp)
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfff2f4e9; BYTE $0xff // jmp 2eef <dotFP8F32AVX2+0xa2f>
-	LONG $0x9604c742; LONG $0x00000000 // movl $0x0,(%rsi,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0xc375 // jne 3bd2 <dotFP8F32AVX2+0x1712>
-	LONG $0x24b48948; LONG $0x00000378 // mov %rsi,0x378(%rsp)
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfff2d0e9; BYTE $0xff // jmp 2eef <dotFP8F32AVX2+0xa2f>
+	LONG $0xfff2a5e9; BYTE $0xff // jmp 2eaa <dotFP8F32AVX2+0xa2a>
 	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
 	LONG $0xe328fcc5 // vmovaps %ymm3,%ymm4
-	LONG $0xffff05e9; BYTE $0xff // jmp 3b31 <dotFP8F32AVX2+0x1671>
-	LONG $0x24848b4c; LONG $0x00000320 // mov 0x320(%rsp),%r8
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x24b48b4c; LONG $0x00000340 // mov 0x340(%rsp),%r14
-	LONG $0x248c8d4c; LONG $0x000004a0 // lea 0x4a0(%rsp),%r9
-	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	LONG $0xffff05e9; BYTE $0xff // jmp 3b17 <dotFP8F32AVX2+0x1697>
+	LONG $0x24948b4c; LONG $0x00000300 // mov 0x300(%rsp),%r10
+	LONG $0x24848b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rax
+	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
+	WORD $0x894d; BYTE $0xe0 // mov %r12,%r8
 	LONG $0x07e1c148 // shl $0x7,%rcx
-	WORD $0x2948; BYTE $0xcb // sub %rcx,%rbx
+	LONG $0x24b48d4c; LONG $0x00000500 // lea 0x500(%rsp),%r14
+	WORD $0x2949; BYTE $0xca // sub %rcx,%r10
 	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
-	WORD $0x3948; BYTE $0xcb // cmp %rcx,%rbx
-	LONG $0xcb4e0f48 // cmovle %rbx,%rcx
+	LONG $0x852c8d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r13
+	LONG $0x24848b48; LONG $0x000003d8 // mov 0x3d8(%rsp),%rax
+	WORD $0x3949; BYTE $0xca // cmp %rcx,%r10
+	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
+	WORD $0x894c; BYTE $0xf1 // mov %r14,%rcx
+	LONG $0xda4e0f49 // cmovle %r10,%rbx
 	LONG $0x09e0c149 // shl $0x9,%r8
-	LONG $0x02e6c149 // shl $0x2,%r14
-	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
-	LONG $0x24848b4c; LONG $0x00000378 // mov 0x378(%rsp),%r8
-	WORD $0x8949; BYTE $0xcd // mov %rcx,%r13
-	WORD $0x894c; BYTE $0xc9 // mov %r9,%rcx
-	LONG $0xf85d8d4d // lea -0x8(%r13),%r11
-	LONG $0x03ebc149 // shr $0x3,%r11
-	LONG $0xdd248d4e; LONG $0x00000008 // lea 0x8(,%r11,8),%r12
-	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
-	WORD $0x014d; BYTE $0xc2 // add %r8,%r10
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0xe34e0f4d // cmovle %r11,%r12
-	LONG $0x07fb8348 // cmp $0x7,%rbx
-	LONG $0x00bb8e0f; WORD $0x0000 // jle 3d5c <dotFP8F32AVX2+0x189c>
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
-	LONG $0x6f7e81c4; WORD $0x9a3c // vmovdqu (%r10,%r11,4),%ymm7
-	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
-	LONG $0x0fc78349 // add $0xf,%r15
-	LONG $0x7f7ea1c4; WORD $0x993c // vmovdqu %ymm7,(%rcx,%r11,4)
-	LONG $0x08c38349 // add $0x8,%r11
-	WORD $0x394d; BYTE $0xfd // cmp %r15,%r13
-	WORD $0xe47f // jg 3ca7 <dotFP8F32AVX2+0x17e7>
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
-	LONG $0x80fc8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r12
-	WORD $0x7074 // je 3d3f <dotFP8F32AVX2+0x187f>
-	WORD $0x894d; BYTE $0xe3 // mov %r12,%r11
-	WORD $0x394d; BYTE $0xdd // cmp %r11,%r13
-	WORD $0x527e // jle 3d29 <dotFP8F32AVX2+0x1869>
-	LONG $0x9a048b47 // mov (%r10,%r11,4),%r8d
-	LONG $0x99048946 // mov %r8d,(%rcx,%r11,4)
-	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0xf84b8d4c // lea -0x8(%rbx),%r9
+	LONG $0x03e9c149 // shr $0x3,%r9
+	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0xcd1c8d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r11
+	LONG $0x0008b941; WORD $0x0000 // mov $0x8,%r9d
+	LONG $0xd94e0f4d // cmovle %r9,%r11
+	LONG $0x07fa8349 // cmp $0x7,%r10
+	LONG $0x00bb8e0f; WORD $0x0000 // jle 3d43 <dotFP8F32AVX2+0x18c3>
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x6f7e81c4; WORD $0x883c // vmovdqu (%r8,%r9,4),%ymm7
+	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	LONG $0x0fc48349 // add $0xf,%r12
+	LONG $0x7f7ea1c4; WORD $0x893c // vmovdqu %ymm7,(%rcx,%r9,4)
+	LONG $0x08c18349 // add $0x8,%r9
+	WORD $0x394c; BYTE $0xe3 // cmp %r12,%rbx
+	WORD $0xe47f // jg 3c8e <dotFP8F32AVX2+0x180e>
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
 	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
-	WORD $0xe775 // jne 3cd2 <dotFP8F32AVX2+0x1812>
+	WORD $0x7074 // je 3d26 <dotFP8F32AVX2+0x18a6>
+	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
+	WORD $0x394c; BYTE $0xcb // cmp %r9,%rbx
+	WORD $0x527e // jle 3d10 <dotFP8F32AVX2+0x1890>
+	LONG $0x88048b43 // mov (%r8,%r9,4),%eax
+	LONG $0x89048942 // mov %eax,(%rcx,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0xe775 // jne 3cb9 <dotFP8F32AVX2+0x1839>
 	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
-	LONG $0x24848d4c; LONG $0x00000aa0 // lea 0xaa0(%rsp),%r8
-	WORD $0x014d; BYTE $0xf2 // add %r14,%r10
-	WORD $0x3949; BYTE $0xc8 // cmp %rcx,%r8
-	WORD $0x9575 // jne 3c97 <dotFP8F32AVX2+0x17d7>
-	LONG $0x0400ba41; WORD $0x0000 // mov $0x400,%r10d
-	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	LONG $0x2484c748; LONG $0x00000318; LONG $0x00000200 // movq $0x200,0x318(%rsp)
-	LONG $0x248c894c; LONG $0x00000310 // mov %r9,0x310(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xffeabde9; BYTE $0xff // jmp 27e6 <dotFP8F32AVX2+0x326>
-	LONG $0x9904c742; LONG $0x00000000 // movl $0x0,(%rcx,%r11,4)
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
-	WORD $0x9575 // jne 3cd2 <dotFP8F32AVX2+0x1812>
-	WORD $0xaceb // jmp 3ceb <dotFP8F32AVX2+0x182b>
+	LONG $0x24848d48; LONG $0x00000b00 // lea 0xb00(%rsp),%rax
+	WORD $0x014d; BYTE $0xe8 // add %r13,%r8
+	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
+	WORD $0x9575 // jne 3c7e <dotFP8F32AVX2+0x17fe>
+	LONG $0x0400b841; WORD $0x0000 // mov $0x400,%r8d
+	LONG $0x0200b941; WORD $0x0000 // mov $0x200,%r9d
+	LONG $0x2484c748; LONG $0x00000380; LONG $0x00000200 // movq $0x200,0x380(%rsp)
+	LONG $0x24b4894c; LONG $0x00000360 // mov %r14,0x360(%rsp)
+	WORD $0xc931 // xor %ecx,%ecx
+	LONG $0xffea92e9; BYTE $0xff // jmp 27a2 <dotFP8F32AVX2+0x322>
+	LONG $0x8904c742; LONG $0x00000000 // movl $0x0,(%rcx,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0x9575 // jne 3cb9 <dotFP8F32AVX2+0x1839>
+	WORD $0xaceb // jmp 3cd2 <dotFP8F32AVX2+0x1852>
 	LONG $0x00c18148; WORD $0x0002; BYTE $0x00 // add $0x200,%rcx
-	LONG $0x24848d4c; LONG $0x00000aa0 // lea 0xaa0(%rsp),%r8
-	WORD $0x014d; BYTE $0xf2 // add %r14,%r10
-	WORD $0x3949; BYTE $0xc8 // cmp %rcx,%r8
-	LONG $0xff47850f; WORD $0xffff // jne 3ca1 <dotFP8F32AVX2+0x17e1>
-	WORD $0xa6eb // jmp 3d02 <dotFP8F32AVX2+0x1842>
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xffff6ee9; BYTE $0xff // jmp 3cd2 <dotFP8F32AVX2+0x1812>
-	LONG $0x18418b48 // mov 0x18(%rcx),%rax
-	LONG $0x249c8b48; LONG $0x00000340 // mov 0x340(%rsp),%rbx
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0xfeb08d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rsi
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xf7490f48 // cmovns %rdi,%rsi
-	LONG $0x02e3c148 // shl $0x2,%rbx
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x249c8948; LONG $0x00000380 // mov %rbx,0x380(%rsp)
-	LONG $0x24b48948; LONG $0x00000310 // mov %rsi,0x310(%rsp)
+	LONG $0x24848d48; LONG $0x00000b00 // lea 0xb00(%rsp),%rax
+	WORD $0x014d; BYTE $0xe8 // add %r13,%r8
+	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
+	LONG $0xff47850f; WORD $0xffff // jne 3c88 <dotFP8F32AVX2+0x1808>
+	WORD $0xa6eb // jmp 3ce9 <dotFP8F32AVX2+0x1869>
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xffff6ee9; BYTE $0xff // jmp 3cb9 <dotFP8F32AVX2+0x1839>
+	LONG $0x18438b49 // mov 0x18(%r11),%rax
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x24b48b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rsi
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x248c8948; LONG $0x00000340 // mov %rcx,0x340(%rsp)
+	LONG $0x02e6c148 // shl $0x2,%rsi
+	LONG $0x24b48948; LONG $0x000003e0 // mov %rsi,0x3e0(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x07978e0f; WORD $0x0000 // jle 453a <dotFP8F32AVX2+0x207a>
-	LONG $0x0000ba41; WORD $0x8000 // mov $0x80000000,%r10d
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x24b48b48; LONG $0x00000360 // mov 0x360(%rsp),%rsi
-	LONG $0x0000bb41; WORD $0x3c00 // mov $0x3c000000,%r11d
-	LONG $0x6e79c1c4; BYTE $0xfa // vmovd %r10d,%xmm7
-	LONG $0x0000ba41; WORD $0x0080 // mov $0x800000,%r10d
-	LONG $0x07fbc148 // sar $0x7,%rbx
+	LONG $0x076a8e0f; WORD $0x0000 // jle 44f4 <dotFP8F32AVX2+0x2074>
+	LONG $0x000000b9; BYTE $0x80 // mov $0x80000000,%ecx
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0x24ac8b4c; LONG $0x000003d8 // mov 0x3d8(%rsp),%r13
+	LONG $0x0000ba41; WORD $0x3c00 // mov $0x3c000000,%r10d
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	LONG $0x800000b9; BYTE $0x00 // mov $0x800000,%ecx
+	LONG $0x07fec148 // sar $0x7,%rsi
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x249c8948; LONG $0x000003a0 // mov %rbx,0x3a0(%rsp)
-	LONG $0x249c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rbx
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xbc7ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm7,0x2e0(%rsp)
-	LONG $0x6e7941c4; BYTE $0xfa // vmovd %r10d,%xmm15
-	LONG $0x0000ba41; WORD $0x07f0 // mov $0x7f00000,%r10d
-	LONG $0x24b4894c; LONG $0x00000240 // mov %r14,0x240(%rsp)
-	LONG $0x6e79c1c4; BYTE $0xfa // vmovd %r10d,%xmm7
-	LONG $0x0000ba41; WORD $0x7f00 // mov $0x7f000000,%r10d
-	LONG $0x587d42c4; BYTE $0xff // vpbroadcastd %xmm15,%ymm15
-	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x249c8948; LONG $0x00000370 // mov %rbx,0x370(%rsp)
+	LONG $0x24b48948; LONG $0x00000400 // mov %rsi,0x400(%rsp)
+	LONG $0x24b48b48; LONG $0x000003c8 // mov 0x3c8(%rsp),%rsi
 	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
+	LONG $0xbc7ffdc5; LONG $0x00032024; BYTE $0x00 // vmovdqa %ymm7,0x320(%rsp)
+	LONG $0xf96e79c5 // vmovd %ecx,%xmm15
+	LONG $0xf00000b9; BYTE $0x07 // mov $0x7f00000,%ecx
 	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
-	LONG $0xbc7ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm7,0x2c0(%rsp)
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	LONG $0x000000b9; BYTE $0x7f // mov $0x7f000000,%ecx
+	LONG $0x587d42c4; BYTE $0xff // vpbroadcastd %xmm15,%ymm15
 	LONG $0xcc28fcc5 // vmovaps %ymm4,%ymm1
-	LONG $0x2484c748; LONG $0x00000320; LONG $0x00000000 // movq $0x0,0x320(%rsp)
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x2484c748; LONG $0x00000380; LONG $0x00000000 // movq $0x0,0x380(%rsp)
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x6e79c1c4; BYTE $0xfa // vmovd %r10d,%xmm7
+	LONG $0xbc7ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa %ymm7,0x2e0(%rsp)
 	LONG $0x24948948; LONG $0x00000260 // mov %rdx,0x260(%rsp)
 	LONG $0xf07f7dc5 // vmovdqa %ymm14,%ymm0
-	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
+	LONG $0x249c894c; LONG $0x00000308 // mov %r11,0x308(%rsp)
+	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
+	LONG $0x248c894c; LONG $0x00000300 // mov %r9,0x300(%rsp)
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x24ac894c; LONG $0x00000170 // mov %r13,0x170(%rsp)
-	LONG $0x248c894c; LONG $0x00000168 // mov %r9,0x168(%rsp)
+	LONG $0xbc7ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa %ymm7,0x2c0(%rsp)
+	LONG $0x6e79c1c4; BYTE $0xfa // vmovd %r10d,%xmm7
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
 	LONG $0xbc7ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa %ymm7,0x2a0(%rsp)
-	LONG $0x6e79c1c4; BYTE $0xfb // vmovd %r11d,%xmm7
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0xbc7ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa %ymm7,0x280(%rsp)
 	LONG $0xe7fe05c5 // vpaddd %ymm7,%ymm15,%ymm12
-	WORD $0x894c; BYTE $0xfb // mov %r15,%rbx
-	WORD $0xe383; BYTE $0x03 // and $0x3,%ebx
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
-	WORD $0x0f75 // jne 3ea7 <dotFP8F32AVX2+0x19e7>
+	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
+	WORD $0xe283; BYTE $0x03 // and $0x3,%edx
+	LONG $0x24948948; LONG $0x000004e0 // mov %rdx,0x4e0(%rsp)
+	WORD $0x0f75 // jne 3e75 <dotFP8F32AVX2+0x19f5>
 	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x24b48948; LONG $0x00000320 // mov %rsi,0x320(%rsp)
+	LONG $0x24b48948; LONG $0x00000380 // mov %rsi,0x380(%rsp)
 	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x24948b4c; LONG $0x00000380 // mov 0x380(%rsp),%r10
-	LONG $0x24bc394c; LONG $0x000003a0 // cmp %r15,0x3a0(%rsp)
-	LONG $0x04cd840f; WORD $0x0000 // je 438a <dotFP8F32AVX2+0x1eca>
-	LONG $0xb46f7dc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa 0x2e0(%rsp),%ymm14
-	LONG $0xbc6ffdc5; LONG $0x00028024; BYTE $0x00 // vmovdqa 0x280(%rsp),%ymm7
-	WORD $0x894c; BYTE $0xcb // mov %r9,%rbx
-	LONG $0xac7ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa %ymm5,0x100(%rsp)
-	LONG $0x24948b48; LONG $0x00000320 // mov 0x320(%rsp),%rdx
-	LONG $0x04e3c148 // shl $0x4,%rbx
-	LONG $0x009e8d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rsi),%r11
-	WORD $0x8949; BYTE $0xf0 // mov %rsi,%r8
-	LONG $0x046a8d4d // lea 0x4(%r10),%r13
-	LONG $0x0c628d4d // lea 0xc(%r10),%r12
-	LONG $0x24b48948; LONG $0x00000160 // mov %rsi,0x160(%rsp)
-	LONG $0x847ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa %ymm0,0x140(%rsp)
-	LONG $0xac7f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa %ymm13,0x120(%rsp)
+	LONG $0x24948b48; LONG $0x000003e0 // mov 0x3e0(%rsp),%rdx
+	LONG $0x24bc394c; LONG $0x00000400 // cmp %r15,0x400(%rsp)
+	LONG $0x04c4840f; WORD $0x0000 // je 434f <dotFP8F32AVX2+0x1ecf>
+	LONG $0xb46f7dc5; LONG $0x00032024; BYTE $0x00 // vmovdqa 0x320(%rsp),%ymm14
+	LONG $0xbc6ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa 0x2a0(%rsp),%ymm7
+	WORD $0x014c; BYTE $0xea // add %r13,%rdx
+	LONG $0xac7ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa %ymm5,0x140(%rsp)
+	LONG $0x248c8b48; LONG $0x000004e0 // mov 0x4e0(%rsp),%rcx
+	LONG $0x00968d4c; WORD $0x0012; BYTE $0x00 // lea 0x1200(%rsi),%r10
+	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
+	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
+	LONG $0x249c8b4c; LONG $0x00000380 // mov 0x380(%rsp),%r11
+	LONG $0x24948948; LONG $0x00000280 // mov %rdx,0x280(%rsp)
+	LONG $0x847ffdc5; LONG $0x00018024; BYTE $0x00 // vmovdqa %ymm0,0x180(%rsp)
+	LONG $0xac7f7dc5; LONG $0x00016024; BYTE $0x00 // vmovdqa %ymm13,0x160(%rsp)
 	LONG $0xea28fcc5 // vmovaps %ymm2,%ymm5
-	LONG $0x1a0c8d4c // lea (%rdx,%rbx,1),%r9
-	LONG $0x009e8d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r14),%rbx
-	LONG $0x249c8948; LONG $0x00000318 // mov %rbx,0x318(%rsp)
-	LONG $0x085a8d49 // lea 0x8(%r10),%rbx
-	LONG $0xa429fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps %ymm4,0xc0(%rsp)
-	LONG $0xac29fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm5,0xa0(%rsp)
-	LONG $0xa46ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa 0x2c0(%rsp),%ymm4
+	LONG $0x04e1c148 // shl $0x4,%rcx
+	WORD $0x0149; BYTE $0xcb // add %rcx,%r11
+	LONG $0x008f8d48; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdi),%rcx
+	LONG $0x248c8948; LONG $0x00000360 // mov %rcx,0x360(%rsp)
+	LONG $0xa429fcc5; LONG $0x00010024; BYTE $0x00 // vmovaps %ymm4,0x100(%rsp)
+	LONG $0xac29fcc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm5,0xe0(%rsp)
+	LONG $0xa46ffdc5; LONG $0x0002e024; BYTE $0x00 // vmovdqa 0x2e0(%rsp),%ymm4
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x008b8d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r11),%rcx
-	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
-	LONG $0xb429fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm6,0x420(%rsp)
-	LONG $0xb429fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm6,0x400(%rsp)
+	LONG $0x00ba8d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r10),%rdi
+	WORD $0x894d; BYTE $0xc8 // mov %r9,%r8
+	LONG $0x254c8d4b; BYTE $0x00 // lea 0x0(%r13,%r12,1),%rcx
+	LONG $0xb429fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm6,0x480(%rsp)
+	LONG $0xac6ffdc5; LONG $0x0002c024; BYTE $0x00 // vmovdqa 0x2c0(%rsp),%ymm5
 	LONG $0xb429fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm6,0x460(%rsp)
-	LONG $0xb429fcc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm6,0x440(%rsp)
-	LONG $0x8c29fcc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm1,0xe0(%rsp)
-	LONG $0x9c29fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps %ymm3,0x80(%rsp)
-	LONG $0xac6ffdc5; LONG $0x0002a024; BYTE $0x00 // vmovdqa 0x2a0(%rsp),%ymm5
-	LONG $0x24948b48; LONG $0x00000370 // mov 0x370(%rsp),%rdx
-	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
+	LONG $0xb429fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm6,0x4c0(%rsp)
+	LONG $0xb429fcc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm6,0x4a0(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00012024; BYTE $0x00 // vmovaps %ymm1,0x120(%rsp)
+	LONG $0x9c29fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps %ymm3,0xc0(%rsp)
+	LONG $0x24948b48; LONG $0x00000280 // mov 0x280(%rsp),%rdx
+	WORD $0x014c; BYTE $0xe2 // add %r12,%rdx
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x00401f0f // nopl 0x0(%rax)
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
 	LONG $0xef2941c4; BYTE $0xd2 // vpxor %xmm10,%xmm10,%xmm10
-	LONG $0x0660adc5 // vpunpcklbw (%rsi),%ymm10,%ymm0
-	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
-	LONG $0x40c18348 // add $0x40,%rcx
-	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
+	LONG $0x602dc1c4; BYTE $0x00 // vpunpcklbw (%r8),%ymm10,%ymm0
+	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
+	LONG $0x40c78348 // add $0x40,%rdi
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x10c28348 // add $0x10,%rdx
 	LONG $0xcddbfdc5 // vpand %ymm5,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xdc // vpaddd %ymm12,%ymm1,%ymm3
@@ -2875,8 +2866,8 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x80d6 // vpblendvb %ymm8,%ymm6,%ymm2,%ymm2
 	LONG $0xf2ebfdc5 // vpor %ymm2,%ymm0,%ymm6
-	LONG $0x8668adc5; LONG $0xffffff00 // vpunpckhbw -0x100(%rsi),%ymm10,%ymm0
-	LONG $0xb47ffdc5; LONG $0x00048024; BYTE $0x00 // vmovdqa %ymm6,0x480(%rsp)
+	LONG $0x682dc1c4; LONG $0xffff0080; BYTE $0xff // vpunpckhbw -0x100(%r8),%ymm10,%ymm0
+	LONG $0xb47ffdc5; LONG $0x0004e024; BYTE $0x00 // vmovdqa %ymm6,0x4e0(%rsp)
 	LONG $0xcddbfdc5 // vpand %ymm5,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
@@ -2895,15 +2886,15 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
 	LONG $0xc16605c5 // vpcmpgtd %ymm1,%ymm15,%ymm8
 	LONG $0x5c4cc1c4; BYTE $0xf4 // vsubps %ymm12,%ymm6,%ymm6
-	LONG $0x947ffdc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa %ymm2,0x3e0(%rsp)
+	LONG $0x947ffdc5; LONG $0x00044024; BYTE $0x00 // vmovdqa %ymm2,0x440(%rsp)
 	LONG $0xd7fef5c5 // vpaddd %ymm7,%ymm1,%ymm2
 	LONG $0xc976ddc5 // vpcmpeqd %ymm1,%ymm4,%ymm1
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x80d6 // vpblendvb %ymm8,%ymm6,%ymm2,%ymm2
 	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
-	LONG $0x847ffdc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa %ymm0,0x3c0(%rsp)
-	LONG $0x8660adc5; LONG $0xffffff20 // vpunpcklbw -0xe0(%rsi),%ymm10,%ymm0
-	LONG $0x187d62c4; WORD $0x045a // vbroadcastss 0x4(%rdx),%ymm11
+	LONG $0x847ffdc5; LONG $0x00042024; BYTE $0x00 // vmovdqa %ymm0,0x420(%rsp)
+	LONG $0x602dc1c4; LONG $0xffff2080; BYTE $0xff // vpunpcklbw -0xe0(%r8),%ymm10,%ymm0
+	LONG $0x187d62c4; WORD $0xf459 // vbroadcastss -0xc(%rcx),%ymm11
 	LONG $0xcddbfdc5 // vpand %ymm5,%ymm0,%ymm1
 	LONG $0xd172f5c5; BYTE $0x04 // vpsrld $0x4,%ymm1,%ymm1
 	LONG $0xfe75c1c4; BYTE $0xf4 // vpaddd %ymm12,%ymm1,%ymm6
@@ -2927,7 +2918,7 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc1ebfdc5 // vpor %ymm1,%ymm0,%ymm0
 	LONG $0x4c6de3c4; WORD $0x90d6 // vpblendvb %ymm9,%ymm6,%ymm2,%ymm2
 	LONG $0xcaebfdc5 // vpor %ymm2,%ymm0,%ymm1
-	LONG $0x8668adc5; LONG $0xffffff20 // vpunpckhbw -0xe0(%rsi),%ymm10,%ymm0
+	LONG $0x682dc1c4; LONG $0xffff2080; BYTE $0xff // vpunpckhbw -0xe0(%r8),%ymm10,%ymm0
 	LONG $0xd5dbfdc5 // vpand %ymm5,%ymm0,%ymm2
 	LONG $0xd272edc5; BYTE $0x04 // vpsrld $0x4,%ymm2,%ymm2
 	LONG $0xfe6d41c4; BYTE $0xcc // vpaddd %ymm12,%ymm2,%ymm9
@@ -2950,173 +2941,168 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd276ddc5 // vpcmpeqd %ymm2,%ymm4,%ymm2
 	LONG $0xc2ebfdc5 // vpor %ymm2,%ymm0,%ymm0
 	LONG $0x4c1543c4; WORD $0xa0e9 // vpblendvb %ymm10,%ymm9,%ymm13,%ymm13
-	LONG $0x8c287cc5; LONG $0x00044024; BYTE $0x00 // vmovaps 0x440(%rsp),%ymm9
-	LONG $0x187d42c4; WORD $0x1554; BYTE $0x00 // vbroadcastss 0x0(%r13,%rdx,1),%ymm10
+	LONG $0x8c287cc5; LONG $0x0004a024; BYTE $0x00 // vmovaps 0x4a0(%rsp),%ymm9
+	LONG $0x187d62c4; WORD $0xf452 // vbroadcastss -0xc(%rdx),%ymm10
 	LONG $0xeb7dc1c4; BYTE $0xc5 // vpor %ymm13,%ymm0,%ymm0
 	LONG $0xb82562c4; BYTE $0xcb // vfmadd231ps %ymm3,%ymm11,%ymm9
-	LONG $0xa83d62c4; LONG $0x0460249c; WORD $0x0000 // vfmadd213ps 0x460(%rsp),%ymm8,%ymm11
-	LONG $0xa82de2c4; LONG $0x0400249c; WORD $0x0000 // vfmadd213ps 0x400(%rsp),%ymm10,%ymm3
-	LONG $0xa83d62c4; LONG $0x04202494; WORD $0x0000 // vfmadd213ps 0x420(%rsp),%ymm8,%ymm10
-	LONG $0x187d62c4; BYTE $0x02 // vbroadcastss (%rdx),%ymm8
-	LONG $0xb83d62c4; LONG $0x0480248c; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm8,%ymm9
+	LONG $0xa83d62c4; LONG $0x04c0249c; WORD $0x0000 // vfmadd213ps 0x4c0(%rsp),%ymm8,%ymm11
+	LONG $0xa82de2c4; LONG $0x0460249c; WORD $0x0000 // vfmadd213ps 0x460(%rsp),%ymm10,%ymm3
+	LONG $0xa83d62c4; LONG $0x04802494; WORD $0x0000 // vfmadd213ps 0x480(%rsp),%ymm8,%ymm10
+	LONG $0x187d62c4; WORD $0xf041 // vbroadcastss -0x10(%rcx),%ymm8
+	LONG $0xb83d62c4; LONG $0x04e0248c; WORD $0x0000 // vfmadd231ps 0x4e0(%rsp),%ymm8,%ymm9
 	LONG $0x982562c4; BYTE $0xc1 // vfmadd132ps %ymm1,%ymm11,%ymm8
-	LONG $0x187d42c4; WORD $0x121c // vbroadcastss (%r10,%rdx,1),%ymm11
-	LONG $0xb825e2c4; LONG $0x0480249c; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm11,%ymm3
+	LONG $0x187d62c4; WORD $0xf05a // vbroadcastss -0x10(%rdx),%ymm11
+	LONG $0xb825e2c4; LONG $0x04e0249c; WORD $0x0000 // vfmadd231ps 0x4e0(%rsp),%ymm11,%ymm3
 	LONG $0x982d62c4; BYTE $0xd9 // vfmadd132ps %ymm1,%ymm10,%ymm11
-	LONG $0x187de2c4; WORD $0x0c4a // vbroadcastss 0xc(%rdx),%ymm1
-	LONG $0x946f7dc5; LONG $0x0003e024; BYTE $0x00 // vmovdqa 0x3e0(%rsp),%ymm10
+	LONG $0x187de2c4; WORD $0xfc49 // vbroadcastss -0x4(%rcx),%ymm1
+	LONG $0x946f7dc5; LONG $0x00044024; BYTE $0x00 // vmovdqa 0x440(%rsp),%ymm10
 	LONG $0xb87542c4; BYTE $0xca // vfmadd231ps %ymm10,%ymm1,%ymm9
 	LONG $0x983de2c4; BYTE $0xce // vfmadd132ps %ymm6,%ymm8,%ymm1
-	LONG $0x187d42c4; WORD $0x1404 // vbroadcastss (%r12,%rdx,1),%ymm8
+	LONG $0x187d62c4; WORD $0xfc42 // vbroadcastss -0x4(%rdx),%ymm8
 	LONG $0xb83dc2c4; BYTE $0xda // vfmadd231ps %ymm10,%ymm8,%ymm3
-	LONG $0x946f7dc5; LONG $0x0003c024; BYTE $0x00 // vmovdqa 0x3c0(%rsp),%ymm10
+	LONG $0x946f7dc5; LONG $0x00042024; BYTE $0x00 // vmovdqa 0x420(%rsp),%ymm10
 	LONG $0x982562c4; BYTE $0xc6 // vfmadd132ps %ymm6,%ymm11,%ymm8
-	LONG $0x187de2c4; WORD $0x0872 // vbroadcastss 0x8(%rdx),%ymm6
+	LONG $0x187de2c4; WORD $0xf871 // vbroadcastss -0x8(%rcx),%ymm6
 	LONG $0xb84d42c4; BYTE $0xca // vfmadd231ps %ymm10,%ymm6,%ymm9
 	LONG $0x9875e2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm1,%ymm6
-	LONG $0x8c297cc5; LONG $0x00044024; BYTE $0x00 // vmovaps %ymm9,0x440(%rsp)
-	LONG $0xb429fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm6,0x460(%rsp)
-	LONG $0x187de2c4; WORD $0x130c // vbroadcastss (%rbx,%rdx,1),%ymm1
-	LONG $0x10c28348 // add $0x10,%rdx
+	LONG $0x8c297cc5; LONG $0x0004a024; BYTE $0x00 // vmovaps %ymm9,0x4a0(%rsp)
+	LONG $0xb429fcc5; LONG $0x0004c024; BYTE $0x00 // vmovaps %ymm6,0x4c0(%rsp)
+	LONG $0x187de2c4; WORD $0xf84a // vbroadcastss -0x8(%rdx),%ymm1
 	LONG $0xb875c2c4; BYTE $0xda // vfmadd231ps %ymm10,%ymm1,%ymm3
 	LONG $0x983de2c4; BYTE $0xc8 // vfmadd132ps %ymm0,%ymm8,%ymm1
-	LONG $0x9c29fcc5; LONG $0x00040024; BYTE $0x00 // vmovaps %ymm3,0x400(%rsp)
-	LONG $0x8c29fcc5; LONG $0x00042024; BYTE $0x00 // vmovaps %ymm1,0x420(%rsp)
-	WORD $0x394c; BYTE $0xd9 // cmp %r11,%rcx
-	LONG $0xfd2c850f; WORD $0xffff // jne 3fb0 <dotFP8F32AVX2+0x1af0>
-	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
-	LONG $0x00998d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rcx),%r11
-	LONG $0x04c18349 // add $0x4,%r9
-	LONG $0x40c08349 // add $0x40,%r8
-	LONG $0x187dc2c4; WORD $0xfc51 // vbroadcastss -0x4(%r9),%ymm2
-	LONG $0x8c28fcc5; LONG $0x0000e024; BYTE $0x00 // vmovaps 0xe0(%rsp),%ymm1
-	LONG $0xac28fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm5
-	LONG $0xa428fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps 0xc0(%rsp),%ymm4
-	LONG $0x9c28fcc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm3
-	LONG $0xb86de2c4; LONG $0x042024a4; WORD $0x0000 // vfmadd231ps 0x420(%rsp),%ymm2,%ymm4
-	LONG $0xb86de2c4; LONG $0x0400249c; WORD $0x0000 // vfmadd231ps 0x400(%rsp),%ymm2,%ymm3
+	LONG $0x9c29fcc5; LONG $0x00046024; BYTE $0x00 // vmovaps %ymm3,0x460(%rsp)
+	LONG $0x8c29fcc5; LONG $0x00048024; BYTE $0x00 // vmovaps %ymm1,0x480(%rsp)
+	WORD $0x394c; BYTE $0xd7 // cmp %r10,%rdi
+	LONG $0xfd24850f; WORD $0xffff // jne 3f80 <dotFP8F32AVX2+0x1b00>
+	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
+	LONG $0x00978d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdi),%r10
+	LONG $0x04c38349 // add $0x4,%r11
+	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x187dc2c4; WORD $0xfc53 // vbroadcastss -0x4(%r11),%ymm2
+	LONG $0x8c28fcc5; LONG $0x00012024; BYTE $0x00 // vmovaps 0x120(%rsp),%ymm1
+	LONG $0xac28fcc5; LONG $0x0000e024; BYTE $0x00 // vmovaps 0xe0(%rsp),%ymm5
+	LONG $0xa428fcc5; LONG $0x00010024; BYTE $0x00 // vmovaps 0x100(%rsp),%ymm4
+	LONG $0x9c28fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps 0xc0(%rsp),%ymm3
+	LONG $0xb86de2c4; LONG $0x048024a4; WORD $0x0000 // vfmadd231ps 0x480(%rsp),%ymm2,%ymm4
+	LONG $0xb86de2c4; LONG $0x0460249c; WORD $0x0000 // vfmadd231ps 0x460(%rsp),%ymm2,%ymm3
 	LONG $0xb86dc2c4; BYTE $0xc9 // vfmadd231ps %ymm9,%ymm2,%ymm1
 	LONG $0xb86de2c4; BYTE $0xee // vfmadd231ps %ymm6,%ymm2,%ymm5
-	LONG $0x24b4394c; LONG $0x00000318 // cmp %r14,0x318(%rsp)
-	LONG $0xfc41850f; WORD $0xffff // jne 3f2e <dotFP8F32AVX2+0x1a6e>
-	LONG $0x24b48b48; LONG $0x00000160 // mov 0x160(%rsp),%rsi
+	LONG $0x24a4394c; LONG $0x00000360 // cmp %r12,0x360(%rsp)
+	LONG $0xfc35850f; WORD $0xffff // jne 3efa <dotFP8F32AVX2+0x1a7a>
 	LONG $0xd528fcc5 // vmovaps %ymm5,%ymm2
-	LONG $0x846ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa 0x140(%rsp),%ymm0
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0xac6f7dc5; LONG $0x00012024; BYTE $0x00 // vmovdqa 0x120(%rsp),%ymm13
-	LONG $0xac6ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa 0x100(%rsp),%ymm5
-	LONG $0x24b48b4c; LONG $0x00000318 // mov 0x318(%rsp),%r14
+	LONG $0x846ffdc5; LONG $0x00018024; BYTE $0x00 // vmovdqa 0x180(%rsp),%ymm0
+	LONG $0xac6f7dc5; LONG $0x00016024; BYTE $0x00 // vmovdqa 0x160(%rsp),%ymm13
 	LONG $0x00c68148; WORD $0x0008; BYTE $0x00 // add $0x800,%rsi
-	LONG $0x24bc394c; LONG $0x00000310 // cmp %r15,0x310(%rsp)
-	LONG $0xfb598f0f; WORD $0xffff // jg 3e8d <dotFP8F32AVX2+0x19cd>
+	LONG $0xac6ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa 0x140(%rsp),%ymm5
+	LONG $0x24bc8b48; LONG $0x00000360 // mov 0x360(%rsp),%rdi
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x24bc394c; LONG $0x00000340 // cmp %r15,0x340(%rsp)
+	LONG $0xfb528f0f; WORD $0xffff // jg 3e56 <dotFP8F32AVX2+0x19d6>
 	LONG $0x24948b48; LONG $0x00000260 // mov 0x260(%rsp),%rdx
-	LONG $0x24b48b4c; LONG $0x00000240 // mov 0x240(%rsp),%r14
+	LONG $0x249c8b4c; LONG $0x00000308 // mov 0x308(%rsp),%r11
 	LONG $0xf06f7dc5 // vmovdqa %ymm0,%ymm14
-	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
-	LONG $0x24ac8b4c; LONG $0x00000170 // mov 0x170(%rsp),%r13
-	LONG $0x248c8b4c; LONG $0x00000168 // mov 0x168(%rsp),%r9
-	LONG $0xbc6ffdc5; LONG $0x00020024; BYTE $0x00 // vmovdqa 0x200(%rsp),%ymm7
+	LONG $0x248c8b4c; LONG $0x00000300 // mov 0x300(%rsp),%r9
+	LONG $0xbc6ffdc5; LONG $0x00022024; BYTE $0x00 // vmovdqa 0x220(%rsp),%ymm7
 	LONG $0x2e45e2c4; BYTE $0x0a // vmaskmovps %ymm1,%ymm7,(%rdx)
-	LONG $0x84668dc5; LONG $0x00022024; BYTE $0x00 // vpcmpgtd 0x220(%rsp),%ymm14,%ymm0
+	LONG $0x84668dc5; LONG $0x00024024; BYTE $0x00 // vpcmpgtd 0x240(%rsp),%ymm14,%ymm0
 	LONG $0x2e7de2c4; WORD $0x2052 // vmaskmovps %ymm2,%ymm0,0x20(%rdx)
 	LONG $0x2e45a2c4; WORD $0x8a1c // vmaskmovps %ymm3,%ymm7,(%rdx,%r9,4)
 	LONG $0x2e7da2c4; WORD $0x8a64; BYTE $0x20 // vmaskmovps %ymm4,%ymm0,0x20(%rdx,%r9,4)
-	LONG $0xffe2b3e9; BYTE $0xff // jmp 263d <dotFP8F32AVX2+0x17d>
-	LONG $0x249c8b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rbx
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x249c8d4c; LONG $0x000004a0 // lea 0x4a0(%rsp),%r11
-	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
-	LONG $0x09e3c148 // shl $0x9,%rbx
-	LONG $0x07e2c149 // shl $0x7,%r10
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x000080bb; BYTE $0x00 // mov $0x80,%ebx
-	WORD $0x294d; BYTE $0xd4 // sub %r10,%r12
-	LONG $0x112c8d4c // lea (%rcx,%rdx,1),%r13
-	WORD $0x3949; BYTE $0xdc // cmp %rbx,%r12
-	LONG $0xdc4e0f49 // cmovle %r12,%rbx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x07fc8349 // cmp $0x7,%r12
-	WORD $0x4b7e // jle 441a <dotFP8F32AVX2+0x1f5a>
-	LONG $0x6f7e81c4; WORD $0x957c; BYTE $0x00 // vmovdqu 0x0(%r13,%r10,4),%ymm7
-	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
-	LONG $0x0fc18348 // add $0xf,%rcx
-	LONG $0x7f7e81c4; WORD $0x933c // vmovdqu %ymm7,(%r11,%r10,4)
-	LONG $0x08c28349 // add $0x8,%r10
-	WORD $0x3948; BYTE $0xcb // cmp %rcx,%rbx
-	WORD $0xe37f // jg 43cf <dotFP8F32AVX2+0x1f0f>
-	LONG $0xf84b8d48 // lea -0x8(%rbx),%rcx
-	LONG $0x0008be41; WORD $0x0000 // mov $0x8,%r14d
-	WORD $0x8949; BYTE $0xca // mov %rcx,%r10
-	LONG $0x03eac149 // shr $0x3,%r10
-	LONG $0x07fc8349 // cmp $0x7,%r12
-	LONG $0xd5148d4e; LONG $0x00000008 // lea 0x8(,%r10,8),%r10
-	LONG $0xd64e0f4d // cmovle %r14,%r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	LONG $0x0104840f; WORD $0x0000 // je 451e <dotFP8F32AVX2+0x205e>
-	WORD $0x394c; BYTE $0xd3 // cmp %r10,%rbx
-	LONG $0x00be8f0f; WORD $0x0000 // jg 44e1 <dotFP8F32AVX2+0x2021>
-	LONG $0x9304c743; LONG $0x00000000 // movl $0x0,(%r11,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0xe375 // jne 441a <dotFP8F32AVX2+0x1f5a>
-	LONG $0x248c8b48; LONG $0x00000340 // mov 0x340(%rsp),%rcx
-	LONG $0x8a148d4c // lea (%rdx,%rcx,4),%r10
-	LONG $0x24948b48; LONG $0x00000378 // mov 0x378(%rsp),%rdx
-	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
-	LONG $0x07fc8349 // cmp $0x7,%r12
-	LONG $0x00c18e0f; WORD $0x0000 // jle 4519 <dotFP8F32AVX2+0x2059>
-	LONG $0xf84b8d48 // lea -0x8(%rbx),%rcx
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x6f7e81c4; WORD $0xaa3c // vmovdqu (%r10,%r13,4),%ymm7
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x0fc28348 // add $0xf,%rdx
-	LONG $0x7f7e81c4; LONG $0x0200abbc; WORD $0x0000 // vmovdqu %ymm7,0x200(%r11,%r13,4)
-	LONG $0x08c58349 // add $0x8,%r13
-	WORD $0x3948; BYTE $0xd3 // cmp %rdx,%rbx
-	WORD $0xe07f // jg 445f <dotFP8F32AVX2+0x1f9f>
-	LONG $0x03e9c148 // shr $0x3,%rcx
-	LONG $0x07fc8349 // cmp $0x7,%r12
+	LONG $0xffe2aee9; BYTE $0xff // jmp 25fd <dotFP8F32AVX2+0x17d>
+	LONG $0x248c8b48; LONG $0x00000400 // mov 0x400(%rsp),%rcx
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	LONG $0x24ac8d4c; LONG $0x00000500 // lea 0x500(%rsp),%r13
+	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	LONG $0x09e1c148 // shl $0x9,%rcx
+	LONG $0x07e2c148 // shl $0x7,%rdx
+	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
+	LONG $0x000080b9; BYTE $0x00 // mov $0x80,%ecx
+	WORD $0x2948; BYTE $0xd7 // sub %rdx,%rdi
+	LONG $0x24948b48; LONG $0x000003d8 // mov 0x3d8(%rsp),%rdx
+	WORD $0x3948; BYTE $0xcf // cmp %rcx,%rdi
+	LONG $0xcf4e0f48 // cmovle %rdi,%rcx
+	LONG $0x02148d4e // lea (%rdx,%r8,1),%r10
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x07ff8348 // cmp $0x7,%rdi
+	WORD $0x4b7e // jle 43de <dotFP8F32AVX2+0x1f5e>
+	LONG $0x6f7ec1c4; WORD $0x923c // vmovdqu (%r10,%rdx,4),%ymm7
+	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
+	LONG $0x0fc18349 // add $0xf,%r9
+	LONG $0x7f7ec1c4; WORD $0x957c; BYTE $0x00 // vmovdqu %ymm7,0x0(%r13,%rdx,4)
+	LONG $0x08c28348 // add $0x8,%rdx
+	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
+	WORD $0xe37f // jg 4393 <dotFP8F32AVX2+0x1f13>
+	LONG $0xf8498d4c // lea -0x8(%rcx),%r9
 	LONG $0x0008bc41; WORD $0x0000 // mov $0x8,%r12d
-	LONG $0xcd2c8d4c; LONG $0x00000008 // lea 0x8(,%rcx,8),%r13
-	LONG $0xec4e0f4d // cmovle %r12,%r13
-	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	WORD $0x1d74 // je 44bf <dotFP8F32AVX2+0x1fff>
-	WORD $0x394c; BYTE $0xeb // cmp %r13,%rbx
-	WORD $0x587e // jle 44ff <dotFP8F32AVX2+0x203f>
-	LONG $0xaa148b43 // mov (%r10,%r13,4),%edx
-	LONG $0xab948943; LONG $0x00000200 // mov %edx,0x200(%r11,%r13,4)
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	WORD $0xe375 // jne 44a2 <dotFP8F32AVX2+0x1fe2>
-	LONG $0x0200ba41; WORD $0x0000 // mov $0x200,%r10d
-	LONG $0x2484c748; LONG $0x00000380; LONG $0x00000200 // movq $0x200,0x380(%rsp)
-	LONG $0x249c894c; LONG $0x00000370 // mov %r11,0x370(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0xfff9dce9; BYTE $0xff // jmp 3ebd <dotFP8F32AVX2+0x19fd>
-	LONG $0x954c8b43; BYTE $0x00 // mov 0x0(%r13,%r10,4),%ecx
-	LONG $0x930c8943 // mov %ecx,(%r11,%r10,4)
+	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
+	LONG $0x03eac148 // shr $0x3,%rdx
+	LONG $0x07ff8348 // cmp $0x7,%rdi
+	LONG $0xd5148d48; LONG $0x00000008 // lea 0x8(,%rdx,8),%rdx
+	LONG $0xd44e0f49 // cmovle %r12,%rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	LONG $0x00fa840f; WORD $0x0000 // je 44d8 <dotFP8F32AVX2+0x2058>
+	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
+	LONG $0x00b48f0f; WORD $0x0000 // jg 449b <dotFP8F32AVX2+0x201b>
+	LONG $0x9544c741; LONG $0x00000000; BYTE $0x00 // movl $0x0,0x0(%r13,%rdx,4)
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	WORD $0xe275 // jne 43de <dotFP8F32AVX2+0x1f5e>
+	LONG $0x24948b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rdx
+	LONG $0x249c8b4c; LONG $0x000003d8 // mov 0x3d8(%rsp),%r11
+	LONG $0x90148d49 // lea (%r8,%rdx,4),%rdx
+	WORD $0x014c; BYTE $0xda // add %r11,%rdx
+	LONG $0x07ff8348 // cmp $0x7,%rdi
+	LONG $0x00b68e0f; WORD $0x0000 // jle 44d3 <dotFP8F32AVX2+0x2053>
+	LONG $0xf8498d4c // lea -0x8(%rcx),%r9
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x6f7ea1c4; WORD $0x923c // vmovdqu (%rdx,%r10,4),%ymm7
+	WORD $0x894d; BYTE $0xd0 // mov %r10,%r8
+	LONG $0x0fc08349 // add $0xf,%r8
+	LONG $0x7f7e81c4; LONG $0x020095bc; WORD $0x0000 // vmovdqu %ymm7,0x200(%r13,%r10,4)
+	LONG $0x08c28349 // add $0x8,%r10
+	WORD $0x394c; BYTE $0xc1 // cmp %r8,%rcx
+	WORD $0xe07f // jg 4424 <dotFP8F32AVX2+0x1fa4>
+	LONG $0x03e9c149 // shr $0x3,%r9
+	LONG $0x07ff8348 // cmp $0x7,%rdi
+	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
+	LONG $0xcd148d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r10
+	LONG $0xd74e0f4c // cmovle %rdi,%r10
+	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
+	WORD $0x1d74 // je 4483 <dotFP8F32AVX2+0x2003>
+	WORD $0x394c; BYTE $0xd1 // cmp %r10,%rcx
+	WORD $0x4e7e // jle 44b9 <dotFP8F32AVX2+0x2039>
+	LONG $0x923c8b42 // mov (%rdx,%r10,4),%edi
+	LONG $0x95bc8943; LONG $0x00000200 // mov %edi,0x200(%r13,%r10,4)
 	WORD $0xff49; BYTE $0xc2 // inc %r10
 	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	LONG $0xff20850f; WORD $0xffff // jne 441a <dotFP8F32AVX2+0x1f5a>
-	LONG $0xffff38e9; BYTE $0xff // jmp 4437 <dotFP8F32AVX2+0x1f77>
-	LONG $0xab84c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r11,%r13,4)
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	WORD $0x8b75 // jne 44a2 <dotFP8F32AVX2+0x1fe2>
-	WORD $0xa6eb // jmp 44bf <dotFP8F32AVX2+0x1fff>
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	WORD $0x84eb // jmp 44a2 <dotFP8F32AVX2+0x1fe2>
-	LONG $0x24848b4c; LONG $0x00000340 // mov 0x340(%rsp),%r8
-	LONG $0x82148d4e // lea (%rdx,%r8,4),%r10
-	LONG $0x24948b48; LONG $0x00000378 // mov 0x378(%rsp),%rdx
-	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
-	LONG $0xffff22e9; BYTE $0xff // jmp 445c <dotFP8F32AVX2+0x1f9c>
+	WORD $0xe375 // jne 4466 <dotFP8F32AVX2+0x1fe6>
+	LONG $0x000200ba; BYTE $0x00 // mov $0x200,%edx
+	LONG $0x2484c748; LONG $0x000003e0; LONG $0x00000200 // movq $0x200,0x3e0(%rsp)
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0xfff9f0e9; BYTE $0xff // jmp 3e8b <dotFP8F32AVX2+0x1a0b>
+	LONG $0x920c8b45 // mov (%r10,%rdx,4),%r9d
+	LONG $0x954c8945; BYTE $0x00 // mov %r9d,0x0(%r13,%rdx,4)
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	LONG $0xff2a850f; WORD $0xffff // jne 43de <dotFP8F32AVX2+0x1f5e>
+	LONG $0xffff43e9; BYTE $0xff // jmp 43fc <dotFP8F32AVX2+0x1f7c>
+	LONG $0x9584c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r13,%r10,4)
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
+	WORD $0x9575 // jne 4466 <dotFP8F32AVX2+0x1fe6>
+	WORD $0xb0eb // jmp 4483 <dotFP8F32AVX2+0x2003>
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	WORD $0x8eeb // jmp 4466 <dotFP8F32AVX2+0x1fe6>
+	LONG $0x24948b48; LONG $0x000003a0 // mov 0x3a0(%rsp),%rdx
+	LONG $0x249c8b4c; LONG $0x000003d8 // mov 0x3d8(%rsp),%r11
+	LONG $0x90148d49 // lea (%r8,%rdx,4),%rdx
+	WORD $0x014c; BYTE $0xda // add %r11,%rdx
+	LONG $0xffff2de9; BYTE $0xff // jmp 4421 <dotFP8F32AVX2+0x1fa1>
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
 	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
 	LONG $0xd428fcc5 // vmovaps %ymm4,%ymm2
 	LONG $0xcc28fcc5 // vmovaps %ymm4,%ymm1
-	LONG $0xfffe0ce9; BYTE $0xff // jmp 435b <dotFP8F32AVX2+0x1e9b>
+	LONG $0xfffe17e9; BYTE $0xff // jmp 4320 <dotFP8F32AVX2+0x1ea0>
 	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
 	LONG $0x287c41c4; BYTE $0xd3 // vmovaps %ymm11,%ymm10
 	LONG $0x287c41c4; BYTE $0xcb // vmovaps %ymm11,%ymm9
@@ -3125,17 +3111,17 @@ TEXT dotFP8F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xd9297cc5 // vmovaps %ymm11,%ymm1
 	LONG $0x2e55e2c4; BYTE $0x0a // vmaskmovps %ymm1,%ymm5,(%rdx)
 	LONG $0x8d048d4a; LONG $0x00000000 // lea 0x0(,%r9,4),%rax
-	LONG $0x02348d48 // lea (%rdx,%rax,1),%rsi
-	LONG $0x84668dc5; LONG $0x0001e024; BYTE $0x00 // vpcmpgtd 0x1e0(%rsp),%ymm14,%ymm0
+	LONG $0x020c8d48 // lea (%rdx,%rax,1),%rcx
+	LONG $0x84668dc5; LONG $0x00020024; BYTE $0x00 // vpcmpgtd 0x200(%rsp),%ymm14,%ymm0
 	LONG $0x2e7de2c4; WORD $0x2052 // vmaskmovps %ymm2,%ymm0,0x20(%rdx)
-	LONG $0x2e55e2c4; BYTE $0x26 // vmaskmovps %ymm4,%ymm5,(%rsi)
+	LONG $0x2e55e2c4; BYTE $0x21 // vmaskmovps %ymm4,%ymm5,(%rcx)
 	LONG $0x2e7d62c4; WORD $0x024c; BYTE $0x20 // vmaskmovps %ymm9,%ymm0,0x20(%rdx,%rax,1)
-	LONG $0x2e5562c4; WORD $0x0614 // vmaskmovps %ymm10,%ymm5,(%rsi,%rax,1)
+	LONG $0x2e5562c4; WORD $0x0114 // vmaskmovps %ymm10,%ymm5,(%rcx,%rax,1)
 	LONG $0x2e7d22c4; WORD $0xca5c; BYTE $0x20 // vmaskmovps %ymm11,%ymm0,0x20(%rdx,%r9,8)
-	LONG $0xffe095e9; BYTE $0xff // jmp 263d <dotFP8F32AVX2+0x17d>
+	LONG $0xffe09be9; BYTE $0xff // jmp 25fd <dotFP8F32AVX2+0x17d>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x9066 // xchg %ax,%ax
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
 
 // func dotBF16F32AVX2(a *Dot)
 TEXT ·dotBF16F32AVX2(SB), 0, $2176-8
@@ -3156,142 +3142,141 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
 	LONG $0xc0ec8148; WORD $0x0007; BYTE $0x00 // sub $0x7c0,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
-	LONG $0x24bc8948; LONG $0x00000188 // mov %rdi,0x188(%rsp)
-	LONG $0x2484c748; LONG $0x000001b0; LONG $0x00000000 // movq $0x0,0x1b0(%rsp)
+	WORD $0x8b48; BYTE $0x1f // mov (%rdi),%rbx
+	LONG $0x24bc8948; LONG $0x00000178 // mov %rdi,0x178(%rsp)
+	LONG $0x2484c748; LONG $0x000001b8; LONG $0x00000000 // movq $0x0,0x1b8(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
+	LONG $0x249c8948; LONG $0x00000180 // mov %rbx,0x180(%rsp)
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x0ce0c148 // shl $0xc,%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
-	LONG $0x24848948; LONG $0x000001b8 // mov %rax,0x1b8(%rsp)
-	LONG $0x249c8b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rbx
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
-	LONG $0x00c38148; WORD $0x0014; BYTE $0x00 // add $0x1400,%rbx
-	LONG $0x249c8948; LONG $0x000001a8 // mov %rbx,0x1a8(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x04558e0f; WORD $0x0000 // jle 4a8e <dotBF16F32AVX2+0x4ce>
-	LONG $0x0100bb48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rbx
-	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	LONG $0x249c8948; LONG $0x00000138 // mov %rbx,0x138(%rsp)
-	LONG $0x249c8b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rbx
+	LONG $0x046c8e0f; WORD $0x0000 // jle 4a4e <dotBF16F32AVX2+0x4ce>
+	LONG $0x24bc8b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rdi
+	LONG $0x0100be48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rsi
+	LONG $0x6ef9e1c4; BYTE $0xde // vmovq %rsi,%xmm3
+	LONG $0x24b48948; LONG $0x00000150 // mov %rsi,0x150(%rsp)
 	LONG $0xc37efac5 // vmovq %xmm3,%xmm0
 	LONG $0x317d62c4; BYTE $0xf0 // vpmovzxbd %xmm0,%ymm14
-	LONG $0x24948b4c; LONG $0x00000188 // mov 0x188(%rsp),%r10
-	WORD $0x2948; BYTE $0xd8 // sub %rbx,%rax
+	LONG $0x24bc8b4c; LONG $0x00000178 // mov 0x178(%rsp),%r15
+	WORD $0x2948; BYTE $0xf8 // sub %rdi,%rax
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x5556b848; LONG $0x55555555; WORD $0x5555 // movabs $0x5555555555555556,%rax
-	LONG $0x30728b49 // mov 0x30(%r10),%rsi
+	LONG $0x30778b49 // mov 0x30(%r15),%rsi
 	LONG $0x02468d4c // lea 0x2(%rsi),%r8
 	WORD $0xf749; BYTE $0xe8 // imul %r8
 	LONG $0x3ff8c149 // sar $0x3f,%r8
 	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
+	LONG $0x24948948; LONG $0x00000198 // mov %rdx,0x198(%rsp)
 	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x03f48e0f; WORD $0x0000 // jle 4a8b <dotBF16F32AVX2+0x4cb>
+	LONG $0x04068e0f; WORD $0x0000 // jle 4a4b <dotBF16F32AVX2+0x4cb>
 	LONG $0xdf6ef9c5 // vmovd %edi,%xmm3
 	WORD $0x478d; BYTE $0xf8 // lea -0x8(%rdi),%eax
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x248c8948; LONG $0x00000178 // mov %rcx,0x178(%rsp)
+	LONG $0x24a48b4c; LONG $0x00000180 // mov 0x180(%rsp),%r12
+	WORD $0xdb31 // xor %ebx,%ebx
 	LONG $0x587de2c4; BYTE $0xdb // vpbroadcastd %xmm3,%ymm3
 	LONG $0xc86ef9c5 // vmovd %eax,%xmm1
+	LONG $0x248c8948; LONG $0x00000148 // mov %rcx,0x148(%rsp)
 	LONG $0xf27f7dc5 // vmovdqa %ymm14,%ymm2
 	LONG $0x666541c4; BYTE $0xfe // vpcmpgtd %ymm14,%ymm3,%ymm15
 	LONG $0x587de2c4; BYTE $0xc9 // vpbroadcastd %xmm1,%ymm1
 	LONG $0xd36f7dc5 // vmovdqa %ymm3,%ymm10
 	LONG $0x6f7d41c4; BYTE $0xef // vmovdqa %ymm15,%ymm13
-	WORD $0x1aeb // jmp 46e5 <dotBF16F32AVX2+0x125>
-	LONG $0x01fb8348 // cmp $0x1,%rbx
-	LONG $0x0406840f; WORD $0x0000 // je 4adb <dotBF16F32AVX2+0x51b>
-	WORD $0x0149; BYTE $0xdf // add %rbx,%r15
-	WORD $0xff49; BYTE $0xc9 // dec %r9
-	LONG $0x03bc840f; WORD $0x0000 // je 4a9d <dotBF16F32AVX2+0x4dd>
-	LONG $0x30728b49 // mov 0x30(%r10),%rsi
-	WORD $0x294c; BYTE $0xfe // sub %r15,%rsi
-	LONG $0x31448d49; BYTE $0xff // lea -0x1(%r9,%rsi,1),%rax
-	LONG $0x28728b49 // mov 0x28(%r10),%rsi
+	WORD $0x1feb // jmp 469f <dotBF16F32AVX2+0x11f>
+	LONG $0x01fa8349 // cmp $0x1,%r10
+	LONG $0x040e840f; WORD $0x0000 // je 4a98 <dotBF16F32AVX2+0x518>
+	WORD $0x014c; BYTE $0xd3 // add %r10,%rbx
+	LONG $0x248cff48; LONG $0x00000198 // decq 0x198(%rsp)
+	LONG $0x03c2840f; WORD $0x0000 // je 4a5d <dotBF16F32AVX2+0x4dd>
+	LONG $0x30778b49 // mov 0x30(%r15),%rsi
+	LONG $0x248c8b48; LONG $0x00000198 // mov 0x198(%rsp),%rcx
+	WORD $0x2948; BYTE $0xde // sub %rbx,%rsi
+	LONG $0x31448d48; BYTE $0xff // lea -0x1(%rcx,%rsi,1),%rax
+	LONG $0x28778b49 // mov 0x28(%r15),%rsi
 	WORD $0x9948 // cqto
-	WORD $0xf749; BYTE $0xf9 // idiv %r9
-	LONG $0x08528b49 // mov 0x8(%r10),%rdx
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x20428b49 // mov 0x20(%r10),%rax
+	WORD $0xf748; BYTE $0xf9 // idiv %rcx
+	LONG $0x08578b49 // mov 0x8(%r15),%rdx
+	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
+	LONG $0x20478b49 // mov 0x20(%r15),%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xcfaf0f49 // imul %r15,%rcx
+	LONG $0xcbaf0f48 // imul %rbx,%rcx
 	LONG $0x8a348d4c // lea (%rdx,%rcx,4),%r14
-	LONG $0x248c8b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rcx
+	LONG $0x248c8b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rcx
 	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0xd7af0f49 // imul %r15,%rdx
+	LONG $0xd3af0f48 // imul %rbx,%rdx
 	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x104a8b49 // mov 0x10(%r10),%rcx
+	LONG $0x104f8b49 // mov 0x10(%r15),%rcx
 	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
-	LONG $0x02fb8348 // cmp $0x2,%rbx
-	LONG $0x087d840f; WORD $0x0000 // je 4fad <dotBF16F32AVX2+0x9ed>
-	LONG $0x03fb8348 // cmp $0x3,%rbx
-	WORD $0x9575 // jne 46cb <dotBF16F32AVX2+0x10b>
-	LONG $0x184a8b49 // mov 0x18(%r10),%rcx
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
+	LONG $0x02fa8349 // cmp $0x2,%r10
+	LONG $0x087d840f; WORD $0x0000 // je 4f6f <dotBF16F32AVX2+0x9ef>
+	LONG $0x03fa8349 // cmp $0x3,%r10
+	WORD $0x8875 // jne 4680 <dotBF16F32AVX2+0x100>
+	LONG $0x184f8b49 // mov 0x18(%r15),%rcx
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
 	LONG $0xfeb98d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rdi
-	LONG $0x7fc08349 // add $0x7f,%r8
-	LONG $0xf8490f49 // cmovns %r8,%rdi
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xf9490f49 // cmovns %r9,%rdi
 	LONG $0x07ffc148 // sar $0x7,%rdi
-	LONG $0x24bc8948; LONG $0x00000168 // mov %rdi,0x168(%rsp)
+	LONG $0x24bc8948; LONG $0x00000160 // mov %rdi,0x160(%rsp)
 	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
-	LONG $0x24bc8948; LONG $0x000001a0 // mov %rdi,0x1a0(%rsp)
+	LONG $0x24bc8948; LONG $0x000001a8 // mov %rdi,0x1a8(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x0ca98e0f; WORD $0x0000 // jle 541a <dotBF16F32AVX2+0xe5a>
+	LONG $0x0c9d8e0f; WORD $0x0000 // jle 53d0 <dotBF16F32AVX2+0xe50>
 	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x24948948; LONG $0x00000130 // mov %rdx,0x130(%rsp)
-	LONG $0x24b4894c; LONG $0x00000190 // mov %r14,0x190(%rsp)
+	LONG $0x24948948; LONG $0x00000140 // mov %rdx,0x140(%rsp)
+	LONG $0x24b4894c; LONG $0x00000188 // mov %r14,0x188(%rsp)
 	LONG $0x07ffc148 // sar $0x7,%rdi
 	LONG $0xe6287cc5 // vmovaps %ymm6,%ymm12
 	LONG $0xc6287cc5 // vmovaps %ymm6,%ymm8
 	LONG $0xfe28fcc5 // vmovaps %ymm6,%ymm7
-	LONG $0x24bc8948; LONG $0x00000170 // mov %rdi,0x170(%rsp)
-	LONG $0x24bc8b48; LONG $0x000001a8 // mov 0x1a8(%rsp),%rdi
+	LONG $0x24bc8948; LONG $0x000001a0 // mov %rdi,0x1a0(%rsp)
+	LONG $0x24bc8d49; LONG $0x00001400 // lea 0x1400(%r12),%rdi
 	LONG $0xc628fcc5 // vmovaps %ymm6,%ymm0
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x2484c748; LONG $0x000001b8; LONG $0x00000000 // movq $0x0,0x1b8(%rsp)
-	LONG $0xce287cc5 // vmovaps %ymm6,%ymm9
-	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
-	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
-	LONG $0x24b48948; LONG $0x00000128 // mov %rsi,0x128(%rsp)
-	LONG $0x24bc8948; LONG $0x00000198 // mov %rdi,0x198(%rsp)
+	LONG $0x24bc8948; LONG $0x00000190 // mov %rdi,0x190(%rsp)
 	LONG $0xff0000bf; BYTE $0xff // mov $0xffff0000,%edi
+	LONG $0x2484c748; LONG $0x000001b0; LONG $0x00000000 // movq $0x0,0x1b0(%rsp)
+	LONG $0xce287cc5 // vmovaps %ymm6,%ymm9
 	LONG $0xf76e79c5 // vmovd %edi,%xmm14
-	WORD $0x894c; BYTE $0xd7 // mov %r10,%rdi
+	WORD $0x894c; BYTE $0xe2 // mov %r12,%rdx
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	WORD $0x894c; BYTE $0xff // mov %r15,%rdi
 	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
-	LONG $0x24b48b48; LONG $0x000001a0 // mov 0x1a0(%rsp),%rsi
-	LONG $0x24bc8b4c; LONG $0x00000170 // mov 0x170(%rsp),%r15
-	WORD $0x8949; BYTE $0xf2 // mov %rsi,%r10
+	LONG $0x24b48948; LONG $0x00000138 // mov %rsi,0x138(%rsp)
+	LONG $0x24b48b48; LONG $0x000001a8 // mov 0x1a8(%rsp),%rsi
+	LONG $0x24bc8b4c; LONG $0x000001b0 // mov 0x1b0(%rsp),%r15
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
 	LONG $0x360c8d4c // lea (%rsi,%rsi,1),%r9
-	LONG $0x24bc394c; LONG $0x000001b8 // cmp %r15,0x1b8(%rsp)
-	LONG $0x064d840f; WORD $0x0000 // je 4e58 <dotBF16F32AVX2+0x898>
-	LONG $0x24a48b4c; LONG $0x00000198 // mov 0x198(%rsp),%r12
+	LONG $0x24bc394c; LONG $0x000001a0 // cmp %r15,0x1a0(%rsp)
+	LONG $0x064e840f; WORD $0x0000 // je 4e1b <dotBF16F32AVX2+0x89b>
+	LONG $0x24a48b4c; LONG $0x00000190 // mov 0x190(%rsp),%r12
 	LONG $0x00bb8d4d; WORD $0x0002; BYTE $0x00 // lea 0x200(%r11),%r15
-	LONG $0xfc6a8d4d // lea -0x4(%r10),%r13
-	LONG $0x24b4894c; LONG $0x00000120 // mov %r14,0x120(%rsp)
-	LONG $0x24bc894c; LONG $0x00000180 // mov %r15,0x180(%rsp)
-	LONG $0x24948948; LONG $0x00000100 // mov %rdx,0x100(%rsp)
-	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
-	LONG $0x2484894c; LONG $0x000000e0 // mov %r8,0xe0(%rsp)
-	LONG $0xfc598d4d // lea -0x4(%r9),%r11
-	LONG $0x947f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm10,0xc0(%rsp)
-	LONG $0x24b48d49; LONG $0xffffec00 // lea -0x1400(%r12),%rsi
-	LONG $0x24b48948; LONG $0x00000140 // mov %rsi,0x140(%rsp)
-	LONG $0x04768d49 // lea 0x4(%r14),%rsi
-	LONG $0x24b48948; LONG $0x00000160 // mov %rsi,0x160(%rsp)
-	LONG $0x24b48b48; LONG $0x00000140 // mov 0x140(%rsp),%rsi
-	LONG $0x8c7ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa %ymm1,0x140(%rsp)
+	LONG $0x8c7ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa %ymm1,0x100(%rsp)
+	LONG $0xfc6b8d4c // lea -0x4(%rbx),%r13
+	LONG $0x24bc894c; LONG $0x00000170 // mov %r15,0x170(%rsp)
 	LONG $0xf97f7dc5 // vmovdqa %ymm15,%ymm1
+	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
 	LONG $0x6f7d41c4; BYTE $0xfd // vmovdqa %ymm13,%ymm15
+	LONG $0xfc598d4d // lea -0x4(%r9),%r11
+	LONG $0x24b4894c; LONG $0x00000130 // mov %r14,0x130(%rsp)
+	LONG $0x2484894c; LONG $0x000000e0 // mov %r8,0xe0(%rsp)
+	LONG $0x947f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa %ymm10,0xc0(%rsp)
 	LONG $0xea6f7dc5 // vmovdqa %ymm2,%ymm13
-	LONG $0x24948b48; LONG $0x00000160 // mov 0x160(%rsp),%rdx
+	LONG $0x24b48d49; LONG $0xffffec00 // lea -0x1400(%r12),%rsi
+	LONG $0x24b48948; LONG $0x00000168 // mov %rsi,0x168(%rsp)
+	LONG $0x04768d49 // lea 0x4(%r14),%rsi
+	LONG $0x24b48948; LONG $0x00000158 // mov %rsi,0x158(%rsp)
+	LONG $0x24b48b48; LONG $0x00000168 // mov 0x168(%rsp),%rsi
+	LONG $0x24948948; LONG $0x00000168 // mov %rdx,0x168(%rsp)
 	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
 	LONG $0x64297cc5; WORD $0x4024 // vmovaps %ymm12,0x40(%rsp)
 	LONG $0x24848d4d; LONG $0xfffffc00 // lea -0x400(%r12),%r8
 	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
+	LONG $0x24948b48; LONG $0x00000158 // mov 0x158(%rsp),%rdx
 	LONG $0xda287cc5 // vmovaps %ymm2,%ymm11
 	LONG $0xea28fcc5 // vmovaps %ymm2,%ymm5
 	LONG $0xd2287cc5 // vmovaps %ymm2,%ymm10
@@ -3305,7 +3290,6 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe16f7dc5 // vmovdqa %ymm1,%ymm12
 	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x9066 // xchg %ax,%ax
 	LONG $0x6f7ec1c4; BYTE $0x36 // vmovdqu (%r14),%ymm6
 	LONG $0xdb0dc1c4; BYTE $0x0e // vpand (%r14),%ymm14,%ymm1
 	LONG $0x08180f41 // prefetcht0 (%r8)
@@ -3319,7 +3303,7 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x985de2c4; BYTE $0xf8 // vfmadd132ps %ymm0,%ymm4,%ymm7
 	LONG $0x187da2c4; WORD $0x0a24 // vbroadcastss (%rdx,%r9,1),%ymm4
 	LONG $0xf672bdc5; BYTE $0x10 // vpslld $0x10,%ymm6,%ymm8
-	LONG $0x187da2c4; WORD $0x1234 // vbroadcastss (%rdx,%r10,1),%ymm6
+	LONG $0x187de2c4; WORD $0x1a34 // vbroadcastss (%rdx,%rbx,1),%ymm6
 	LONG $0xb85d62c4; BYTE $0xd9 // vfmadd231ps %ymm1,%ymm4,%ymm11
 	LONG $0xb84d62c4; BYTE $0xd1 // vfmadd231ps %ymm1,%ymm6,%ymm10
 	LONG $0x9855e2c4; BYTE $0xf0 // vfmadd132ps %ymm0,%ymm5,%ymm6
@@ -3335,7 +3319,7 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x9845c2c4; BYTE $0xe0 // vfmadd132ps %ymm8,%ymm7,%ymm4
 	LONG $0x987dc2c4; BYTE $0xd0 // vfmadd132ps %ymm8,%ymm0,%ymm2
 	WORD $0x394d; BYTE $0xe0 // cmp %r12,%r8
-	LONG $0xff61850f; WORD $0xffff // jne 48f0 <dotBF16F32AVX2+0x330>
+	LONG $0xff61850f; WORD $0xffff // jne 48b0 <dotBF16F32AVX2+0x330>
 	LONG $0x8c287cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm9
 	LONG $0x84287cc5; LONG $0x00008024; BYTE $0x00 // vmovaps 0x80(%rsp),%ymm8
 	LONG $0xe17f7dc5 // vmovdqa %ymm12,%ymm1
@@ -3352,30 +3336,30 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xf258ccc5 // vaddps %ymm2,%ymm6,%ymm6
 	LONG $0xfc58c4c5 // vaddps %ymm4,%ymm7,%ymm7
 	LONG $0x581c41c4; BYTE $0xe3 // vaddps %ymm11,%ymm12,%ymm12
-	LONG $0x24bc394c; LONG $0x00000180 // cmp %r15,0x180(%rsp)
-	LONG $0xfe95850f; WORD $0xffff // jne 4888 <dotBF16F32AVX2+0x2c8>
-	LONG $0x2484ff48; LONG $0x000001b8 // incq 0x1b8(%rsp)
+	LONG $0x24bc394c; LONG $0x00000170 // cmp %r15,0x170(%rsp)
+	LONG $0xfe97850f; WORD $0xffff // jne 484a <dotBF16F32AVX2+0x2ca>
+	LONG $0x2484ff48; LONG $0x000001b0 // incq 0x1b0(%rsp)
 	LONG $0xea7f7dc5 // vmovdqa %ymm13,%ymm2
 	LONG $0x946f7dc5; LONG $0x0000c024; BYTE $0x00 // vmovdqa 0xc0(%rsp),%ymm10
 	LONG $0x6f7d41c4; BYTE $0xef // vmovdqa %ymm15,%ymm13
-	LONG $0x24848148; LONG $0x00000198; LONG $0x00001000 // addq $0x1000,0x198(%rsp)
+	LONG $0x24848148; LONG $0x00000190; LONG $0x00001000 // addq $0x1000,0x190(%rsp)
 	LONG $0xf96f7dc5 // vmovdqa %ymm1,%ymm15
-	LONG $0x24848148; LONG $0x00000190; LONG $0x00000200 // addq $0x200,0x190(%rsp)
-	LONG $0x8c6ffdc5; LONG $0x00014024; BYTE $0x00 // vmovdqa 0x140(%rsp),%ymm1
-	LONG $0x24b48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r14
-	LONG $0x24948b48; LONG $0x00000100 // mov 0x100(%rsp),%rdx
+	LONG $0x24848148; LONG $0x00000188; LONG $0x00000200 // addq $0x200,0x188(%rsp)
+	LONG $0x8c6ffdc5; LONG $0x00010024; BYTE $0x00 // vmovdqa 0x100(%rsp),%ymm1
+	LONG $0x24b48b4c; LONG $0x00000130 // mov 0x130(%rsp),%r14
+	LONG $0x24948b48; LONG $0x00000168 // mov 0x168(%rsp),%rdx
 	LONG $0x24848b4c; LONG $0x000000e0 // mov 0xe0(%rsp),%r8
-	LONG $0x249c8b4c; LONG $0x00000180 // mov 0x180(%rsp),%r11
-	LONG $0x24b48b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rsi
-	LONG $0x24b43948; LONG $0x00000168 // cmp %rsi,0x168(%rsp)
-	LONG $0xfd7e8f0f; WORD $0xffff // jg 47e6 <dotBF16F32AVX2+0x226>
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
-	LONG $0x24b48b48; LONG $0x00000128 // mov 0x128(%rsp),%rsi
-	LONG $0x24948b48; LONG $0x00000130 // mov 0x130(%rsp),%rdx
+	LONG $0x249c8b4c; LONG $0x00000170 // mov 0x170(%rsp),%r11
+	LONG $0x249c8b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rbx
+	LONG $0x249c3948; LONG $0x00000160 // cmp %rbx,0x160(%rsp)
+	LONG $0xfd808f0f; WORD $0xffff // jg 47a8 <dotBF16F32AVX2+0x228>
+	WORD $0x8949; BYTE $0xd4 // mov %rdx,%r12
+	LONG $0x24b48b48; LONG $0x00000138 // mov 0x138(%rsp),%rsi
+	LONG $0x24948b48; LONG $0x00000140 // mov 0x140(%rsp),%rdx
 	LONG $0x287c41c4; BYTE $0xd9 // vmovaps %ymm9,%ymm11
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0x0009a7e9; BYTE $0x00 // jmp 5432 <dotBF16F32AVX2+0xe72>
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
+	LONG $0x00099de9; BYTE $0x00 // jmp 53e8 <dotBF16F32AVX2+0xe68>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -3385,83 +3369,87 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x24848b48; LONG $0x00000188 // mov 0x188(%rsp),%rax
-	LONG $0x24848348; LONG $0x000001b0; BYTE $0x10 // addq $0x10,0x1b0(%rsp)
+	LONG $0x24848b48; LONG $0x00000178 // mov 0x178(%rsp),%rax
+	LONG $0x24848348; LONG $0x000001b8; BYTE $0x10 // addq $0x10,0x1b8(%rsp)
 	LONG $0xf26f7dc5 // vmovdqa %ymm2,%ymm14
-	LONG $0x24bc8b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rdi
-	LONG $0x248c8b48; LONG $0x00000178 // mov 0x178(%rsp),%rcx
+	LONG $0x24bc8b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rdi
+	LONG $0x248c8b48; LONG $0x00000148 // mov 0x148(%rsp),%rcx
 	LONG $0x38408b48 // mov 0x38(%rax),%rax
 	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
-	WORD $0xc07d // jge 4a8b <dotBF16F32AVX2+0x4cb>
-	LONG $0x248c0148; LONG $0x000001a8 // add %rcx,0x1a8(%rsp)
-	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
-	LONG $0xfffb86e9; BYTE $0xff // jmp 4661 <dotBF16F32AVX2+0xa1>
-	LONG $0x184a8b49 // mov 0x18(%r10),%rcx
+	WORD $0xc07d // jge 4a4b <dotBF16F32AVX2+0x4cb>
+	LONG $0x248c0148; LONG $0x00000180 // add %rcx,0x180(%rsp)
+	LONG $0xfffb72e9; BYTE $0xff // jmp 460a <dotBF16F32AVX2+0x8a>
+	LONG $0x184f8b49 // mov 0x18(%r15),%rcx
 	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
 	LONG $0xfe818d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rax
 	LONG $0x7fc68348 // add $0x7f,%rsi
 	LONG $0xc6490f48 // cmovns %rsi,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
-	LONG $0x24848948; LONG $0x00000198 // mov %rax,0x198(%rsp)
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x03458e0f; WORD $0x0000 // jle 4e4b <dotBF16F32AVX2+0x88b>
-	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
-	LONG $0x24ac8b4c; LONG $0x00000178 // mov 0x178(%rsp),%r13
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	WORD $0x894d; BYTE $0xf4 // mov %r14,%r12
-	LONG $0x07f8c148 // sar $0x7,%rax
-	WORD $0xf631 // xor %esi,%esi
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x24948948; LONG $0x00000190 // mov %rdx,0x190(%rsp)
-	LONG $0x24848948; LONG $0x000001b8 // mov %rax,0x1b8(%rsp)
-	LONG $0x24848b48; LONG $0x000001a8 // mov 0x1a8(%rsp),%rax
-	LONG $0xc5287cc5 // vmovaps %ymm5,%ymm8
-	LONG $0x00b88d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rax),%rdi
-	LONG $0x03802d48; WORD $0x0000 // sub $0x380,%rax
 	LONG $0x24848948; LONG $0x000001a0 // mov %rax,0x1a0(%rsp)
-	LONG $0xff0000b8; BYTE $0xff // mov $0xffff0000,%eax
-	LONG $0xf86ef9c5 // vmovd %eax,%xmm7
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x034e8e0f; WORD $0x0000 // jle 4e11 <dotBF16F32AVX2+0x891>
+	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	LONG $0xff0000be; BYTE $0xff // mov $0xffff0000,%esi
+	LONG $0x24ac8d4d; LONG $0x00002000 // lea 0x2000(%r12),%r13
+	LONG $0x07f8c148 // sar $0x7,%rax
+	WORD $0x894d; BYTE $0xf3 // mov %r14,%r11
+	WORD $0xff31 // xor %edi,%edi
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x24848948; LONG $0x000001b0 // mov %rax,0x1b0(%rsp)
+	LONG $0x24848d49; LONG $0x00001800 // lea 0x1800(%r12),%rax
+	LONG $0x24948948; LONG $0x00000190 // mov %rdx,0x190(%rsp)
+	LONG $0xc5287cc5 // vmovaps %ymm5,%ymm8
+	LONG $0xfe6ef9c5 // vmovd %esi,%xmm7
+	LONG $0x24848948; LONG $0x000001a8 // mov %rax,0x1a8(%rsp)
+	LONG $0x2494894c; LONG $0x00000188 // mov %r10,0x188(%rsp)
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
 	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x00878d4c; WORD $0xfff0; BYTE $0xff // lea -0x1000(%rdi),%r8
-	LONG $0x249c394c; LONG $0x000001b8 // cmp %r11,0x1b8(%rsp)
-	LONG $0x0213840f; WORD $0x0000 // je 4d88 <dotBF16F32AVX2+0x7c8>
+	LONG $0x00908d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%rdx
+	LONG $0x248c394c; LONG $0x000001b0 // cmp %r9,0x1b0(%rsp)
+	LONG $0x01f9840f; WORD $0x0000 // je 4d29 <dotBF16F32AVX2+0x7a9>
 	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
-	LONG $0x36448d49; BYTE $0x04 // lea 0x4(%r14,%rsi,1),%rax
+	LONG $0x3e448d4d; BYTE $0x04 // lea 0x4(%r14,%rdi,1),%r8
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
 	LONG $0xcc297cc5 // vmovaps %ymm9,%ymm4
 	LONG $0xce297cc5 // vmovaps %ymm9,%ymm6
 	LONG $0xcb297cc5 // vmovaps %ymm9,%ymm3
-	LONG $0x6f7ec1c4; BYTE $0x00 // vmovdqu (%r8),%ymm0
-	LONG $0xdb4541c4; BYTE $0x30 // vpand (%r8),%ymm7,%ymm14
-	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
-	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x006ffec5 // vmovdqu (%rax),%ymm0
+	LONG $0x30db45c5 // vpand (%rax),%ymm7,%ymm14
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x404e180f // prefetcht0 0x40(%rsi)
+	LONG $0x24948b4c; LONG $0x000001a8 // mov 0x1a8(%rsp),%r10
+	LONG $0x80ee8348 // sub $0xffffffffffffff80,%rsi
+	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
+	LONG $0x08c08349 // add $0x8,%r8
 	LONG $0xf0729dc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff2080; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm0
+	LONG $0x806ffec5; LONG $0xffffff20 // vmovdqu -0xe0(%rax),%ymm0
 	LONG $0xf072a5c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm11
-	LONG $0x187de2c4; WORD $0xf840 // vbroadcastss -0x8(%rax),%ymm0
+	LONG $0x187dc2c4; WORD $0xf840 // vbroadcastss -0x8(%r8),%ymm0
 	LONG $0xb87dc2c4; BYTE $0xde // vfmadd231ps %ymm14,%ymm0,%ymm3
-	LONG $0xdb4541c4; LONG $0xffff20b0; BYTE $0xff // vpand -0xe0(%r8),%ymm7,%ymm14
+	LONG $0xb0db45c5; LONG $0xffffff20 // vpand -0xe0(%rax),%ymm7,%ymm14
 	LONG $0x984dc2c4; BYTE $0xc6 // vfmadd132ps %ymm14,%ymm6,%ymm0
-	LONG $0x187de2c4; WORD $0xf470 // vbroadcastss -0xc(%rax),%ymm6
-	LONG $0xdb4541c4; LONG $0xffff40b0; BYTE $0xff // vpand -0xc0(%r8),%ymm7,%ymm14
+	LONG $0x187dc2c4; WORD $0xf470 // vbroadcastss -0xc(%r8),%ymm6
+	LONG $0xb0db45c5; LONG $0xffffff40 // vpand -0xc0(%rax),%ymm7,%ymm14
 	LONG $0xb84dc2c4; BYTE $0xdc // vfmadd231ps %ymm12,%ymm6,%ymm3
 	LONG $0x987dc2c4; BYTE $0xf3 // vfmadd132ps %ymm11,%ymm0,%ymm6
-	LONG $0x6f7ec1c4; LONG $0xffff4080; BYTE $0xff // vmovdqu -0xc0(%r8),%ymm0
+	LONG $0x806ffec5; LONG $0xffffff40 // vmovdqu -0xc0(%rax),%ymm0
 	LONG $0xf0729dc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm12
-	LONG $0x6f7ec1c4; LONG $0xffff6080; BYTE $0xff // vmovdqu -0xa0(%r8),%ymm0
+	LONG $0x806ffec5; LONG $0xffffff60 // vmovdqu -0xa0(%rax),%ymm0
 	LONG $0xf072a5c5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm11
-	LONG $0x187de2c4; WORD $0x7840 // vbroadcastss 0x78(%rax),%ymm0
+	LONG $0x187dc2c4; WORD $0x7840 // vbroadcastss 0x78(%r8),%ymm0
 	LONG $0xb87dc2c4; BYTE $0xe6 // vfmadd231ps %ymm14,%ymm0,%ymm4
-	LONG $0xdb4541c4; LONG $0xffff60b0; BYTE $0xff // vpand -0xa0(%r8),%ymm7,%ymm14
+	LONG $0xb0db45c5; LONG $0xffffff60 // vpand -0xa0(%rax),%ymm7,%ymm14
 	LONG $0xb87d42c4; BYTE $0xce // vfmadd231ps %ymm14,%ymm0,%ymm9
-	LONG $0x187de2c4; WORD $0x7440 // vbroadcastss 0x74(%rax),%ymm0
+	LONG $0x187dc2c4; WORD $0x7440 // vbroadcastss 0x74(%r8),%ymm0
 	LONG $0xb87dc2c4; BYTE $0xe4 // vfmadd231ps %ymm12,%ymm0,%ymm4
 	LONG $0xb87d42c4; BYTE $0xcb // vfmadd231ps %ymm11,%ymm0,%ymm9
-	WORD $0x3949; BYTE $0xf8 // cmp %rdi,%r8
-	LONG $0xff58850f; WORD $0xffff // jne 4b8b <dotBF16F32AVX2+0x5cb>
+	WORD $0x394c; BYTE $0xd6 // cmp %r10,%rsi
+	LONG $0xff4e850f; WORD $0xffff // jne 4b49 <dotBF16F32AVX2+0x5c9>
 	LONG $0x5864c1c4; BYTE $0xd8 // vaddps %ymm8,%ymm3,%ymm3
 	LONG $0xc558ccc5 // vaddps %ymm5,%ymm6,%ymm0
-	LONG $0x80878d4c; WORD $0xfff0; BYTE $0xff // lea -0xf80(%rdi),%r8
-	LONG $0x36848d49; LONG $0x00000104 // lea 0x104(%r14,%rsi,1),%rax
+	LONG $0x80828d4c; WORD $0xfff0; BYTE $0xff // lea -0xf80(%rdx),%r8
+	LONG $0x3e848d49; LONG $0x00000104 // lea 0x104(%r14,%rdi,1),%rax
 	LONG $0xc45864c5 // vaddps %ymm4,%ymm3,%ymm8
 	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
 	LONG $0x587c41c4; BYTE $0xc9 // vaddps %ymm9,%ymm0,%ymm9
@@ -3470,9 +3458,11 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
 	LONG $0x6f7ec1c4; BYTE $0x28 // vmovdqu (%r8),%ymm5
 	LONG $0xdb4541c4; BYTE $0x30 // vpand (%r8),%ymm7,%ymm14
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x404e180f // prefetcht0 0x40(%rsi)
+	LONG $0x80ee8348 // sub $0xffffffffffffff80,%rsi
 	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
 	LONG $0x08c08348 // add $0x8,%rax
-	LONG $0x24948b48; LONG $0x000001a0 // mov 0x1a0(%rsp),%rdx
 	LONG $0xf5729dc5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm12
 	LONG $0x6f7ec1c4; LONG $0xffff20a8; BYTE $0xff // vmovdqu -0xe0(%r8),%ymm5
 	LONG $0xf572a5c5; BYTE $0x10 // vpslld $0x10,%ymm5,%ymm11
@@ -3495,78 +3485,77 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x187de2c4; WORD $0x7468 // vbroadcastss 0x74(%rax),%ymm5
 	LONG $0xb855c2c4; BYTE $0xc4 // vfmadd231ps %ymm12,%ymm5,%ymm0
 	LONG $0xb855c2c4; BYTE $0xe3 // vfmadd231ps %ymm11,%ymm5,%ymm4
-	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
-	LONG $0xff50850f; WORD $0xffff // jne 4c64 <dotBF16F32AVX2+0x6a4>
+	WORD $0x394c; BYTE $0xee // cmp %r13,%rsi
+	LONG $0xff4d850f; WORD $0xffff // jne 4c2c <dotBF16F32AVX2+0x6ac>
 	LONG $0xc3583cc5 // vaddps %ymm3,%ymm8,%ymm8
 	LONG $0xee58b4c5 // vaddps %ymm6,%ymm9,%ymm5
-	LONG $0x24848148; LONG $0x000001a0; LONG $0x00001000 // addq $0x1000,0x1a0(%rsp)
-	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x00c78148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rdi
-	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
+	LONG $0x24848148; LONG $0x000001a8; LONG $0x00001000 // addq $0x1000,0x1a8(%rsp)
+	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x00c58149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r13
+	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
 	LONG $0xc0583cc5 // vaddps %ymm0,%ymm8,%ymm8
 	LONG $0xec58d4c5 // vaddps %ymm4,%ymm5,%ymm5
-	LONG $0x249c394c; LONG $0x00000198 // cmp %r11,0x198(%rsp)
-	LONG $0xfe0a8f0f; WORD $0xffff // jg 4b60 <dotBF16F32AVX2+0x5a0>
+	LONG $0x248c394c; LONG $0x000001a0 // cmp %r9,0x1a0(%rsp)
+	LONG $0x00b68e0f; WORD $0x0000 // jle 4dd7 <dotBF16F32AVX2+0x857>
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0xfffdf2e9; BYTE $0xff // jmp 4b1b <dotBF16F32AVX2+0x59b>
+	LONG $0x24b48b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rsi
+	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
+	LONG $0x24b48d4c; LONG $0x000001c0 // lea 0x1c0(%rsp),%r14
+	LONG $0x07e6c148 // shl $0x7,%rsi
+	WORD $0x2949; BYTE $0xf0 // sub %rsi,%r8
+	LONG $0x000080be; BYTE $0x00 // mov $0x80,%esi
+	WORD $0x3949; BYTE $0xf0 // cmp %rsi,%r8
+	LONG $0xf04e0f49 // cmovle %r8,%rsi
+	WORD $0x8949; BYTE $0xf2 // mov %rsi,%r10
+	WORD $0xf631 // xor %esi,%esi
+	LONG $0x07f88349 // cmp $0x7,%r8
+	WORD $0x427e // jle 4d9c <dotBF16F32AVX2+0x81c>
+	LONG $0x6f7ec1c4; WORD $0xb31c // vmovdqu (%r11,%rsi,4),%ymm3
+	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
+	LONG $0x0fc78348 // add $0xf,%rdi
+	LONG $0x7f7ec1c4; WORD $0xb61c // vmovdqu %ymm3,(%r14,%rsi,4)
+	LONG $0x08c68348 // add $0x8,%rsi
+	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
+	WORD $0xe47f // jg 4d5a <dotBF16F32AVX2+0x7da>
+	LONG $0xf8728d49 // lea -0x8(%r10),%rsi
+	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
+	LONG $0x03eec148 // shr $0x3,%rsi
+	LONG $0x07f88349 // cmp $0x7,%r8
+	LONG $0xf5348d48; LONG $0x00000008 // lea 0x8(,%rsi,8),%rsi
+	LONG $0xf74e0f48 // cmovle %rdi,%rsi
+	LONG $0x80fe8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rsi
+	WORD $0x1974 // je 4db5 <dotBF16F32AVX2+0x835>
+	WORD $0x3949; BYTE $0xf2 // cmp %rsi,%r10
+	WORD $0x1b7e // jle 4dbc <dotBF16F32AVX2+0x83c>
+	LONG $0xb33c8b41 // mov (%r11,%rsi,4),%edi
+	LONG $0xb63c8941 // mov %edi,(%r14,%rsi,4)
+	WORD $0xff48; BYTE $0xc6 // inc %rsi
+	LONG $0x80fe8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rsi
+	WORD $0xe775 // jne 4d9c <dotBF16F32AVX2+0x81c>
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0xfffd74e9; BYTE $0xff // jmp 4b30 <dotBF16F32AVX2+0x5b0>
+	LONG $0xb604c741; LONG $0x00000000 // movl $0x0,(%r14,%rsi,4)
+	WORD $0xff48; BYTE $0xc6 // inc %rsi
+	LONG $0x80fe8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rsi
+	WORD $0xcc75 // jne 4d9c <dotBF16F32AVX2+0x81c>
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0xfffd59e9; BYTE $0xff // jmp 4b30 <dotBF16F32AVX2+0x5b0>
 	LONG $0x24948b48; LONG $0x00000190 // mov 0x190(%rsp),%rdx
+	LONG $0x24948b4c; LONG $0x00000188 // mov 0x188(%rsp),%r10
 	LONG $0xc0297cc5 // vmovaps %ymm8,%ymm0
-	LONG $0x9c7efac5; LONG $0x00013824; BYTE $0x00 // vmovq 0x138(%rsp),%xmm3
+	LONG $0x9c7efac5; LONG $0x00015024; BYTE $0x00 // vmovq 0x150(%rsp),%xmm3
 	LONG $0x317de2c4; BYTE $0xdb // vpmovzxbd %xmm3,%ymm3
 	LONG $0xe366adc5 // vpcmpgtd %ymm3,%ymm10,%ymm4
 	LONG $0xdb66f5c5 // vpcmpgtd %ymm3,%ymm1,%ymm3
 	LONG $0x2e5de2c4; BYTE $0x02 // vmaskmovps %ymm0,%ymm4,(%rdx)
 	LONG $0x2e65e2c4; WORD $0x206a // vmaskmovps %ymm5,%ymm3,0x20(%rdx)
-	LONG $0xfff94de9; BYTE $0xff // jmp 46d5 <dotBF16F32AVX2+0x115>
-	LONG $0x24848b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rax
-	WORD $0x8949; BYTE $0xce // mov %rcx,%r14
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x2949; BYTE $0xc6 // sub %rax,%r14
-	LONG $0x000080b8; BYTE $0x00 // mov $0x80,%eax
-	WORD $0x3949; BYTE $0xc6 // cmp %rax,%r14
-	LONG $0xc64e0f49 // cmovle %r14,%rax
-	WORD $0xf631 // xor %esi,%esi
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x24848d48; LONG $0x000001c0 // lea 0x1c0(%rsp),%rax
-	LONG $0x07fe8349 // cmp $0x7,%r14
-	WORD $0x527e // jle 4e0b <dotBF16F32AVX2+0x84b>
-	LONG $0x24ac894c; LONG $0x00000180 // mov %r13,0x180(%rsp)
-	LONG $0x6f7ec1c4; WORD $0xb41c // vmovdqu (%r12,%rsi,4),%ymm3
-	WORD $0x8949; BYTE $0xf5 // mov %rsi,%r13
-	LONG $0x0fc58349 // add $0xf,%r13
-	LONG $0x1c7ffec5; BYTE $0xb0 // vmovdqu %ymm3,(%rax,%rsi,4)
-	LONG $0x08c68348 // add $0x8,%rsi
-	WORD $0x394c; BYTE $0xea // cmp %r13,%rdx
-	WORD $0xe57f // jg 4dc1 <dotBF16F32AVX2+0x801>
-	LONG $0xf8728d48 // lea -0x8(%rdx),%rsi
-	LONG $0x24ac8b4c; LONG $0x00000180 // mov 0x180(%rsp),%r13
-	LONG $0x03eec148 // shr $0x3,%rsi
-	LONG $0x07fe8349 // cmp $0x7,%r14
-	LONG $0x0008be41; WORD $0x0000 // mov $0x8,%r14d
-	LONG $0xf5348d48; LONG $0x00000008 // lea 0x8(,%rsi,8),%rsi
-	LONG $0xf64e0f49 // cmovle %r14,%rsi
-	LONG $0x80fe8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rsi
-	WORD $0x1974 // je 4e24 <dotBF16F32AVX2+0x864>
-	WORD $0x3948; BYTE $0xf2 // cmp %rsi,%rdx
-	WORD $0x1e7e // jle 4e2e <dotBF16F32AVX2+0x86e>
-	LONG $0xb4348b45 // mov (%r12,%rsi,4),%r14d
-	LONG $0xb0348944 // mov %r14d,(%rax,%rsi,4)
-	WORD $0xff48; BYTE $0xc6 // inc %rsi
-	LONG $0x80fe8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rsi
-	WORD $0xe775 // jne 4e0b <dotBF16F32AVX2+0x84b>
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0xfffd47e9; BYTE $0xff // jmp 4b75 <dotBF16F32AVX2+0x5b5>
-	LONG $0x00b004c7; WORD $0x0000; BYTE $0x00 // movl $0x0,(%rax,%rsi,4)
-	WORD $0xff48; BYTE $0xc6 // inc %rsi
-	LONG $0x80fe8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rsi
-	WORD $0xca75 // jne 4e0b <dotBF16F32AVX2+0x84b>
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0xfffd2ae9; BYTE $0xff // jmp 4b75 <dotBF16F32AVX2+0x5b5>
+	LONG $0xfff879e9; BYTE $0xff // jmp 468a <dotBF16F32AVX2+0x10a>
 	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
 	LONG $0xc528fcc5 // vmovaps %ymm5,%ymm0
-	LONG $0xffff0ae9; BYTE $0xff // jmp 4d62 <dotBF16F32AVX2+0x7a2>
-	LONG $0x248c8b4c; LONG $0x000001b8 // mov 0x1b8(%rsp),%r9
+	WORD $0xd0eb // jmp 4deb <dotBF16F32AVX2+0x86b>
+	LONG $0x248c8b4c; LONG $0x000001a0 // mov 0x1a0(%rsp),%r9
 	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
 	LONG $0x24b48d48; LONG $0x000001c0 // lea 0x1c0(%rsp),%rsi
 	LONG $0x853c8d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r15
@@ -3574,119 +3563,118 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x294d; BYTE $0xcc // sub %r9,%r12
 	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
 	WORD $0x394d; BYTE $0xcc // cmp %r9,%r12
-	LONG $0xcc4e0f4d // cmovle %r12,%r9
 	WORD $0x894d; BYTE $0xce // mov %r9,%r14
 	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
-	LONG $0xf8568d4d // lea -0x8(%r14),%r10
-	LONG $0x03eac149 // shr $0x3,%r10
+	LONG $0xf44e0f4d // cmovle %r12,%r14
+	LONG $0xf85e8d4d // lea -0x8(%r14),%r11
+	LONG $0x03ebc149 // shr $0x3,%r11
 	LONG $0x07fc8349 // cmp $0x7,%r12
-	LONG $0xd51c8d4e; LONG $0x00000008 // lea 0x8(,%r10,8),%r11
-	LONG $0x0008ba41; WORD $0x0000 // mov $0x8,%r10d
-	LONG $0xd34f0f4d // cmovg %r11,%r10
-	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x24948b4c; LONG $0x00000190 // mov 0x190(%rsp),%r10
+	LONG $0xdd1c8d4a; LONG $0x00000008 // lea 0x8(,%r11,8),%rbx
+	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
+	LONG $0xdb4f0f4c // cmovg %rbx,%r11
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	WORD $0x894d; BYTE $0xdd // mov %r11,%r13
+	LONG $0x249c8b4c; LONG $0x00000188 // mov 0x188(%rsp),%r11
 	LONG $0x07fc8349 // cmp $0x7,%r12
-	LONG $0x00db8e0f; WORD $0x0000 // jle 4f9e <dotBF16F32AVX2+0x9de>
+	LONG $0x00da8e0f; WORD $0x0000 // jle 4f60 <dotBF16F32AVX2+0x9e0>
 	WORD $0xd231 // xor %edx,%edx
-	LONG $0x24a4894c; LONG $0x000001a0 // mov %r12,0x1a0(%rsp)
-	LONG $0x6f7ec1c4; WORD $0x921c // vmovdqu (%r10,%rdx,4),%ymm3
+	LONG $0x24a4894c; LONG $0x000001a8 // mov %r12,0x1a8(%rsp)
+	LONG $0x6f7ec1c4; WORD $0x931c // vmovdqu (%r11,%rdx,4),%ymm3
 	WORD $0x8949; BYTE $0xd4 // mov %rdx,%r12
 	LONG $0x0fc48349 // add $0xf,%r12
 	LONG $0x7f7ec1c4; WORD $0x911c // vmovdqu %ymm3,(%r9,%rdx,4)
 	LONG $0x08c28348 // add $0x8,%rdx
 	WORD $0x394d; BYTE $0xe6 // cmp %r12,%r14
-	WORD $0xe47f // jg 4ecd <dotBF16F32AVX2+0x90d>
-	LONG $0x24a48b4c; LONG $0x000001a0 // mov 0x1a0(%rsp),%r12
+	WORD $0xe47f // jg 4e90 <dotBF16F32AVX2+0x910>
+	LONG $0x24a48b4c; LONG $0x000001a8 // mov 0x1a8(%rsp),%r12
 	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	LONG $0x0083840f; WORD $0x0000 // je 4f81 <dotBF16F32AVX2+0x9c1>
+	LONG $0x0082840f; WORD $0x0000 // je 4f43 <dotBF16F32AVX2+0x9c3>
 	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x24848948; LONG $0x000001a0 // mov %rax,0x1a0(%rsp)
+	LONG $0x24848948; LONG $0x000001a8 // mov %rax,0x1a8(%rsp)
 	WORD $0x3949; BYTE $0xd6 // cmp %rdx,%r14
-	WORD $0x5d7e // jle 4f6b <dotBF16F32AVX2+0x9ab>
-	LONG $0x92048b41 // mov (%r10,%rdx,4),%eax
+	WORD $0x5c7e // jle 4f2d <dotBF16F32AVX2+0x9ad>
+	LONG $0x93048b41 // mov (%r11,%rdx,4),%eax
 	LONG $0x91048941 // mov %eax,(%r9,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	WORD $0xe775 // jne 4f09 <dotBF16F32AVX2+0x949>
+	WORD $0xe775 // jne 4ecc <dotBF16F32AVX2+0x94c>
 	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
 	LONG $0x24948d48; LONG $0x000007c0 // lea 0x7c0(%rsp),%rdx
-	LONG $0x24848b48; LONG $0x000001a0 // mov 0x1a0(%rsp),%rax
-	WORD $0x014d; BYTE $0xfa // add %r15,%r10
-	WORD $0x3949; BYTE $0xd1 // cmp %rdx,%r9
-	LONG $0xff74850f; WORD $0xffff // jne 4eb9 <dotBF16F32AVX2+0x8f9>
-	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
+	LONG $0x24848b48; LONG $0x000001a8 // mov 0x1a8(%rsp),%rax
+	WORD $0x014d; BYTE $0xfb // add %r15,%r11
+	WORD $0x394c; BYTE $0xca // cmp %r9,%rdx
+	LONG $0xff74850f; WORD $0xffff // jne 4e7c <dotBF16F32AVX2+0x8fc>
+	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
 	LONG $0x0400b941; WORD $0x0000 // mov $0x400,%r9d
-	LONG $0x0200ba41; WORD $0x0000 // mov $0x200,%r10d
-	LONG $0x2484c748; LONG $0x000001a0; LONG $0x00000200 // movq $0x200,0x1a0(%rsp)
+	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
+	LONG $0x2484c748; LONG $0x000001a8; LONG $0x00000200 // movq $0x200,0x1a8(%rsp)
 	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xfff8a0e9; BYTE $0xff // jmp 480b <dotBF16F32AVX2+0x24b>
+	LONG $0xfff8a0e9; BYTE $0xff // jmp 47cd <dotBF16F32AVX2+0x24d>
 	LONG $0x9104c741; LONG $0x00000000 // movl $0x0,(%r9,%rdx,4)
 	WORD $0xff48; BYTE $0xc2 // inc %rdx
 	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	WORD $0x8a75 // jne 4f09 <dotBF16F32AVX2+0x949>
-	WORD $0xa1eb // jmp 4f22 <dotBF16F32AVX2+0x962>
+	WORD $0x8b75 // jne 4ecc <dotBF16F32AVX2+0x94c>
+	WORD $0xa2eb // jmp 4ee5 <dotBF16F32AVX2+0x965>
 	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
 	LONG $0x24948d48; LONG $0x000007c0 // lea 0x7c0(%rsp),%rdx
-	WORD $0x014d; BYTE $0xfa // add %r15,%r10
+	WORD $0x014d; BYTE $0xfb // add %r15,%r11
 	WORD $0x3949; BYTE $0xd1 // cmp %rdx,%r9
-	LONG $0xff27850f; WORD $0xffff // jne 4ec3 <dotBF16F32AVX2+0x903>
-	WORD $0xa7eb // jmp 4f45 <dotBF16F32AVX2+0x985>
+	LONG $0xff28850f; WORD $0xffff // jne 4e86 <dotBF16F32AVX2+0x906>
+	WORD $0xa8eb // jmp 4f08 <dotBF16F32AVX2+0x988>
 	WORD $0xd231 // xor %edx,%edx
-	LONG $0x24848948; LONG $0x000001a0 // mov %rax,0x1a0(%rsp)
-	LONG $0xffff5ce9; BYTE $0xff // jmp 4f09 <dotBF16F32AVX2+0x949>
-	LONG $0x184a8b49 // mov 0x18(%r10),%rcx
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
+	LONG $0x24848948; LONG $0x000001a8 // mov %rax,0x1a8(%rsp)
+	LONG $0xffff5de9; BYTE $0xff // jmp 4ecc <dotBF16F32AVX2+0x94c>
+	LONG $0x184f8b49 // mov 0x18(%r15),%rcx
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
 	LONG $0xfeb98d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rdi
-	LONG $0x7fc08349 // add $0x7f,%r8
-	LONG $0xf8490f49 // cmovns %r8,%rdi
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xf9490f49 // cmovns %r9,%rdi
 	LONG $0x07ffc148 // sar $0x7,%rdi
 	LONG $0x24bc8948; LONG $0x00000170 // mov %rdi,0x170(%rsp)
 	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
 	LONG $0x24bc8948; LONG $0x00000190 // mov %rdi,0x190(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x041d8e0f; WORD $0x0000 // jle 5405 <dotBF16F32AVX2+0xe45>
+	LONG $0x04118e0f; WORD $0x0000 // jle 53bb <dotBF16F32AVX2+0xe3b>
 	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x0000b841; WORD $0xffff // mov $0xffff0000,%r8d
-	LONG $0x248c894c; LONG $0x00000160 // mov %r9,0x160(%rsp)
+	LONG $0x0000b941; WORD $0xffff // mov $0xffff0000,%r9d
+	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
 	LONG $0x07ffc148 // sar $0x7,%rdi
-	WORD $0x894d; BYTE $0xf4 // mov %r14,%r12
+	LONG $0x24a4894c; LONG $0x000001a8 // mov %r12,0x1a8(%rsp)
 	LONG $0xe028fcc5 // vmovaps %ymm0,%ymm4
 	LONG $0xf828fcc5 // vmovaps %ymm0,%ymm7
+	LONG $0x6e7941c4; BYTE $0xc1 // vmovd %r9d,%xmm8
 	LONG $0x24bc8948; LONG $0x000001a0 // mov %rdi,0x1a0(%rsp)
-	LONG $0x24bc8b48; LONG $0x000001a8 // mov 0x1a8(%rsp),%rdi
 	LONG $0xc8287cc5 // vmovaps %ymm0,%ymm9
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x6e7941c4; BYTE $0xc0 // vmovd %r8d,%xmm8
-	LONG $0x2484c748; LONG $0x000001b8; LONG $0x00000000 // movq $0x0,0x1b8(%rsp)
-	LONG $0x24948948; LONG $0x00000168 // mov %rdx,0x168(%rsp)
-	WORD $0x894d; BYTE $0xf9 // mov %r15,%r9
-	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
-	WORD $0x894d; BYTE $0xd0 // mov %r10,%r8
-	LONG $0x24b48948; LONG $0x00000130 // mov %rsi,0x130(%rsp)
-	LONG $0x24bc8948; LONG $0x00000198 // mov %rdi,0x198(%rsp)
 	WORD $0xff31 // xor %edi,%edi
-	LONG $0x24948b4c; LONG $0x00000190 // mov 0x190(%rsp),%r10
-	LONG $0x24948b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rdx
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x2484c748; LONG $0x000001b0; LONG $0x00000000 // movq $0x0,0x1b0(%rsp)
+	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
+	LONG $0x24948948; LONG $0x00000160 // mov %rdx,0x160(%rsp)
+	LONG $0x24a4894c; LONG $0x00000158 // mov %r12,0x158(%rsp)
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	LONG $0x24bc894c; LONG $0x00000140 // mov %r15,0x140(%rsp)
+	LONG $0x24b48948; LONG $0x00000138 // mov %rsi,0x138(%rsp)
+	LONG $0x24848148; LONG $0x000001a8; LONG $0x00001000 // addq $0x1000,0x1a8(%rsp)
+	LONG $0x249c8b48; LONG $0x00000190 // mov 0x190(%rsp),%rbx
+	LONG $0x24948b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rdx
 	LONG $0x24943948; LONG $0x000001a0 // cmp %rdx,0x1a0(%rsp)
-	LONG $0x0205840f; WORD $0x0000 // je 527c <dotBF16F32AVX2+0xcbc>
-	LONG $0x24ac8b4c; LONG $0x00000198 // mov 0x198(%rsp),%r13
+	LONG $0x01f4840f; WORD $0x0000 // je 5236 <dotBF16F32AVX2+0xcb6>
+	LONG $0x24b48b48; LONG $0x000001a8 // mov 0x1a8(%rsp),%rsi
 	LONG $0x00938d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r11),%rdx
 	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
-	LONG $0x24b4894c; LONG $0x00000128 // mov %r14,0x128(%rsp)
-	LONG $0x24948948; LONG $0x00000180 // mov %rdx,0x180(%rsp)
-	LONG $0x24548d49; BYTE $0x04 // lea 0x4(%r12),%rdx
-	LONG $0xfc5a8d4d // lea -0x4(%r10),%r11
-	LONG $0x24a4894c; LONG $0x00000120 // mov %r12,0x120(%rsp)
-	LONG $0x24948948; LONG $0x00000140 // mov %rdx,0x140(%rsp)
+	LONG $0x24b4894c; LONG $0x00000130 // mov %r14,0x130(%rsp)
+	LONG $0x24948948; LONG $0x00000188 // mov %rdx,0x188(%rsp)
+	LONG $0x04558d49 // lea 0x4(%r13),%rdx
+	LONG $0xfc5b8d4c // lea -0x4(%rbx),%r11
 	LONG $0xe16f7dc5 // vmovdqa %ymm1,%ymm12
-	LONG $0x00b58d49; WORD $0xffec; BYTE $0xff // lea -0x1400(%r13),%rsi
-	LONG $0x24948b48; LONG $0x00000140 // mov 0x140(%rsp),%rdx
+	LONG $0x24948948; LONG $0x00000168 // mov %rdx,0x168(%rsp)
+	WORD $0x8949; BYTE $0xf4 // mov %rsi,%r12
+	LONG $0x24948b48; LONG $0x00000168 // mov 0x168(%rsp),%rdx
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
 	LONG $0x8c297cc5; LONG $0x0000e024; BYTE $0x00 // vmovaps %ymm9,0xe0(%rsp)
-	LONG $0x00a58d4d; WORD $0xfffc; BYTE $0xff // lea -0x400(%r13),%r12
+	LONG $0x248c8d4d; LONG $0xfffff000 // lea -0x1000(%r12),%r9
 	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
 	LONG $0xee28fcc5 // vmovaps %ymm6,%ymm5
 	LONG $0xde287cc5 // vmovaps %ymm6,%ymm11
@@ -3696,17 +3684,17 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xa429fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm4,0xa0(%rsp)
 	LONG $0xda6ffdc5 // vmovdqa %ymm2,%ymm3
 	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
-	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
-	LONG $0x6f7ec1c4; WORD $0x204e // vmovdqu 0x20(%r14),%ymm1
+	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
+	LONG $0x6f7ec1c4; WORD $0x2049 // vmovdqu 0x20(%r9),%ymm1
 	LONG $0x187de2c4; BYTE $0x3a // vbroadcastss (%rdx),%ymm7
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x40c48349 // add $0x40,%r12
-	LONG $0xdb3dc1c4; BYTE $0x06 // vpand (%r14),%ymm8,%ymm0
-	LONG $0xdb3dc1c4; WORD $0x2066 // vpand 0x20(%r14),%ymm8,%ymm4
-	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
-	LONG $0x6f7ec1c4; LONG $0xffff0096; BYTE $0xff // vmovdqu -0x100(%r14),%ymm2
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x0e180f41 // prefetcht0 (%r14)
+	LONG $0xdb3dc1c4; LONG $0xffff0081; BYTE $0xff // vpand -0x100(%r9),%ymm8,%ymm0
+	LONG $0xdb3dc1c4; LONG $0xffff20a1; BYTE $0xff // vpand -0xe0(%r9),%ymm8,%ymm4
+	LONG $0x40c68349 // add $0x40,%r14
+	LONG $0x6f7ec1c4; LONG $0xffff0091; BYTE $0xff // vmovdqu -0x100(%r9),%ymm2
 	LONG $0xf1728dc5; BYTE $0x10 // vpslld $0x10,%ymm1,%ymm14
-	LONG $0x187da2c4; WORD $0x120c // vbroadcastss (%rdx,%r10,1),%ymm1
+	LONG $0x187de2c4; WORD $0x1a0c // vbroadcastss (%rdx,%rbx,1),%ymm1
 	LONG $0xb84562c4; BYTE $0xc8 // vfmadd231ps %ymm0,%ymm7,%ymm9
 	LONG $0x9855e2c4; BYTE $0xfc // vfmadd132ps %ymm4,%ymm5,%ymm7
 	LONG $0x187de2c4; WORD $0xfc6a // vbroadcastss -0x4(%rdx),%ymm5
@@ -3720,8 +3708,8 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x9845c2c4; BYTE $0xee // vfmadd132ps %ymm14,%ymm7,%ymm5
 	LONG $0x987d62c4; BYTE $0xde // vfmadd132ps %ymm6,%ymm0,%ymm11
 	LONG $0x9875c2c4; BYTE $0xf6 // vfmadd132ps %ymm14,%ymm1,%ymm6
-	WORD $0x394d; BYTE $0xec // cmp %r13,%r12
-	WORD $0x8075 // jne 5110 <dotBF16F32AVX2+0xb50>
+	WORD $0x394d; BYTE $0xe1 // cmp %r12,%r9
+	LONG $0xff76850f; WORD $0xffff // jne 50d0 <dotBF16F32AVX2+0xb50>
 	LONG $0xbc28fcc5; LONG $0x00010024; BYTE $0x00 // vmovaps 0x100(%rsp),%ymm7
 	LONG $0x8428fcc5; LONG $0x0000c024; BYTE $0x00 // vmovaps 0xc0(%rsp),%ymm0
 	LONG $0xd36ffdc5 // vmovdqa %ymm3,%ymm2
@@ -3729,126 +3717,124 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xa428fcc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm4
 	LONG $0x287c41c4; BYTE $0xd9 // vmovaps %ymm9,%ymm11
 	LONG $0x8c287cc5; LONG $0x0000e024; BYTE $0x00 // vmovaps 0xe0(%rsp),%ymm9
+	LONG $0x00c68148; WORD $0x0004; BYTE $0x00 // add $0x400,%rsi
 	LONG $0x80ef8349 // sub $0xffffffffffffff80,%r15
-	LONG $0x24ac8d4d; LONG $0x00000400 // lea 0x400(%r12),%r13
-	LONG $0x40c68348 // add $0x40,%rsi
+	LONG $0x40618d4d // lea 0x40(%r9),%r12
 	LONG $0xfd58c4c5 // vaddps %ymm5,%ymm7,%ymm7
 	LONG $0xc658fcc5 // vaddps %ymm6,%ymm0,%ymm0
 	LONG $0x583441c4; BYTE $0xcb // vaddps %ymm11,%ymm9,%ymm9
 	LONG $0xe358dcc5 // vaddps %ymm3,%ymm4,%ymm4
-	LONG $0x24bc394c; LONG $0x00000180 // cmp %r15,0x180(%rsp)
-	LONG $0xfecd850f; WORD $0xffff // jne 50bd <dotBF16F32AVX2+0xafd>
-	LONG $0x2484ff48; LONG $0x000001b8 // incq 0x1b8(%rsp)
-	LONG $0x24848148; LONG $0x00000198; LONG $0x00001000 // addq $0x1000,0x198(%rsp)
+	LONG $0x24bc394c; LONG $0x00000188 // cmp %r15,0x188(%rsp)
+	LONG $0xfec2850f; WORD $0xffff // jne 507b <dotBF16F32AVX2+0xafb>
+	LONG $0x2484ff48; LONG $0x000001b0 // incq 0x1b0(%rsp)
+	LONG $0x24b48b4c; LONG $0x00000130 // mov 0x130(%rsp),%r14
 	LONG $0xe17f7dc5 // vmovdqa %ymm12,%ymm1
 	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0x24b48b4c; LONG $0x00000128 // mov 0x128(%rsp),%r14
-	LONG $0x24a48b4c; LONG $0x00000120 // mov 0x120(%rsp),%r12
-	LONG $0x249c8b4c; LONG $0x00000180 // mov 0x180(%rsp),%r11
-	LONG $0x24b48b48; LONG $0x000001b8 // mov 0x1b8(%rsp),%rsi
-	LONG $0x24b43948; LONG $0x00000170 // cmp %rsi,0x170(%rsp)
-	LONG $0xfe1c8f0f; WORD $0xffff // jg 5059 <dotBF16F32AVX2+0xa99>
-	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
-	LONG $0x24948b48; LONG $0x00000168 // mov 0x168(%rsp),%rdx
-	LONG $0x248c8b4c; LONG $0x00000160 // mov 0x160(%rsp),%r9
-	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
-	LONG $0x24b48b48; LONG $0x00000130 // mov 0x130(%rsp),%rsi
+	LONG $0x249c8b4c; LONG $0x00000188 // mov 0x188(%rsp),%r11
+	LONG $0x249c8b48; LONG $0x000001b0 // mov 0x1b0(%rsp),%rbx
+	LONG $0x249c3948; LONG $0x00000170 // cmp %rbx,0x170(%rsp)
+	LONG $0xfe268f0f; WORD $0xffff // jg 5018 <dotBF16F32AVX2+0xa98>
+	LONG $0x24948b48; LONG $0x00000160 // mov 0x160(%rsp),%rdx
+	LONG $0x24a48b4c; LONG $0x00000158 // mov 0x158(%rsp),%r12
+	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
+	LONG $0x24bc8b4c; LONG $0x00000140 // mov 0x140(%rsp),%r15
+	LONG $0x24b48b48; LONG $0x00000138 // mov 0x138(%rsp),%rsi
 	LONG $0xda66f5c5 // vpcmpgtd %ymm2,%ymm1,%ymm3
 	LONG $0x2e0562c4; BYTE $0x0a // vmaskmovps %ymm9,%ymm15,(%rdx)
 	LONG $0x2e65e2c4; WORD $0x207a // vmaskmovps %ymm7,%ymm3,0x20(%rdx)
 	LONG $0x2e05e2c4; WORD $0xb224 // vmaskmovps %ymm4,%ymm15,(%rdx,%rsi,4)
 	LONG $0x2e65e2c4; WORD $0xb244; BYTE $0x20 // vmaskmovps %ymm0,%ymm3,0x20(%rdx,%rsi,4)
-	LONG $0xfff459e9; BYTE $0xff // jmp 46d5 <dotBF16F32AVX2+0x115>
-	LONG $0x24948b48; LONG $0x000001a0 // mov 0x1a0(%rsp),%rdx
-	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
-	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
-	LONG $0x3e2c8d4d // lea (%r14,%rdi,1),%r13
-	LONG $0x24a48d4c; LONG $0x000001c0 // lea 0x1c0(%rsp),%r12
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	WORD $0x2949; BYTE $0xd3 // sub %rdx,%r11
-	WORD $0x394d; BYTE $0xd3 // cmp %r10,%r11
-	LONG $0xd34e0f4d // cmovle %r11,%r10
-	WORD $0xd231 // xor %edx,%edx
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	WORD $0x4b7e // jle 52fa <dotBF16F32AVX2+0xd3a>
-	LONG $0x6f7ec1c4; WORD $0x955c; BYTE $0x00 // vmovdqu 0x0(%r13,%rdx,4),%ymm3
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
-	LONG $0x0fc68348 // add $0xf,%rsi
-	LONG $0x7f7ec1c4; WORD $0x941c // vmovdqu %ymm3,(%r12,%rdx,4)
-	LONG $0x08c28348 // add $0x8,%rdx
-	WORD $0x394c; BYTE $0xd6 // cmp %r10,%rsi
-	WORD $0xe37c // jl 52af <dotBF16F32AVX2+0xcef>
-	LONG $0xf8728d49 // lea -0x8(%r10),%rsi
+	LONG $0xfff454e9; BYTE $0xff // jmp 468a <dotBF16F32AVX2+0x10a>
+	LONG $0x248c8b4c; LONG $0x000001a0 // mov 0x1a0(%rsp),%r9
+	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
+	LONG $0x0080bb41; WORD $0x0000 // mov $0x80,%r11d
+	LONG $0x3e248d4d // lea (%r14,%rdi,1),%r12
+	LONG $0x24ac8d4c; LONG $0x000001c0 // lea 0x1c0(%rsp),%r13
+	LONG $0x07e1c149 // shl $0x7,%r9
+	WORD $0x294c; BYTE $0xcb // sub %r9,%rbx
+	WORD $0x394c; BYTE $0xdb // cmp %r11,%rbx
+	LONG $0xdb4e0f4c // cmovle %rbx,%r11
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x07fb8348 // cmp $0x7,%rbx
+	WORD $0x4b7e // jle 52b5 <dotBF16F32AVX2+0xd35>
+	LONG $0x6f7e81c4; WORD $0x8c1c // vmovdqu (%r12,%r9,4),%ymm3
+	WORD $0x894c; BYTE $0xca // mov %r9,%rdx
+	LONG $0x0fc28348 // add $0xf,%rdx
+	LONG $0x7f7e81c4; WORD $0x8d5c; BYTE $0x00 // vmovdqu %ymm3,0x0(%r13,%r9,4)
+	LONG $0x08c18349 // add $0x8,%r9
+	WORD $0x394c; BYTE $0xda // cmp %r11,%rdx
+	WORD $0xe37c // jl 526a <dotBF16F32AVX2+0xcea>
+	LONG $0xf8538d49 // lea -0x8(%r11),%rdx
 	LONG $0x0008bf41; WORD $0x0000 // mov $0x8,%r15d
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
+	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
+	LONG $0x03e9c149 // shr $0x3,%r9
+	LONG $0x07fb8348 // cmp $0x7,%rbx
+	LONG $0xcd0c8d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r9
+	LONG $0xcf4e0f4d // cmovle %r15,%r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	LONG $0x00fa840f; WORD $0x0000 // je 53af <dotBF16F32AVX2+0xe2f>
+	WORD $0x394d; BYTE $0xcb // cmp %r9,%r11
+	LONG $0x00a58f0f; WORD $0x0000 // jg 5363 <dotBF16F32AVX2+0xde3>
+	LONG $0x8d44c743; LONG $0x00000000; BYTE $0x00 // movl $0x0,0x0(%r13,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0xe275 // jne 52b5 <dotBF16F32AVX2+0xd35>
+	LONG $0x870c8d4c // lea (%rdi,%rax,4),%r9
+	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	LONG $0x07fb8348 // cmp $0x7,%rbx
+	LONG $0x00a98e0f; WORD $0x0000 // jle 538d <dotBF16F32AVX2+0xe0d>
+	LONG $0xf8538d49 // lea -0x8(%r11),%rdx
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x6f7e81c4; WORD $0xa11c // vmovdqu (%r9,%r12,4),%ymm3
+	WORD $0x894c; BYTE $0xe6 // mov %r12,%rsi
+	LONG $0x0fc68348 // add $0xf,%rsi
+	LONG $0x7f7e81c4; LONG $0x0200a59c; WORD $0x0000 // vmovdqu %ymm3,0x200(%r13,%r12,4)
+	LONG $0x08c48349 // add $0x8,%r12
+	WORD $0x3949; BYTE $0xf3 // cmp %rsi,%r11
+	WORD $0xe07f // jg 52eb <dotBF16F32AVX2+0xd6b>
 	LONG $0x03eac148 // shr $0x3,%rdx
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0xd5148d48; LONG $0x00000008 // lea 0x8(,%rdx,8),%rdx
-	LONG $0xd74e0f49 // cmovle %r15,%rdx
-	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	LONG $0x00ff840f; WORD $0x0000 // je 53f9 <dotBF16F32AVX2+0xe39>
-	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
-	LONG $0x00a68f0f; WORD $0x0000 // jg 53a9 <dotBF16F32AVX2+0xde9>
-	LONG $0x9404c741; LONG $0x00000000 // movl $0x0,(%r12,%rdx,4)
-	WORD $0xff48; BYTE $0xc2 // inc %rdx
-	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	WORD $0xe375 // jne 52fa <dotBF16F32AVX2+0xd3a>
-	LONG $0x87148d48 // lea (%rdi,%rax,4),%rdx
-	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0x00ab8e0f; WORD $0x0000 // jle 53d3 <dotBF16F32AVX2+0xe13>
-	LONG $0xf8728d49 // lea -0x8(%r10),%rsi
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x6f7ea1c4; WORD $0xaa1c // vmovdqu (%rdx,%r13,4),%ymm3
-	WORD $0x894d; BYTE $0xef // mov %r13,%r15
-	LONG $0x0fc78349 // add $0xf,%r15
-	LONG $0x7f7e81c4; LONG $0x0200ac9c; WORD $0x0000 // vmovdqu %ymm3,0x200(%r12,%r13,4)
-	LONG $0x08c58349 // add $0x8,%r13
-	WORD $0x394d; BYTE $0xfa // cmp %r15,%r10
-	WORD $0xe07f // jg 532f <dotBF16F32AVX2+0xd6f>
-	LONG $0x03eec148 // shr $0x3,%rsi
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
-	LONG $0xf52c8d4c; LONG $0x00000008 // lea 0x8(,%rsi,8),%r13
-	LONG $0xeb4e0f4d // cmovle %r11,%r13
-	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	WORD $0x1d74 // je 538f <dotBF16F32AVX2+0xdcf>
-	WORD $0x394d; BYTE $0xea // cmp %r13,%r10
-	WORD $0x647e // jle 53db <dotBF16F32AVX2+0xe1b>
-	LONG $0xaa348b42 // mov (%rdx,%r13,4),%esi
-	LONG $0xacb48943; LONG $0x00000200 // mov %esi,0x200(%r12,%r13,4)
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	WORD $0xe375 // jne 5372 <dotBF16F32AVX2+0xdb2>
-	LONG $0x0200ba41; WORD $0x0000 // mov $0x200,%r10d
+	LONG $0x07fb8348 // cmp $0x7,%rbx
+	LONG $0x000008bb; BYTE $0x00 // mov $0x8,%ebx
+	LONG $0xd5248d4c; LONG $0x00000008 // lea 0x8(,%rdx,8),%r12
+	LONG $0xe34e0f4c // cmovle %rbx,%r12
+	LONG $0x80fc8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r12
+	WORD $0x1d74 // je 534a <dotBF16F32AVX2+0xdca>
+	WORD $0x394d; BYTE $0xe3 // cmp %r12,%r11
+	WORD $0x637e // jle 5395 <dotBF16F32AVX2+0xe15>
+	LONG $0xa1148b43 // mov (%r9,%r12,4),%edx
+	LONG $0xa5948943; LONG $0x00000200 // mov %edx,0x200(%r13,%r12,4)
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x80fc8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r12
+	WORD $0xe375 // jne 532d <dotBF16F32AVX2+0xdad>
+	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
 	LONG $0x2484c748; LONG $0x00000190; LONG $0x00000200 // movq $0x200,0x190(%rsp)
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xfffccee9; BYTE $0xff // jmp 5077 <dotBF16F32AVX2+0xab7>
-	LONG $0x95748b41; BYTE $0x00 // mov 0x0(%r13,%rdx,4),%esi
-	LONG $0x94348941 // mov %esi,(%r12,%rdx,4)
-	WORD $0xff48; BYTE $0xc2 // inc %rdx
-	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
-	LONG $0xff38850f; WORD $0xffff // jne 52fa <dotBF16F32AVX2+0xd3a>
-	LONG $0x87148d48 // lea (%rdi,%rax,4),%rdx
-	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0xff558f0f; WORD $0xffff // jg 5328 <dotBF16F32AVX2+0xd68>
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	WORD $0x394d; BYTE $0xea // cmp %r13,%r10
-	WORD $0x9c7f // jg 5377 <dotBF16F32AVX2+0xdb7>
-	LONG $0xac84c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r12,%r13,4)
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x80fd8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r13
-	LONG $0xff7b850f; WORD $0xffff // jne 5372 <dotBF16F32AVX2+0xdb2>
-	WORD $0x96eb // jmp 538f <dotBF16F32AVX2+0xdcf>
-	LONG $0x87148d48 // lea (%rdi,%rax,4),%rdx
-	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
-	LONG $0xffff27e9; BYTE $0xff // jmp 532c <dotBF16F32AVX2+0xd6c>
+	LONG $0xfffcdfe9; BYTE $0xff // jmp 5042 <dotBF16F32AVX2+0xac2>
+	LONG $0x8c148b43 // mov (%r12,%r9,4),%edx
+	LONG $0x8d548943; BYTE $0x00 // mov %edx,0x0(%r13,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	LONG $0xff39850f; WORD $0xffff // jne 52b5 <dotBF16F32AVX2+0xd35>
+	LONG $0x870c8d4c // lea (%rdi,%rax,4),%r9
+	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	LONG $0x07fb8348 // cmp $0x7,%rbx
+	LONG $0xff578f0f; WORD $0xffff // jg 52e4 <dotBF16F32AVX2+0xd64>
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	WORD $0x394d; BYTE $0xe3 // cmp %r12,%r11
+	WORD $0x9d7f // jg 5332 <dotBF16F32AVX2+0xdb2>
+	LONG $0xa584c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r13,%r12,4)
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x80fc8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r12
+	WORD $0x8075 // jne 532d <dotBF16F32AVX2+0xdad>
+	WORD $0x9beb // jmp 534a <dotBF16F32AVX2+0xdca>
+	LONG $0x870c8d4c // lea (%rdi,%rax,4),%r9
+	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	LONG $0xffff2de9; BYTE $0xff // jmp 52e8 <dotBF16F32AVX2+0xd68>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0xe028fcc5 // vmovaps %ymm0,%ymm4
 	LONG $0xf828fcc5 // vmovaps %ymm0,%ymm7
 	LONG $0xc8287cc5 // vmovaps %ymm0,%ymm9
-	LONG $0xfffe41e9; BYTE $0xff // jmp 525b <dotBF16F32AVX2+0xc9b>
+	LONG $0xfffe45e9; BYTE $0xff // jmp 5215 <dotBF16F32AVX2+0xc95>
 	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
 	LONG $0xe6287cc5 // vmovaps %ymm6,%ymm12
 	LONG $0xde287cc5 // vmovaps %ymm6,%ymm11
@@ -3864,9 +3850,10 @@ TEXT dotBF16F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x2e7d62c4; WORD $0x025c; BYTE $0x20 // vmaskmovps %ymm11,%ymm0,0x20(%rdx,%rax,1)
 	LONG $0x2e1562c4; WORD $0x0124 // vmaskmovps %ymm12,%ymm13,(%rcx,%rax,1)
 	LONG $0x2e7de2c4; WORD $0xf274; BYTE $0x20 // vmaskmovps %ymm6,%ymm0,0x20(%rdx,%rsi,8)
-	LONG $0xfff26ae9; BYTE $0xff // jmp 46d5 <dotBF16F32AVX2+0x115>
+	LONG $0xfff269e9; BYTE $0xff // jmp 468a <dotBF16F32AVX2+0x10a>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	LONG $0x1f0f2e66; LONG $0x00000084; WORD $0x0000 // cs nopw 0x0(%rax,%rax,1)
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x841f0f66; LONG $0x00000000; BYTE $0x00 // nopw 0x0(%rax,%rax,1)
 
 // func dotF32F32AVX2(a *Dot)
 TEXT ·dotF32F32AVX2(SB), 0, $2016-8
@@ -3887,205 +3874,205 @@ TEXT dotF32F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
 	LONG $0x20ec8148; WORD $0x0007; BYTE $0x00 // sub $0x720,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
-	LONG $0x24bc8948; LONG $0x000000d8 // mov %rdi,0xd8(%rsp)
+	WORD $0x8b48; BYTE $0x37 // mov (%rdi),%rsi
+	LONG $0x24bc8948; LONG $0x000000e0 // mov %rdi,0xe0(%rsp)
 	LONG $0x2484c748; LONG $0x00000118; LONG $0x00000000 // movq $0x0,0x118(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
+	LONG $0x24b48948; LONG $0x00000108 // mov %rsi,0x108(%rsp)
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x0de0c148 // shl $0xd,%rax
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0x38478b48 // mov 0x38(%rdi),%rax
-	WORD $0x8b48; BYTE $0x3f // mov (%rdi),%rdi
-	LONG $0x24bc8948; LONG $0x00000108 // mov %rdi,0x108(%rsp)
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x04098e0f; WORD $0x0000 // jle 58eb <dotF32F32AVX2+0x46b>
+	LONG $0x04038e0f; WORD $0x0000 // jle 58a5 <dotF32F32AVX2+0x465>
 	LONG $0x24bc8b48; LONG $0x00000118 // mov 0x118(%rsp),%rdi
-	LONG $0x0100be48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xe6 // vmovq %rsi,%xmm4
-	LONG $0x24b48948; LONG $0x00000090 // mov %rsi,0x90(%rsp)
-	LONG $0xc47efac5 // vmovq %xmm4,%xmm0
-	LONG $0x317de2c4; BYTE $0xd8 // vpmovzxbd %xmm0,%ymm3
-	LONG $0x249c8b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rbx
+	LONG $0x0100bb49; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%r11
+	LONG $0x6ef9c1c4; BYTE $0xc3 // vmovq %r11,%xmm0
+	LONG $0x249c894c; LONG $0x00000098 // mov %r11,0x98(%rsp)
+	LONG $0x317de2c4; BYTE $0xf0 // vpmovzxbd %xmm0,%ymm6
+	LONG $0x24ac8b4c; LONG $0x000000e0 // mov 0xe0(%rsp),%r13
 	WORD $0x2948; BYTE $0xf8 // sub %rdi,%rax
 	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
 	LONG $0x5556b848; LONG $0x55555555; WORD $0x5555 // movabs $0x5555555555555556,%rax
-	LONG $0x30738b48 // mov 0x30(%rbx),%rsi
+	LONG $0x30758b49 // mov 0x30(%r13),%rsi
 	LONG $0x02468d4c // lea 0x2(%rsi),%r8
 	WORD $0xf749; BYTE $0xe8 // imul %r8
 	LONG $0x3ff8c149 // sar $0x3f,%r8
 	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
-	LONG $0x24948948; LONG $0x000000e0 // mov %rdx,0xe0(%rsp)
+	LONG $0x24948948; LONG $0x000000e8 // mov %rdx,0xe8(%rsp)
 	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x03a38e0f; WORD $0x0000 // jle 58e8 <dotF32F32AVX2+0x468>
+	LONG $0x03a18e0f; WORD $0x0000 // jle 58a2 <dotF32F32AVX2+0x462>
 	LONG $0xcf6ef9c5 // vmovd %edi,%xmm1
 	WORD $0x478d; BYTE $0xf8 // lea -0x8(%rdi),%eax
-	LONG $0x2484c748; LONG $0x000000f0; LONG $0x00000000 // movq $0x0,0xf0(%rsp)
-	LONG $0x248c8948; LONG $0x000000d0 // mov %rcx,0xd0(%rsp)
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x248c8948; LONG $0x000000d8 // mov %rcx,0xd8(%rsp)
 	LONG $0x587de2c4; BYTE $0xc9 // vpbroadcastd %xmm1,%ymm1
 	LONG $0xc06ef9c5 // vmovd %eax,%xmm0
-	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
-	LONG $0xe366f5c5 // vpcmpgtd %ymm3,%ymm1,%ymm4
+	LONG $0xc66675c5 // vpcmpgtd %ymm6,%ymm1,%ymm8
 	LONG $0x587de2c4; BYTE $0xc0 // vpbroadcastd %xmm0,%ymm0
-	LONG $0xd46ffdc5 // vmovdqa %ymm4,%ymm2
-	WORD $0x24eb // jmp 559f <dotF32F32AVX2+0x11f>
-	LONG $0x01fb8349 // cmp $0x1,%r11
-	LONG $0x03ac840f; WORD $0x0000 // je 5931 <dotF32F32AVX2+0x4b1>
-	LONG $0x249c014c; LONG $0x000000f0 // add %r11,0xf0(%rsp)
-	LONG $0x248cff48; LONG $0x000000e0 // decq 0xe0(%rsp)
-	LONG $0x035f840f; WORD $0x0000 // je 58fa <dotF32F32AVX2+0x47a>
-	LONG $0x30778b48 // mov 0x30(%rdi),%rsi
-	LONG $0x248c8b48; LONG $0x000000f0 // mov 0xf0(%rsp),%rcx
-	LONG $0x24948b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rdx
-	LONG $0x207f8b4c // mov 0x20(%rdi),%r15
-	WORD $0x2948; BYTE $0xce // sub %rcx,%rsi
-	LONG $0x32448d48; BYTE $0xff // lea -0x1(%rdx,%rsi,1),%rax
-	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xc27f7dc5 // vmovdqa %ymm8,%ymm2
+	WORD $0x1feb // jmp 554a <dotF32F32AVX2+0x10a>
+	LONG $0x01ff8349 // cmp $0x1,%r15
+	LONG $0x03b9840f; WORD $0x0000 // je 58ee <dotF32F32AVX2+0x4ae>
+	WORD $0x014d; BYTE $0xfb // add %r15,%r11
+	LONG $0x248cff48; LONG $0x000000e8 // decq 0xe8(%rsp)
+	LONG $0x036e840f; WORD $0x0000 // je 58b4 <dotF32F32AVX2+0x474>
+	LONG $0x30758b49 // mov 0x30(%r13),%rsi
+	LONG $0x248c8b48; LONG $0x000000e8 // mov 0xe8(%rsp),%rcx
+	WORD $0x294c; BYTE $0xde // sub %r11,%rsi
+	LONG $0x31448d48; BYTE $0xff // lea -0x1(%rcx,%rsi,1),%rax
+	LONG $0x28758b49 // mov 0x28(%r13),%rsi
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfe // idiv %rsi
-	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
-	LONG $0xd7af0f49 // imul %r15,%rdx
-	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
-	LONG $0x08478b48 // mov 0x8(%rdi),%rax
-	LONG $0x90348d4c // lea (%rax,%rdx,4),%r14
-	LONG $0x28478b48 // mov 0x28(%rdi),%rax
-	LONG $0xc8af0f48 // imul %rax,%rcx
-	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	WORD $0xf748; BYTE $0xf9 // idiv %rcx
+	LONG $0x08558b49 // mov 0x8(%r13),%rdx
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0x20458b49 // mov 0x20(%r13),%rax
+	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
+	LONG $0xcbaf0f49 // imul %r11,%rcx
+	LONG $0x8a348d4c // lea (%rdx,%rcx,4),%r14
 	LONG $0x248c8b48; LONG $0x00000118 // mov 0x118(%rsp),%rcx
+	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
+	LONG $0xd3af0f49 // imul %r11,%rdx
 	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x104f8b48 // mov 0x10(%rdi),%rcx
+	LONG $0x104d8b49 // mov 0x10(%r13),%rcx
 	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
-	LONG $0x02fb8349 // cmp $0x2,%r11
-	LONG $0x0759840f; WORD $0x0000 // je 5d56 <dotF32F32AVX2+0x8d6>
-	LONG $0x03fb8349 // cmp $0x3,%r11
-	LONG $0xff74850f; WORD $0xffff // jne 557b <dotF32F32AVX2+0xfb>
-	LONG $0x184f8b48 // mov 0x18(%rdi),%rcx
-	LONG $0xbd2c8d4e; LONG $0x00000000 // lea 0x0(,%r15,4),%r13
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
-	LONG $0xfeb18d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rsi
-	LONG $0x7fc08349 // add $0x7f,%r8
-	LONG $0xf0490f49 // cmovns %r8,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x000000c8 // mov %rsi,0xc8(%rsp)
+	LONG $0x02ff8349 // cmp $0x2,%r15
+	LONG $0x072b840f; WORD $0x0000 // je 5cc8 <dotF32F32AVX2+0x888>
+	LONG $0x03ff8349 // cmp $0x3,%r15
+	WORD $0x8875 // jne 552b <dotF32F32AVX2+0xeb>
+	LONG $0x184d8b49 // mov 0x18(%r13),%rcx
+	LONG $0x851c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rbx
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
+	LONG $0xfeb98d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rdi
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xf9490f49 // cmovns %r9,%rdi
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x24bc8948; LONG $0x000000d0 // mov %rdi,0xd0(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x0b128e0f; WORD $0x0000 // jle 614c <dotF32F32AVX2+0xccc>
-	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0x0adc8e0f; WORD $0x0000 // jle 60b2 <dotF32F32AVX2+0xc72>
+	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
 	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x24948948; LONG $0x00000088 // mov %rdx,0x88(%rsp)
-	LONG $0x24b4894c; LONG $0x000000e8 // mov %r14,0xe8(%rsp)
-	LONG $0x07fec148 // sar $0x7,%rsi
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x287c41c4; BYTE $0xc2 // vmovaps %ymm10,%ymm8
+	LONG $0x24948948; LONG $0x00000090 // mov %rdx,0x90(%rsp)
+	LONG $0xd86ffdc5 // vmovdqa %ymm0,%ymm3
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x24b4894c; LONG $0x00000100 // mov %r14,0x100(%rsp)
+	LONG $0xd7297cc5 // vmovaps %ymm10,%ymm7
 	LONG $0x287c41c4; BYTE $0xfa // vmovaps %ymm10,%ymm15
-	LONG $0x24b48948; LONG $0x000000f8 // mov %rsi,0xf8(%rsp)
-	LONG $0x24b48b48; LONG $0x00000108 // mov 0x108(%rsp),%rsi
+	LONG $0x24bc8948; LONG $0x000000f0 // mov %rdi,0xf0(%rsp)
+	LONG $0x24bc8b48; LONG $0x00000108 // mov 0x108(%rsp),%rdi
 	LONG $0x287c41c4; BYTE $0xf2 // vmovaps %ymm10,%ymm14
 	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
 	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
 	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
-	LONG $0x24b48948; LONG $0x00000110 // mov %rsi,0x110(%rsp)
-	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
-	WORD $0x894d; BYTE $0xe8 // mov %r13,%r8
-	LONG $0x2d7c8d4b; BYTE $0x00 // lea 0x0(%r13,%r13,1),%rdi
-	LONG $0x249c3948; LONG $0x000000f8 // cmp %rbx,0xf8(%rsp)
-	LONG $0x0568840f; WORD $0x0000 // je 5c13 <dotF32F32AVX2+0x793>
-	LONG $0x24948b4c; LONG $0x00000110 // mov 0x110(%rsp),%r10
-	LONG $0x00998d4d; WORD $0x0002; BYTE $0x00 // lea 0x200(%r9),%r11
-	LONG $0xfc608d4d // lea -0x4(%r8),%r12
-	LONG $0x24b4894c; LONG $0x00000080 // mov %r14,0x80(%rsp)
-	LONG $0x249c894c; LONG $0x00000100 // mov %r11,0x100(%rsp)
-	LONG $0x246c894c; BYTE $0x78 // mov %r13,0x78(%rsp)
-	LONG $0xfc5f8d4c // lea -0x4(%rdi),%r11
+	LONG $0x249c894c; LONG $0x00000088 // mov %r11,0x88(%rsp)
+	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
+	LONG $0xc07f7dc5 // vmovdqa %ymm8,%ymm0
+	LONG $0x24bc8948; LONG $0x00000110 // mov %rdi,0x110(%rsp)
+	WORD $0x894c; BYTE $0xff // mov %r15,%rdi
+	LONG $0x24bc8b4c; LONG $0x000000f0 // mov 0xf0(%rsp),%r15
+	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
+	LONG $0x1b048d4c // lea (%rbx,%rbx,1),%r8
+	WORD $0x394d; BYTE $0xfc // cmp %r15,%r12
+	LONG $0x0556840f; WORD $0x0000 // je 5bac <dotF32F32AVX2+0x76c>
+	LONG $0x24bc8b4c; LONG $0x00000110 // mov 0x110(%rsp),%r15
+	LONG $0x00a98d4d; WORD $0x0002; BYTE $0x00 // lea 0x200(%r9),%r13
+	LONG $0x24a4894c; LONG $0x00000080 // mov %r12,0x80(%rsp)
+	LONG $0x2474894c; BYTE $0x78 // mov %r14,0x78(%rsp)
+	LONG $0x24ac894c; LONG $0x000000f8 // mov %r13,0xf8(%rsp)
 	LONG $0x245c8948; BYTE $0x70 // mov %rbx,0x70(%rsp)
-	LONG $0xf16ffdc5 // vmovdqa %ymm1,%ymm6
-	LONG $0xea6ffdc5 // vmovdqa %ymm2,%ymm5
-	LONG $0xe36f7dc5 // vmovdqa %ymm3,%ymm12
-	LONG $0x00c28149; WORD $0x0018; BYTE $0x00 // add $0x1800,%r10
-	LONG $0x2494894c; LONG $0x000000a0 // mov %r10,0xa0(%rsp)
-	LONG $0x04568d4d // lea 0x4(%r14),%r10
-	LONG $0x2494894c; LONG $0x00000098 // mov %r10,0x98(%rsp)
-	LONG $0x24948b4c; LONG $0x00000110 // mov 0x110(%rsp),%r10
-	WORD $0x294d; BYTE $0xca // sub %r9,%r10
-	LONG $0x2494894c; LONG $0x000000c0 // mov %r10,0xc0(%rsp)
-	LONG $0x24948b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r10
-	LONG $0x847ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa %ymm0,0xa0(%rsp)
+	LONG $0xfc688d4d // lea -0x4(%r8),%r13
+	LONG $0x5c7ffdc5; WORD $0x4024 // vmovdqa %ymm3,0x40(%rsp)
+	LONG $0xe96ffdc5 // vmovdqa %ymm1,%ymm5
+	LONG $0xe06ffdc5 // vmovdqa %ymm0,%ymm4
+	LONG $0xe26f7dc5 // vmovdqa %ymm2,%ymm12
+	LONG $0x009f8d4d; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r15),%r11
+	LONG $0xfc7a8d4d // lea -0x4(%r10),%r15
+	LONG $0x24bc894c; LONG $0x000000a0 // mov %r15,0xa0(%rsp)
+	LONG $0x047e8d4d // lea 0x4(%r14),%r15
+	LONG $0x24bc894c; LONG $0x000000c0 // mov %r15,0xc0(%rsp)
+	LONG $0x24bc8b4c; LONG $0x00000110 // mov 0x110(%rsp),%r15
+	WORD $0x294d; BYTE $0xcf // sub %r9,%r15
+	LONG $0x24bc894c; LONG $0x000000c8 // mov %r15,0xc8(%rsp)
+	LONG $0x24bc8b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r15
+	LONG $0x249c8b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rbx
 	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
 	LONG $0x7c297cc5; WORD $0x2024 // vmovaps %ymm15,0x20(%rsp)
-	LONG $0x00b28d4d; WORD $0xfff8; BYTE $0xff // lea -0x800(%r10),%r14
-	LONG $0x5c297cc5; WORD $0x4024 // vmovaps %ymm11,0x40(%rsp)
+	LONG $0x00b38d4d; WORD $0xfff8; BYTE $0xff // lea -0x800(%r11),%r14
 	LONG $0xc328fcc5 // vmovaps %ymm3,%ymm0
 	LONG $0xd328fcc5 // vmovaps %ymm3,%ymm2
 	LONG $0xcb287cc5 // vmovaps %ymm3,%ymm9
 	LONG $0xcb28fcc5 // vmovaps %ymm3,%ymm1
-	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
-	LONG $0xfb28fcc5 // vmovaps %ymm3,%ymm7
+	LONG $0xc3287cc5 // vmovaps %ymm3,%ymm8
+	LONG $0x9c297cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps %ymm11,0xa0(%rsp)
 	LONG $0x14297cc5; BYTE $0x24 // vmovaps %ymm10,(%rsp)
-	LONG $0x287c41c4; BYTE $0xf8 // vmovaps %ymm8,%ymm15
-	LONG $0x0b2c8d4e // lea (%rbx,%r9,1),%r13
-	LONG $0x249c8b48; LONG $0x00000098 // mov 0x98(%rsp),%rbx
+	LONG $0xff287cc5 // vmovaps %ymm7,%ymm15
+	LONG $0x0b248d4e // lea (%rbx,%r9,1),%r12
+	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
 	WORD $0x014c; BYTE $0xcb // add %r9,%rbx
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x9066 // xchg %ax,%ax
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
 	LONG $0x187d62c4; BYTE $0x1b // vbroadcastss (%rbx),%ymm11
-	LONG $0x187d22c4; WORD $0x0314 // vbroadcastss (%rbx,%r8,1),%ymm10
+	LONG $0x187d42c4; WORD $0x1a14 // vbroadcastss (%r10,%rbx,1),%ymm10
 	LONG $0x0e180f41 // prefetcht0 (%r14)
 	LONG $0x4e180f41; BYTE $0x40 // prefetcht0 0x40(%r14)
-	LONG $0x187d62c4; WORD $0x3b04 // vbroadcastss (%rbx,%rdi,1),%ymm8
-	LONG $0xb825c2c4; WORD $0x407d // vfmadd231ps 0x40(%r13),%ymm11,%ymm7
+	LONG $0x187dc2c4; WORD $0x183c // vbroadcastss (%r8,%rbx,1),%ymm7
+	LONG $0xb82542c4; WORD $0x2444; BYTE $0x40 // vfmadd231ps 0x40(%r12),%ymm11,%ymm8
 	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x987542c4; LONG $0xfffe609d; BYTE $0xff // vfmadd132ps -0x1a0(%r13),%ymm1,%ymm11
-	LONG $0xb82d42c4; LONG $0xfffe408d; BYTE $0xff // vfmadd231ps -0x1c0(%r13),%ymm10,%ymm9
-	LONG $0xb83dc2c4; LONG $0xfffe4085; BYTE $0xff // vfmadd231ps -0x1c0(%r13),%ymm8,%ymm0
-	LONG $0x986d42c4; LONG $0xfffe6095; BYTE $0xff // vfmadd132ps -0x1a0(%r13),%ymm2,%ymm10
-	LONG $0x986542c4; LONG $0xfffe6085; BYTE $0xff // vfmadd132ps -0x1a0(%r13),%ymm3,%ymm8
+	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
+	LONG $0x987542c4; LONG $0xfe60249c; WORD $0xffff // vfmadd132ps -0x1a0(%r12),%ymm1,%ymm11
+	LONG $0xb82d42c4; LONG $0xfe40248c; WORD $0xffff // vfmadd231ps -0x1c0(%r12),%ymm10,%ymm9
+	LONG $0xb845c2c4; LONG $0xfe402484; WORD $0xffff // vfmadd231ps -0x1c0(%r12),%ymm7,%ymm0
+	LONG $0x986d42c4; LONG $0xfe602494; WORD $0xffff // vfmadd132ps -0x1a0(%r12),%ymm2,%ymm10
+	LONG $0x9865c2c4; LONG $0xfe6024bc; WORD $0xffff // vfmadd132ps -0x1a0(%r12),%ymm3,%ymm7
 	LONG $0x187de2c4; WORD $0xfc4b // vbroadcastss -0x4(%rbx),%ymm1
-	LONG $0x187dc2c4; WORD $0x1c14 // vbroadcastss (%r12,%rbx,1),%ymm2
-	LONG $0x187dc2c4; WORD $0x1b1c // vbroadcastss (%r11,%rbx,1),%ymm3
+	LONG $0x187dc2c4; WORD $0x1f14 // vbroadcastss (%r15,%rbx,1),%ymm2
+	LONG $0x187dc2c4; WORD $0x1d5c; BYTE $0x00 // vbroadcastss 0x0(%r13,%rbx,1),%ymm3
 	LONG $0x08c38348 // add $0x8,%rbx
-	LONG $0xb875c2c4; LONG $0xfffe00bd; BYTE $0xff // vfmadd231ps -0x200(%r13),%ymm1,%ymm7
-	LONG $0xb86d42c4; LONG $0xfffe008d; BYTE $0xff // vfmadd231ps -0x200(%r13),%ymm2,%ymm9
-	LONG $0xb865c2c4; LONG $0xfffe0085; BYTE $0xff // vfmadd231ps -0x200(%r13),%ymm3,%ymm0
-	LONG $0x9825c2c4; LONG $0xfffe208d; BYTE $0xff // vfmadd132ps -0x1e0(%r13),%ymm11,%ymm1
-	LONG $0x982dc2c4; LONG $0xfffe2095; BYTE $0xff // vfmadd132ps -0x1e0(%r13),%ymm10,%ymm2
-	LONG $0x983dc2c4; LONG $0xfffe209d; BYTE $0xff // vfmadd132ps -0x1e0(%r13),%ymm8,%ymm3
-	WORD $0x394d; BYTE $0xd6 // cmp %r10,%r14
-	LONG $0xff53850f; WORD $0xffff // jne 5780 <dotF32F32AVX2+0x300>
-	LONG $0x287c41c4; BYTE $0xc7 // vmovaps %ymm15,%ymm8
-	LONG $0x5c287cc5; WORD $0x4024 // vmovaps 0x40(%rsp),%ymm11
+	LONG $0xb87542c4; LONG $0xfe002484; WORD $0xffff // vfmadd231ps -0x200(%r12),%ymm1,%ymm8
+	LONG $0xb86d42c4; LONG $0xfe00248c; WORD $0xffff // vfmadd231ps -0x200(%r12),%ymm2,%ymm9
+	LONG $0xb865c2c4; LONG $0xfe002484; WORD $0xffff // vfmadd231ps -0x200(%r12),%ymm3,%ymm0
+	LONG $0x9825c2c4; LONG $0xfe20248c; WORD $0xffff // vfmadd132ps -0x1e0(%r12),%ymm11,%ymm1
+	LONG $0x982dc2c4; LONG $0xfe202494; WORD $0xffff // vfmadd132ps -0x1e0(%r12),%ymm10,%ymm2
+	LONG $0x9845c2c4; LONG $0xfe20249c; WORD $0xffff // vfmadd132ps -0x1e0(%r12),%ymm7,%ymm3
+	WORD $0x394d; BYTE $0xde // cmp %r11,%r14
+	LONG $0xff46850f; WORD $0xffff // jne 5720 <dotF32F32AVX2+0x2e0>
+	LONG $0xff297cc5 // vmovaps %ymm15,%ymm7
+	LONG $0x9c287cc5; LONG $0x0000a024; BYTE $0x00 // vmovaps 0xa0(%rsp),%ymm11
 	LONG $0x14287cc5; BYTE $0x24 // vmovaps (%rsp),%ymm10
-	LONG $0xef5814c5 // vaddps %ymm7,%ymm13,%ymm13
+	LONG $0x581441c4; BYTE $0xe8 // vaddps %ymm8,%ymm13,%ymm13
 	LONG $0x7c287cc5; WORD $0x2024 // vmovaps 0x20(%rsp),%ymm15
 	LONG $0xf1580cc5 // vaddps %ymm1,%ymm14,%ymm14
-	LONG $0xc0583cc5 // vaddps %ymm0,%ymm8,%ymm8
+	LONG $0xf858c4c5 // vaddps %ymm0,%ymm7,%ymm7
 	LONG $0x80e98349 // sub $0xffffffffffffff80,%r9
-	LONG $0x00968d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%r10
+	LONG $0x009e8d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%r11
 	LONG $0xda5824c5 // vaddps %ymm2,%ymm11,%ymm11
 	LONG $0xd3582cc5 // vaddps %ymm3,%ymm10,%ymm10
 	LONG $0x580441c4; BYTE $0xf9 // vaddps %ymm9,%ymm15,%ymm15
-	LONG $0x248c394c; LONG $0x00000100 // cmp %r9,0x100(%rsp)
-	LONG $0xfeb2850f; WORD $0xffff // jne 5727 <dotF32F32AVX2+0x2a7>
-	LONG $0x245c8b48; BYTE $0x70 // mov 0x70(%rsp),%rbx
-	LONG $0x846ffdc5; LONG $0x0000a024; BYTE $0x00 // vmovdqa 0xa0(%rsp),%ymm0
-	LONG $0xce6ffdc5 // vmovdqa %ymm6,%ymm1
-	LONG $0xd56ffdc5 // vmovdqa %ymm5,%ymm2
+	LONG $0x248c394c; LONG $0x000000f8 // cmp %r9,0xf8(%rsp)
+	LONG $0xfeaa850f; WORD $0xffff // jne 56cf <dotF32F32AVX2+0x28f>
+	LONG $0x24a48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r12
+	LONG $0x5c6ffdc5; WORD $0x4024 // vmovdqa 0x40(%rsp),%ymm3
+	LONG $0xcd6ffdc5 // vmovdqa %ymm5,%ymm1
+	LONG $0xc46ffdc5 // vmovdqa %ymm4,%ymm0
 	LONG $0x24848148; LONG $0x00000110; LONG $0x00002000 // addq $0x2000,0x110(%rsp)
-	LONG $0x24848148; LONG $0x000000e8; LONG $0x00000200 // addq $0x200,0xe8(%rsp)
-	LONG $0xe37f7dc5 // vmovdqa %ymm12,%ymm3
-	LONG $0x24b48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r14
-	LONG $0x246c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r13
-	LONG $0x248c8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r9
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x249c3948; LONG $0x000000c8 // cmp %rbx,0xc8(%rsp)
-	LONG $0xfdc88f0f; WORD $0xffff // jg 5695 <dotF32F32AVX2+0x215>
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	LONG $0x24848148; LONG $0x00000100; LONG $0x00000200 // addq $0x200,0x100(%rsp)
+	LONG $0xe27f7dc5 // vmovdqa %ymm12,%ymm2
+	LONG $0x24748b4c; BYTE $0x78 // mov 0x78(%rsp),%r14
+	LONG $0x245c8b48; BYTE $0x70 // mov 0x70(%rsp),%rbx
+	LONG $0x248c8b4c; LONG $0x000000f8 // mov 0xf8(%rsp),%r9
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x24a4394c; LONG $0x000000d0 // cmp %r12,0xd0(%rsp)
+	LONG $0xfdc48f0f; WORD $0xffff // jg 563e <dotF32F32AVX2+0x1fe>
+	WORD $0x8949; BYTE $0xd5 // mov %rdx,%r13
+	LONG $0x249c8b4c; LONG $0x00000088 // mov 0x88(%rsp),%r11
+	LONG $0x24948b48; LONG $0x00000090 // mov 0x90(%rsp),%rdx
 	LONG $0x287c41c4; BYTE $0xcb // vmovaps %ymm11,%ymm9
-	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
-	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
-	LONG $0x24948b48; LONG $0x00000088 // mov 0x88(%rsp),%rdx
-	LONG $0x000882e9; BYTE $0x00 // jmp 616a <dotF32F32AVX2+0xcea>
+	WORD $0x8949; BYTE $0xff // mov %rdi,%r15
+	LONG $0xc46f7dc5 // vmovdqa %ymm4,%ymm8
+	LONG $0xc36ffdc5 // vmovdqa %ymm3,%ymm0
+	LONG $0x00082de9; BYTE $0x00 // jmp 60cf <dotF32F32AVX2+0xc8f>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -4095,16 +4082,17 @@ TEXT dotF32F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x24848b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rax
+	LONG $0x24848b48; LONG $0x000000e0 // mov 0xe0(%rsp),%rax
 	LONG $0x24848348; LONG $0x00000118; BYTE $0x10 // addq $0x10,0x118(%rsp)
-	LONG $0x24bc8b48; LONG $0x00000118 // mov 0x118(%rsp),%rdi
-	LONG $0x248c8b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rcx
+	LONG $0x24b48b48; LONG $0x00000118 // mov 0x118(%rsp),%rsi
+	LONG $0x248c8b48; LONG $0x000000d8 // mov 0xd8(%rsp),%rcx
 	LONG $0x38408b48 // mov 0x38(%rax),%rax
-	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
-	WORD $0xc47d // jge 58e8 <dotF32F32AVX2+0x468>
+	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
+	WORD $0xc47d // jge 58a2 <dotF32F32AVX2+0x462>
 	LONG $0x248c0148; LONG $0x00000108 // add %rcx,0x108(%rsp)
-	LONG $0xfffbd9e9; BYTE $0xff // jmp 550a <dotF32F32AVX2+0x8a>
-	LONG $0x184f8b48 // mov 0x18(%rdi),%rcx
+	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
+	LONG $0xfffbd8e9; BYTE $0xff // jmp 54c6 <dotF32F32AVX2+0x86>
+	LONG $0x184d8b49 // mov 0x18(%r13),%rcx
 	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
 	LONG $0xfe818d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rax
 	LONG $0x7fc68348 // add $0x7f,%rsi
@@ -4112,411 +4100,395 @@ TEXT dotF32F32AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x02aa8e0f; WORD $0x0000 // jle 5c06 <dotF32F32AVX2+0x786>
+	LONG $0x02868e0f; WORD $0x0000 // jle 5b9f <dotF32F32AVX2+0x75f>
 	WORD $0x8948; BYTE $0xc8 // mov %rcx,%rax
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
-	WORD $0xf631 // xor %esi,%esi
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
 	LONG $0x07f8c148 // sar $0x7,%rax
-	LONG $0xf528fcc5 // vmovaps %ymm5,%ymm6
-	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0xeb287cc5 // vmovaps %ymm3,%ymm13
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
 	LONG $0x24948948; LONG $0x000000f8 // mov %rdx,0xf8(%rsp)
 	LONG $0x24848948; LONG $0x00000110 // mov %rax,0x110(%rsp)
 	LONG $0x24848b48; LONG $0x00000108 // mov 0x108(%rsp),%rax
-	LONG $0x00808d4c; WORD $0x0020; BYTE $0x00 // lea 0x2000(%rax),%r8
-	LONG $0x00b88d4c; WORD $0x0021; BYTE $0x00 // lea 0x2100(%rax),%r15
-	LONG $0x00808d49; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r8),%rax
-	LONG $0x249c3948; LONG $0x00000110 // cmp %rbx,0x110(%rsp)
-	LONG $0x01a1840f; WORD $0x0000 // je 5b4e <dotF32F32AVX2+0x6ce>
-	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
-	LONG $0x364c8d4d; BYTE $0x04 // lea 0x4(%r14,%rsi,1),%r9
-	LONG $0x287c41c4; BYTE $0xe3 // vmovaps %ymm11,%ymm12
-	LONG $0xdf297cc5 // vmovaps %ymm11,%ymm7
-	LONG $0x287c41c4; BYTE $0xc3 // vmovaps %ymm11,%ymm8
-	LONG $0x187d42c4; BYTE $0x11 // vbroadcastss (%r9),%ymm10
-	LONG $0x187d42c4; WORD $0xfc49 // vbroadcastss -0x4(%r9),%ymm9
-	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
-	LONG $0x08c18349 // add $0x8,%r9
-	LONG $0xb82d62c4; LONG $0xfffe4080; BYTE $0xff // vfmadd231ps -0x1c0(%rax),%ymm10,%ymm8
-	LONG $0xb82de2c4; LONG $0xfffe60b8; BYTE $0xff // vfmadd231ps -0x1a0(%rax),%ymm10,%ymm7
-	LONG $0x187d42c4; WORD $0x7451 // vbroadcastss 0x74(%r9),%ymm10
-	LONG $0xb83562c4; LONG $0xfffe0080; BYTE $0xff // vfmadd231ps -0x200(%rax),%ymm9,%ymm8
-	LONG $0xb835e2c4; LONG $0xfffe20b8; BYTE $0xff // vfmadd231ps -0x1e0(%rax),%ymm9,%ymm7
-	LONG $0x187d42c4; WORD $0x7849 // vbroadcastss 0x78(%r9),%ymm9
-	LONG $0xb83562c4; LONG $0xfffec0a0; BYTE $0xff // vfmadd231ps -0x140(%rax),%ymm9,%ymm12
-	LONG $0x982562c4; LONG $0xfffee088; BYTE $0xff // vfmadd132ps -0x120(%rax),%ymm11,%ymm9
-	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	LONG $0xb82d62c4; LONG $0xfffe80a0; BYTE $0xff // vfmadd231ps -0x180(%rax),%ymm10,%ymm12
-	LONG $0x983562c4; LONG $0xfffea098; BYTE $0xff // vfmadd132ps -0x160(%rax),%ymm9,%ymm11
-	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
-	WORD $0x8d75 // jne 59c5 <dotF32F32AVX2+0x545>
-	LONG $0xc6583cc5 // vaddps %ymm6,%ymm8,%ymm8
-	LONG $0xfd58c4c5 // vaddps %ymm5,%ymm7,%ymm7
-	LONG $0x00808d49; WORD $0xffe1; BYTE $0xff // lea -0x1f00(%r8),%rax
-	LONG $0x368c8d4d; LONG $0x00000104 // lea 0x104(%r14,%rsi,1),%r9
-	LONG $0x583c41c4; BYTE $0xe4 // vaddps %ymm12,%ymm8,%ymm12
-	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0x5844c1c4; BYTE $0xfb // vaddps %ymm11,%ymm7,%ymm7
-	LONG $0x287c41c4; BYTE $0xd0 // vmovaps %ymm8,%ymm10
-	LONG $0x287c41c4; BYTE $0xc8 // vmovaps %ymm8,%ymm9
-	LONG $0x287c41c4; BYTE $0xd8 // vmovaps %ymm8,%ymm11
-	LONG $0x187dc2c4; BYTE $0x31 // vbroadcastss (%r9),%ymm6
-	LONG $0x187dc2c4; WORD $0xfc69 // vbroadcastss -0x4(%r9),%ymm5
-	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
-	LONG $0x08c18349 // add $0x8,%r9
-	LONG $0xb84d62c4; LONG $0xfffe4098; BYTE $0xff // vfmadd231ps -0x1c0(%rax),%ymm6,%ymm11
-	LONG $0x9835e2c4; LONG $0xfffe60b0; BYTE $0xff // vfmadd132ps -0x1a0(%rax),%ymm9,%ymm6
-	LONG $0xb85562c4; LONG $0xfffe0098; BYTE $0xff // vfmadd231ps -0x200(%rax),%ymm5,%ymm11
-	LONG $0x984de2c4; LONG $0xfffe20a8; BYTE $0xff // vfmadd132ps -0x1e0(%rax),%ymm6,%ymm5
+	LONG $0xe06ffdc5 // vmovdqa %ymm0,%ymm4
+	LONG $0x00b08d48; WORD $0x0020; BYTE $0x00 // lea 0x2000(%rax),%rsi
+	LONG $0x00868d48; WORD $0xffe0; BYTE $0xff // lea -0x2000(%rsi),%rax
+	LONG $0x2494394c; LONG $0x00000110 // cmp %r10,0x110(%rsp)
+	LONG $0x017e840f; WORD $0x0000 // je 5ae7 <dotF32F32AVX2+0x6a7>
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	LONG $0x0e648d4f; BYTE $0x04 // lea 0x4(%r14,%r9,1),%r12
+	LONG $0xdd287cc5 // vmovaps %ymm5,%ymm11
+	LONG $0xfd28fcc5 // vmovaps %ymm5,%ymm7
+	LONG $0xe5287cc5 // vmovaps %ymm5,%ymm12
 	LONG $0xcd287cc5 // vmovaps %ymm5,%ymm9
-	LONG $0x187dc2c4; WORD $0x7869 // vbroadcastss 0x78(%r9),%ymm5
-	LONG $0xb85562c4; LONG $0xfffec090; BYTE $0xff // vfmadd231ps -0x140(%rax),%ymm5,%ymm10
-	LONG $0x983de2c4; LONG $0xfffee0a8; BYTE $0xff // vfmadd132ps -0x120(%rax),%ymm8,%ymm5
-	LONG $0x187d42c4; WORD $0x7441 // vbroadcastss 0x74(%r9),%ymm8
-	LONG $0xb83d62c4; LONG $0xfffe8090; BYTE $0xff // vfmadd231ps -0x180(%rax),%ymm8,%ymm10
-	LONG $0x985562c4; LONG $0xfffea080; BYTE $0xff // vfmadd132ps -0x160(%rax),%ymm5,%ymm8
-	WORD $0x394c; BYTE $0xf8 // cmp %r15,%rax
-	WORD $0x8e75 // jne 5a6d <dotF32F32AVX2+0x5ed>
-	LONG $0x581cc1c4; BYTE $0xf3 // vaddps %ymm11,%ymm12,%ymm6
-	LONG $0x5844c1c4; BYTE $0xe9 // vaddps %ymm9,%ymm7,%ymm5
-	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x00c08149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r8
-	LONG $0x00c78149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r15
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x584cc1c4; BYTE $0xf2 // vaddps %ymm10,%ymm6,%ymm6
-	LONG $0x5854c1c4; BYTE $0xe8 // vaddps %ymm8,%ymm5,%ymm5
-	LONG $0x249c3948; LONG $0x00000100 // cmp %rbx,0x100(%rsp)
-	LONG $0xfe788f0f; WORD $0xffff // jg 5998 <dotF32F32AVX2+0x518>
+	LONG $0xf5287cc5 // vmovaps %ymm5,%ymm14
+	LONG $0xc528fcc5 // vmovaps %ymm5,%ymm0
+	LONG $0xd5287cc5 // vmovaps %ymm5,%ymm10
+	WORD $0x9066 // xchg %ax,%ax
+	LONG $0x187d42c4; WORD $0x243c // vbroadcastss (%r12),%ymm15
+	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
+	LONG $0x08c48349 // add $0x8,%r12
+	LONG $0xb80562c4; LONG $0xfffe4090; BYTE $0xff // vfmadd231ps -0x1c0(%rax),%ymm15,%ymm10
+	LONG $0xb805e2c4; LONG $0xfffe6080; BYTE $0xff // vfmadd231ps -0x1a0(%rax),%ymm15,%ymm0
+	LONG $0x187d42c4; WORD $0x247c; BYTE $0xf4 // vbroadcastss -0xc(%r12),%ymm15
+	LONG $0xb80562c4; LONG $0xfffe0090; BYTE $0xff // vfmadd231ps -0x200(%rax),%ymm15,%ymm10
+	LONG $0xb805e2c4; LONG $0xfffe2080; BYTE $0xff // vfmadd231ps -0x1e0(%rax),%ymm15,%ymm0
+	LONG $0x187d42c4; WORD $0x247c; BYTE $0x78 // vbroadcastss 0x78(%r12),%ymm15
+	LONG $0xb80562c4; LONG $0xfffec0b0; BYTE $0xff // vfmadd231ps -0x140(%rax),%ymm15,%ymm14
+	LONG $0xb80562c4; LONG $0xfffee088; BYTE $0xff // vfmadd231ps -0x120(%rax),%ymm15,%ymm9
+	LONG $0x187d42c4; WORD $0x247c; BYTE $0x74 // vbroadcastss 0x74(%r12),%ymm15
+	LONG $0xb80562c4; LONG $0xfffe80b0; BYTE $0xff // vfmadd231ps -0x180(%rax),%ymm15,%ymm14
+	LONG $0xb80562c4; LONG $0xfffea088; BYTE $0xff // vfmadd231ps -0x160(%rax),%ymm15,%ymm9
+	LONG $0x187d42c4; LONG $0x00f824bc; WORD $0x0000 // vbroadcastss 0xf8(%r12),%ymm15
+	LONG $0xb80562c4; LONG $0xffff40a0; BYTE $0xff // vfmadd231ps -0xc0(%rax),%ymm15,%ymm12
+	LONG $0xb805e2c4; LONG $0xffff60b8; BYTE $0xff // vfmadd231ps -0xa0(%rax),%ymm15,%ymm7
+	LONG $0x187d42c4; LONG $0x00f424bc; WORD $0x0000 // vbroadcastss 0xf4(%r12),%ymm15
+	LONG $0xb80562c4; LONG $0xffff00a0; BYTE $0xff // vfmadd231ps -0x100(%rax),%ymm15,%ymm12
+	LONG $0xb805e2c4; LONG $0xffff20b8; BYTE $0xff // vfmadd231ps -0xe0(%rax),%ymm15,%ymm7
+	LONG $0x187d42c4; LONG $0x017824bc; WORD $0x0000 // vbroadcastss 0x178(%r12),%ymm15
+	LONG $0xb80562c4; WORD $0xc058 // vfmadd231ps -0x40(%rax),%ymm15,%ymm11
+	LONG $0xb805e2c4; WORD $0xe068 // vfmadd231ps -0x20(%rax),%ymm15,%ymm5
+	LONG $0x187d42c4; LONG $0x017424bc; WORD $0x0000 // vbroadcastss 0x174(%r12),%ymm15
+	LONG $0xb80562c4; WORD $0x8058 // vfmadd231ps -0x80(%rax),%ymm15,%ymm11
+	LONG $0xb805e2c4; WORD $0xa068 // vfmadd231ps -0x60(%rax),%ymm15,%ymm5
+	WORD $0x3948; BYTE $0xf0 // cmp %rsi,%rax
+	LONG $0xff26850f; WORD $0xffff // jne 5990 <dotF32F32AVX2+0x550>
+	LONG $0x581441c4; BYTE $0xd2 // vaddps %ymm10,%ymm13,%ymm10
+	LONG $0xc358fcc5 // vaddps %ymm3,%ymm0,%ymm0
+	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x00c68148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rsi
+	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
+	LONG $0x582c41c4; BYTE $0xd6 // vaddps %ymm14,%ymm10,%ymm10
+	LONG $0x587cc1c4; BYTE $0xc1 // vaddps %ymm9,%ymm0,%ymm0
+	LONG $0x582c41c4; BYTE $0xd4 // vaddps %ymm12,%ymm10,%ymm10
+	LONG $0xc758fcc5 // vaddps %ymm7,%ymm0,%ymm0
+	LONG $0x582c41c4; BYTE $0xeb // vaddps %ymm11,%ymm10,%ymm13
+	LONG $0xdd58fcc5 // vaddps %ymm5,%ymm0,%ymm3
+	LONG $0x2494394c; LONG $0x00000100 // cmp %r10,0x100(%rsp)
+	LONG $0xfe9f8f0f; WORD $0xffff // jg 5954 <dotF32F32AVX2+0x514>
 	LONG $0x24948b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rdx
-	LONG $0xbc7efac5; LONG $0x00009024; BYTE $0x00 // vmovq 0x90(%rsp),%xmm7
-	LONG $0x317de2c4; BYTE $0xff // vpmovzxbd %xmm7,%ymm7
-	LONG $0xc76675c5 // vpcmpgtd %ymm7,%ymm1,%ymm8
-	LONG $0xff66fdc5 // vpcmpgtd %ymm7,%ymm0,%ymm7
-	LONG $0x2e3de2c4; BYTE $0x32 // vmaskmovps %ymm6,%ymm8,(%rdx)
-	LONG $0x2e45e2c4; WORD $0x206a // vmaskmovps %ymm5,%ymm7,0x20(%rdx)
-	LONG $0xfffa37e9; BYTE $0xff // jmp 5585 <dotF32F32AVX2+0x105>
-	LONG $0x24b48b48; LONG $0x00000110 // mov 0x110(%rsp),%rsi
-	WORD $0x8949; BYTE $0xca // mov %rcx,%r10
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	WORD $0x2949; BYTE $0xf2 // sub %rsi,%r10
-	LONG $0x000080be; BYTE $0x00 // mov $0x80,%esi
-	WORD $0x3949; BYTE $0xf2 // cmp %rsi,%r10
-	LONG $0xf24e0f49 // cmovle %r10,%rsi
+	LONG $0xc46ffdc5 // vmovdqa %ymm4,%ymm0
+	LONG $0xa47efac5; LONG $0x00009824; BYTE $0x00 // vmovq 0x98(%rsp),%xmm4
+	LONG $0x317de2c4; BYTE $0xe4 // vpmovzxbd %xmm4,%ymm4
+	LONG $0xec66f5c5 // vpcmpgtd %ymm4,%ymm1,%ymm5
+	LONG $0xe466fdc5 // vpcmpgtd %ymm4,%ymm0,%ymm4
+	LONG $0x2e5562c4; BYTE $0x2a // vmaskmovps %ymm13,%ymm5,(%rdx)
+	LONG $0x2e5de2c4; WORD $0x205a // vmaskmovps %ymm3,%ymm4,0x20(%rdx)
+	LONG $0xfffa4ee9; BYTE $0xff // jmp 5535 <dotF32F32AVX2+0xf5>
+	LONG $0x24bc8b48; LONG $0x00000110 // mov 0x110(%rsp),%rdi
+	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x2949; BYTE $0xfc // sub %rdi,%r12
+	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
+	WORD $0x3949; BYTE $0xfc // cmp %rdi,%r12
+	LONG $0xfc4e0f49 // cmovle %r12,%rdi
 	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x24b48d48; LONG $0x00000120 // lea 0x120(%rsp),%rsi
-	LONG $0x07fa8349 // cmp $0x7,%r10
-	WORD $0x447e // jle 5bc4 <dotF32F32AVX2+0x744>
-	LONG $0x6f7e81c4; WORD $0x8d7c; BYTE $0x00 // vmovdqu 0x0(%r13,%r9,4),%ymm7
+	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
+	LONG $0x24bc8d48; LONG $0x00000120 // lea 0x120(%rsp),%rdi
+	LONG $0x07fc8349 // cmp $0x7,%r12
+	WORD $0x437e // jle 5b5c <dotF32F32AVX2+0x71c>
+	LONG $0x6f7ea1c4; WORD $0x8b2c // vmovdqu (%rbx,%r9,4),%ymm5
 	WORD $0x894d; BYTE $0xce // mov %r9,%r14
 	LONG $0x0fc68349 // add $0xf,%r14
-	LONG $0x7f7ea1c4; WORD $0x8e3c // vmovdqu %ymm7,(%rsi,%r9,4)
+	LONG $0x7f7ea1c4; WORD $0x8f2c // vmovdqu %ymm5,(%rdi,%r9,4)
 	LONG $0x08c18349 // add $0x8,%r9
 	WORD $0x394c; BYTE $0xf2 // cmp %r14,%rdx
-	WORD $0xe37f // jg 5b80 <dotF32F32AVX2+0x700>
+	WORD $0xe47f // jg 5b19 <dotF32F32AVX2+0x6d9>
 	LONG $0xf84a8d4c // lea -0x8(%rdx),%r9
 	LONG $0x03e9c149 // shr $0x3,%r9
-	LONG $0x07fa8349 // cmp $0x7,%r10
-	LONG $0x0008ba41; WORD $0x0000 // mov $0x8,%r10d
-	LONG $0xcd0c8d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r9
-	LONG $0xca4e0f4d // cmovle %r10,%r9
-	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	WORD $0x1a74 // je 5bde <dotF32F32AVX2+0x75e>
-	WORD $0x394c; BYTE $0xca // cmp %r9,%rdx
-	WORD $0x1f7e // jle 5be8 <dotF32F32AVX2+0x768>
-	LONG $0x8d548b47; BYTE $0x00 // mov 0x0(%r13,%r9,4),%r10d
-	LONG $0x8e148946 // mov %r10d,(%rsi,%r9,4)
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	WORD $0xe675 // jne 5bc4 <dotF32F32AVX2+0x744>
-	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0xfffdc5e9; BYTE $0xff // jmp 59ad <dotF32F32AVX2+0x52d>
-	LONG $0x8e04c742; LONG $0x00000000 // movl $0x0,(%rsi,%r9,4)
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	WORD $0xc875 // jne 5bc4 <dotF32F32AVX2+0x744>
-	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0xfffda7e9; BYTE $0xff // jmp 59ad <dotF32F32AVX2+0x52d>
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0xf528fcc5 // vmovaps %ymm5,%ymm6
-	LONG $0xffff15e9; BYTE $0xff // jmp 5b28 <dotF32F32AVX2+0x6a8>
-	LONG $0x24bc8b48; LONG $0x000000f8 // mov 0xf8(%rsp),%rdi
-	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
-	LONG $0x0080b941; WORD $0x0000 // mov $0x80,%r9d
-	LONG $0x24a48d4c; LONG $0x00000120 // lea 0x120(%rsp),%r12
-	LONG $0xbd2c8d4e; LONG $0x00000000 // lea 0x0(,%r15,4),%r13
-	LONG $0x07e7c148 // shl $0x7,%rdi
-	WORD $0x2949; BYTE $0xfb // sub %rdi,%r11
-	WORD $0x894c; BYTE $0xe7 // mov %r12,%rdi
-	WORD $0x394d; BYTE $0xcb // cmp %r9,%r11
-	LONG $0xcb4e0f4d // cmovle %r11,%r9
-	LONG $0xf8418d4d // lea -0x8(%r9),%r8
-	LONG $0x03e8c149 // shr $0x3,%r8
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0xc5148d4e; LONG $0x00000008 // lea 0x8(,%r8,8),%r10
-	LONG $0x0008b841; WORD $0x0000 // mov $0x8,%r8d
-	LONG $0xc24f0f4d // cmovg %r10,%r8
-	WORD $0x894d; BYTE $0xc6 // mov %r8,%r14
-	LONG $0x24848b4c; LONG $0x000000e8 // mov 0xe8(%rsp),%r8
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0x00ce8e0f; WORD $0x0000 // jle 5d46 <dotF32F32AVX2+0x8c6>
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x249c894c; LONG $0x00000100 // mov %r11,0x100(%rsp)
-	LONG $0x6f7e81c4; WORD $0x902c // vmovdqu (%r8,%r10,4),%ymm5
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	LONG $0x0fc38349 // add $0xf,%r11
-	LONG $0x7f7ea1c4; WORD $0x972c // vmovdqu %ymm5,(%rdi,%r10,4)
-	LONG $0x08c28349 // add $0x8,%r10
-	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
-	WORD $0xe47f // jg 5c83 <dotF32F32AVX2+0x803>
-	LONG $0x249c8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r11
-	LONG $0x80fe8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r14
-	WORD $0x7974 // je 5d29 <dotF32F32AVX2+0x8a9>
-	WORD $0x894d; BYTE $0xf2 // mov %r14,%r10
-	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
-	WORD $0x394d; BYTE $0xd1 // cmp %r10,%r9
-	WORD $0x537e // jle 5d13 <dotF32F32AVX2+0x893>
-	LONG $0x90048b43 // mov (%r8,%r10,4),%eax
-	LONG $0x97048942 // mov %eax,(%rdi,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0xe775 // jne 5cbb <dotF32F32AVX2+0x83b>
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0x24948d4c; LONG $0x00000720 // lea 0x720(%rsp),%r10
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	WORD $0x014d; BYTE $0xe8 // add %r13,%r8
-	WORD $0x394c; BYTE $0xd7 // cmp %r10,%rdi
-	LONG $0xff77850f; WORD $0xffff // jne 5c6e <dotF32F32AVX2+0x7ee>
-	LONG $0x000400bf; BYTE $0x00 // mov $0x400,%edi
-	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
-	LONG $0x0200bd41; WORD $0x0000 // mov $0x200,%r13d
-	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0xfff998e9; BYTE $0xff // jmp 56ab <dotF32F32AVX2+0x22b>
-	LONG $0x9704c742; LONG $0x00000000 // movl $0x0,(%rdi,%r10,4)
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
-	WORD $0x9475 // jne 5cbb <dotF32F32AVX2+0x83b>
-	WORD $0xabeb // jmp 5cd4 <dotF32F32AVX2+0x854>
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0x24948d4c; LONG $0x00000720 // lea 0x720(%rsp),%r10
-	WORD $0x014d; BYTE $0xe8 // add %r13,%r8
-	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
-	LONG $0xff34850f; WORD $0xffff // jne 5c78 <dotF32F32AVX2+0x7f8>
-	WORD $0xb1eb // jmp 5cf7 <dotF32F32AVX2+0x877>
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x24848948; LONG $0x00000100 // mov %rax,0x100(%rsp)
-	LONG $0xffff65e9; BYTE $0xff // jmp 5cbb <dotF32F32AVX2+0x83b>
-	LONG $0x184f8b48 // mov 0x18(%rdi),%rcx
-	LONG $0xbd1c8d4a; LONG $0x00000000 // lea 0x0(,%r15,4),%rbx
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
-	LONG $0xfeb18d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rsi
-	LONG $0x7fc08349 // add $0x7f,%r8
-	LONG $0xf0490f49 // cmovns %r8,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x24b48948; LONG $0x000000e8 // mov %rsi,0xe8(%rsp)
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x03aa8e0f; WORD $0x0000 // jle 6133 <dotF32F32AVX2+0xcb3>
-	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
-	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
-	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
-	LONG $0x07fec148 // sar $0x7,%rsi
-	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
-	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
-	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	LONG $0x24b48948; LONG $0x000000f8 // mov %rsi,0xf8(%rsp)
-	LONG $0x24b48b48; LONG $0x00000108 // mov 0x108(%rsp),%rsi
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x2484c748; LONG $0x00000110; LONG $0x00000000 // movq $0x0,0x110(%rsp)
-	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
-	LONG $0x24848948; LONG $0x00000098 // mov %rax,0x98(%rsp)
-	LONG $0x24b48948; LONG $0x00000100 // mov %rsi,0x100(%rsp)
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x249c8b4c; LONG $0x00000110 // mov 0x110(%rsp),%r11
-	WORD $0x8949; BYTE $0xd9 // mov %rbx,%r9
-	LONG $0x249c394c; LONG $0x000000f8 // cmp %r11,0xf8(%rsp)
-	LONG $0x01ac840f; WORD $0x0000 // je 5fa3 <dotF32F32AVX2+0xb23>
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	LONG $0xfc618d4d // lea -0x4(%r9),%r12
-	LONG $0x24948948; LONG $0x00000088 // mov %rdx,0x88(%rsp)
-	LONG $0x24b4894c; LONG $0x00000080 // mov %r14,0x80(%rsp)
-	LONG $0x245c8948; BYTE $0x78 // mov %rbx,0x78(%rsp)
-	LONG $0x00988d4c; WORD $0x0018; BYTE $0x00 // lea 0x1800(%rax),%r11
-	LONG $0x00828d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r10),%rax
-	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
-	LONG $0x04458d49 // lea 0x4(%r13),%rax
-	LONG $0x24848948; LONG $0x000000c8 // mov %rax,0xc8(%rsp)
-	LONG $0x24848b48; LONG $0x00000100 // mov 0x100(%rsp),%rax
-	WORD $0x294c; BYTE $0xd0 // sub %r10,%rax
-	LONG $0x24848948; LONG $0x000000a0 // mov %rax,0xa0(%rsp)
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	LONG $0x24948b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rdx
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x00b38d4d; WORD $0xfff8; BYTE $0xff // lea -0x800(%r11),%r14
-	LONG $0xfe28fcc5 // vmovaps %ymm6,%ymm7
-	LONG $0xee28fcc5 // vmovaps %ymm6,%ymm5
-	LONG $0xce287cc5 // vmovaps %ymm6,%ymm9
-	LONG $0x121c8d4a // lea (%rdx,%r10,1),%rbx
-	LONG $0x24948b48; LONG $0x000000c8 // mov 0xc8(%rsp),%rdx
-	WORD $0x014c; BYTE $0xd2 // add %r10,%rdx
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x9066 // xchg %ax,%ax
-	LONG $0x187d62c4; BYTE $0x02 // vbroadcastss (%rdx),%ymm8
-	LONG $0x0e180f41 // prefetcht0 (%r14)
-	LONG $0x4e180f41; BYTE $0x40 // prefetcht0 0x40(%r14)
-	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
-	LONG $0xb83d62c4; WORD $0x404b // vfmadd231ps 0x40(%rbx),%ymm8,%ymm9
-	LONG $0xb83de2c4; WORD $0x606b // vfmadd231ps 0x60(%rbx),%ymm8,%ymm5
-	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
-	LONG $0x187d22c4; WORD $0x0a04 // vbroadcastss (%rdx,%r9,1),%ymm8
-	LONG $0xb83de2c4; LONG $0xfffe40bb; BYTE $0xff // vfmadd231ps -0x1c0(%rbx),%ymm8,%ymm7
-	LONG $0x984d62c4; LONG $0xfffe6083; BYTE $0xff // vfmadd132ps -0x1a0(%rbx),%ymm6,%ymm8
-	LONG $0x187de2c4; WORD $0xfc72 // vbroadcastss -0x4(%rdx),%ymm6
-	LONG $0xb84d62c4; LONG $0xfffe008b; BYTE $0xff // vfmadd231ps -0x200(%rbx),%ymm6,%ymm9
-	LONG $0xb84de2c4; LONG $0xfffe20ab; BYTE $0xff // vfmadd231ps -0x1e0(%rbx),%ymm6,%ymm5
-	LONG $0x187dc2c4; WORD $0x1434 // vbroadcastss (%r12,%rdx,1),%ymm6
-	LONG $0x08c28348 // add $0x8,%rdx
-	LONG $0xb84de2c4; LONG $0xfffe00bb; BYTE $0xff // vfmadd231ps -0x200(%rbx),%ymm6,%ymm7
-	LONG $0x983de2c4; LONG $0xfffe20b3; BYTE $0xff // vfmadd132ps -0x1e0(%rbx),%ymm8,%ymm6
-	WORD $0x394d; BYTE $0xde // cmp %r11,%r14
-	WORD $0x8a75 // jne 5e90 <dotF32F32AVX2+0xa10>
-	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
-	LONG $0x581441c4; BYTE $0xe9 // vaddps %ymm9,%ymm13,%ymm13
-	LONG $0xe5581cc5 // vaddps %ymm5,%ymm12,%ymm12
-	LONG $0x009e8d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%r11
-	LONG $0xdf5824c5 // vaddps %ymm7,%ymm11,%ymm11
-	LONG $0xd6582cc5 // vaddps %ymm6,%ymm10,%ymm10
-	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
-	LONG $0xff2a850f; WORD $0xffff // jne 5e55 <dotF32F32AVX2+0x9d5>
-	LONG $0x2484ff48; LONG $0x00000110 // incq 0x110(%rsp)
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x24848148; LONG $0x00000100; LONG $0x00002000 // addq $0x2000,0x100(%rsp)
-	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
-	LONG $0x24948b48; LONG $0x00000088 // mov 0x88(%rsp),%rdx
-	LONG $0x24b48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r14
-	LONG $0x245c8b48; BYTE $0x78 // mov 0x78(%rsp),%rbx
-	LONG $0x24848b48; LONG $0x00000110 // mov 0x110(%rsp),%rax
-	LONG $0x24843948; LONG $0x000000e8 // cmp %rax,0xe8(%rsp)
-	LONG $0xfe6a8f0f; WORD $0xffff // jg 5dde <dotF32F32AVX2+0x95e>
-	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
-	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
-	WORD $0x894c; BYTE $0xc7 // mov %r8,%rdi
-	LONG $0xeb66fdc5 // vpcmpgtd %ymm3,%ymm0,%ymm5
-	LONG $0x2e5d62c4; BYTE $0x2a // vmaskmovps %ymm13,%ymm4,(%rdx)
-	LONG $0x2e5562c4; WORD $0x2062 // vmaskmovps %ymm12,%ymm5,0x20(%rdx)
-	LONG $0x2e5d62c4; WORD $0x821c // vmaskmovps %ymm11,%ymm4,(%rdx,%rax,4)
-	LONG $0x2e5562c4; WORD $0x8254; BYTE $0x20 // vmaskmovps %ymm10,%ymm5,0x20(%rdx,%rax,4)
-	LONG $0xfff5e2e9; BYTE $0xff // jmp 5585 <dotF32F32AVX2+0x105>
-	LONG $0x248c8b4c; LONG $0x000000f8 // mov 0xf8(%rsp),%r9
-	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
-	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
-	LONG $0x361c8d49 // lea (%r14,%rsi,1),%rbx
-	LONG $0x24ac8d4c; LONG $0x00000120 // lea 0x120(%rsp),%r13
-	LONG $0x07e1c149 // shl $0x7,%r9
-	WORD $0x294d; BYTE $0xcb // sub %r9,%r11
-	WORD $0x394d; BYTE $0xd3 // cmp %r10,%r11
-	LONG $0xd34e0f4d // cmovle %r11,%r10
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x07fb8349 // cmp $0x7,%r11
-	WORD $0x4b7e // jle 6022 <dotF32F32AVX2+0xba2>
-	LONG $0x6f7ea1c4; WORD $0x8b2c // vmovdqu (%rbx,%r9,4),%ymm5
-	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
-	LONG $0x0fc08348 // add $0xf,%rax
-	LONG $0x7f7e81c4; WORD $0x8d6c; BYTE $0x00 // vmovdqu %ymm5,0x0(%r13,%r9,4)
-	LONG $0x08c18349 // add $0x8,%r9
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	WORD $0xe37f // jg 5fd7 <dotF32F32AVX2+0xb57>
-	LONG $0xf8428d49 // lea -0x8(%r10),%rax
+	LONG $0x07fc8349 // cmp $0x7,%r12
 	LONG $0x0008bc41; WORD $0x0000 // mov $0x8,%r12d
-	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
-	LONG $0x03e9c149 // shr $0x3,%r9
-	LONG $0x07fb8349 // cmp $0x7,%r11
 	LONG $0xcd0c8d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r9
 	LONG $0xcc4e0f4d // cmovle %r12,%r9
 	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	LONG $0x0105840f; WORD $0x0000 // je 6127 <dotF32F32AVX2+0xca7>
-	WORD $0x394d; BYTE $0xca // cmp %r9,%r10
-	LONG $0x00828f0f; WORD $0x0000 // jg 60ad <dotF32F32AVX2+0xc2d>
-	LONG $0x8d44c743; LONG $0x00000000; BYTE $0x00 // movl $0x0,0x0(%r13,%r9,4)
+	WORD $0x1974 // je 5b75 <dotF32F32AVX2+0x735>
+	WORD $0x394c; BYTE $0xca // cmp %r9,%rdx
+	WORD $0x1f7e // jle 5b80 <dotF32F32AVX2+0x740>
+	LONG $0x8b248b46 // mov (%rbx,%r9,4),%r12d
+	LONG $0x8f248946 // mov %r12d,(%rdi,%r9,4)
 	WORD $0xff49; BYTE $0xc1 // inc %r9
 	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	WORD $0xe275 // jne 6022 <dotF32F32AVX2+0xba2>
-	LONG $0xbe0c8d4e // lea (%rsi,%r15,4),%r9
-	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	WORD $0xe775 // jne 5b5c <dotF32F32AVX2+0x71c>
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xfffde9e9; BYTE $0xff // jmp 5969 <dotF32F32AVX2+0x529>
+	LONG $0x8f04c742; LONG $0x00000000 // movl $0x0,(%rdi,%r9,4)
+	WORD $0xff49; BYTE $0xc1 // inc %r9
+	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
+	WORD $0xc875 // jne 5b5c <dotF32F32AVX2+0x71c>
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xfffdcae9; BYTE $0xff // jmp 5969 <dotF32F32AVX2+0x529>
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0xeb287cc5 // vmovaps %ymm3,%ymm13
+	LONG $0xffff15e9; BYTE $0xff // jmp 5ac1 <dotF32F32AVX2+0x681>
+	WORD $0x894d; BYTE $0xe0 // mov %r12,%r8
+	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
+	LONG $0x0008bf41; WORD $0x0000 // mov $0x8,%r15d
+	LONG $0x85348d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r14
+	LONG $0x07e0c149 // shl $0x7,%r8
+	WORD $0x294d; BYTE $0xc3 // sub %r8,%r11
+	LONG $0x0080b841; WORD $0x0000 // mov $0x80,%r8d
+	WORD $0x394d; BYTE $0xc3 // cmp %r8,%r11
+	LONG $0xc34e0f4d // cmovle %r11,%r8
+	WORD $0x894d; BYTE $0xc5 // mov %r8,%r13
+	LONG $0x24848d4c; LONG $0x00000120 // lea 0x120(%rsp),%r8
+	LONG $0xf84d8d4d // lea -0x8(%r13),%r9
+	LONG $0x2484894c; LONG $0x000000f8 // mov %r8,0xf8(%rsp)
+	LONG $0x03e9c149 // shr $0x3,%r9
 	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0x00868e0f; WORD $0x0000 // jle 60d7 <dotF32F32AVX2+0xc57>
-	LONG $0xf8428d49 // lea -0x8(%r10),%rax
+	LONG $0xcd148d4e; LONG $0x00000008 // lea 0x8(,%r9,8),%r10
+	LONG $0x248c8b4c; LONG $0x00000100 // mov 0x100(%rsp),%r9
+	LONG $0xfa4f0f4d // cmovg %r10,%r15
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x00af8e0f; WORD $0x0000 // jle 5cc0 <dotF32F32AVX2+0x880>
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x6f7e81c4; WORD $0x912c // vmovdqu (%r9,%r10,4),%ymm5
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	LONG $0x0fc38348 // add $0xf,%rbx
+	LONG $0x7f7e81c4; WORD $0x902c // vmovdqu %ymm5,(%r8,%r10,4)
+	LONG $0x08c28349 // add $0x8,%r10
+	WORD $0x3949; BYTE $0xdd // cmp %rbx,%r13
+	WORD $0xe47f // jg 5c14 <dotF32F32AVX2+0x7d4>
+	LONG $0x80ff8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r15
+	WORD $0x6a74 // je 5ca3 <dotF32F32AVX2+0x863>
+	WORD $0x894d; BYTE $0xfa // mov %r15,%r10
+	WORD $0x394d; BYTE $0xd5 // cmp %r10,%r13
+	WORD $0x4c7e // jle 5c8d <dotF32F32AVX2+0x84d>
+	LONG $0x911c8b43 // mov (%r9,%r10,4),%ebx
+	LONG $0x901c8943 // mov %ebx,(%r8,%r10,4)
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
+	WORD $0xe775 // jne 5c3c <dotF32F32AVX2+0x7fc>
+	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
+	LONG $0x249c8d48; LONG $0x00000720 // lea 0x720(%rsp),%rbx
+	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
+	WORD $0x9b75 // jne 5c07 <dotF32F32AVX2+0x7c7>
+	LONG $0x24b48b4c; LONG $0x000000f8 // mov 0xf8(%rsp),%r14
+	LONG $0x0400b841; WORD $0x0000 // mov $0x400,%r8d
+	LONG $0x0200ba41; WORD $0x0000 // mov $0x200,%r10d
+	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xfff9c9e9; BYTE $0xff // jmp 5656 <dotF32F32AVX2+0x216>
+	LONG $0x9004c743; LONG $0x00000000 // movl $0x0,(%r8,%r10,4)
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x80fa8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r10
+	WORD $0x9b75 // jne 5c3c <dotF32F32AVX2+0x7fc>
+	WORD $0xb2eb // jmp 5c55 <dotF32F32AVX2+0x815>
+	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
+	LONG $0x249c8d48; LONG $0x00000720 // lea 0x720(%rsp),%rbx
+	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
+	LONG $0xff53850f; WORD $0xffff // jne 5c11 <dotF32F32AVX2+0x7d1>
+	WORD $0xaceb // jmp 5c6c <dotF32F32AVX2+0x82c>
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0xffff74e9; BYTE $0xff // jmp 5c3c <dotF32F32AVX2+0x7fc>
+	LONG $0x184d8b49 // mov 0x18(%r13),%rcx
+	WORD $0x8949; BYTE $0xc9 // mov %rcx,%r9
+	LONG $0xfeb98d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rdi
+	LONG $0x7fc18349 // add $0x7f,%r9
+	LONG $0xf9490f49 // cmovns %r9,%rdi
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x24bc8948; LONG $0x000000c8 // mov %rdi,0xc8(%rsp)
+	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
+	LONG $0x24bc8948; LONG $0x000000f8 // mov %rdi,0xf8(%rsp)
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x03968e0f; WORD $0x0000 // jle 6099 <dotF32F32AVX2+0xc59>
+	WORD $0x8948; BYTE $0xcf // mov %rcx,%rdi
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	WORD $0x894d; BYTE $0xf4 // mov %r14,%r12
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
+	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
+	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
+	LONG $0x24bc8948; LONG $0x00000100 // mov %rdi,0x100(%rsp)
+	LONG $0x24bc8b48; LONG $0x00000108 // mov 0x108(%rsp),%rdi
+	LONG $0x2484c748; LONG $0x00000110; LONG $0x00000000 // movq $0x0,0x110(%rsp)
+	LONG $0x24948948; LONG $0x00000090 // mov %rdx,0x90(%rsp)
+	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
+	WORD $0x894d; BYTE $0xe8 // mov %r13,%r8
+	LONG $0x24b48948; LONG $0x00000088 // mov %rsi,0x88(%rsp)
+	LONG $0x24bc8948; LONG $0x000000f0 // mov %rdi,0xf0(%rsp)
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x249c8b4c; LONG $0x000000f8 // mov 0xf8(%rsp),%r11
+	LONG $0x249c8b48; LONG $0x00000110 // mov 0x110(%rsp),%rbx
+	LONG $0x249c3948; LONG $0x00000100 // cmp %rbx,0x100(%rsp)
+	LONG $0x019e840f; WORD $0x0000 // je 5f1c <dotF32F32AVX2+0xadc>
+	LONG $0x24948b48; LONG $0x000000f0 // mov 0xf0(%rsp),%rdx
+	LONG $0x245c8d49; BYTE $0x04 // lea 0x4(%r12),%rbx
+	LONG $0xfc6b8d4d // lea -0x4(%r11),%r13
+	LONG $0x24b4894c; LONG $0x00000080 // mov %r14,0x80(%rsp)
+	LONG $0x249c8948; LONG $0x000000a0 // mov %rbx,0xa0(%rsp)
+	LONG $0x2464894c; BYTE $0x78 // mov %r12,0x78(%rsp)
+	LONG $0x00b28d48; WORD $0x0018; BYTE $0x00 // lea 0x1800(%rdx),%rsi
+	WORD $0x294c; BYTE $0xd2 // sub %r10,%rdx
+	LONG $0x24b48948; LONG $0x000000d0 // mov %rsi,0xd0(%rsp)
+	LONG $0x249c8b48; LONG $0x000000d0 // mov 0xd0(%rsp),%rbx
+	LONG $0x00b28d49; WORD $0x0002; BYTE $0x00 // lea 0x200(%r10),%rsi
+	LONG $0x24948948; LONG $0x000000c0 // mov %rdx,0xc0(%rsp)
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	LONG $0x00b38d4c; WORD $0xfff8; BYTE $0xff // lea -0x800(%rbx),%r14
+	LONG $0x24948b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rdx
+	LONG $0xec28fcc5 // vmovaps %ymm4,%ymm5
+	LONG $0xdc28fcc5 // vmovaps %ymm4,%ymm3
+	LONG $0xcc287cc5 // vmovaps %ymm4,%ymm9
+	LONG $0x12248d4e // lea (%rdx,%r10,1),%r12
+	LONG $0x24948b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rdx
+	WORD $0x014c; BYTE $0xd2 // add %r10,%rdx
+	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
+	LONG $0x187de2c4; BYTE $0x3a // vbroadcastss (%rdx),%ymm7
+	LONG $0x0e180f41 // prefetcht0 (%r14)
+	LONG $0x4e180f41; BYTE $0x40 // prefetcht0 0x40(%r14)
+	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
+	LONG $0xb84542c4; WORD $0x244c; BYTE $0x40 // vfmadd231ps 0x40(%r12),%ymm7,%ymm9
+	LONG $0xb845c2c4; WORD $0x245c; BYTE $0x60 // vfmadd231ps 0x60(%r12),%ymm7,%ymm3
+	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
+	LONG $0x187da2c4; WORD $0x1a3c // vbroadcastss (%rdx,%r11,1),%ymm7
+	LONG $0xb845c2c4; LONG $0xfe4024ac; WORD $0xffff // vfmadd231ps -0x1c0(%r12),%ymm7,%ymm5
+	LONG $0x985dc2c4; LONG $0xfe6024bc; WORD $0xffff // vfmadd132ps -0x1a0(%r12),%ymm4,%ymm7
+	LONG $0x187de2c4; WORD $0xfc62 // vbroadcastss -0x4(%rdx),%ymm4
+	LONG $0xb85d42c4; LONG $0xfe00248c; WORD $0xffff // vfmadd231ps -0x200(%r12),%ymm4,%ymm9
+	LONG $0xb85dc2c4; LONG $0xfe20249c; WORD $0xffff // vfmadd231ps -0x1e0(%r12),%ymm4,%ymm3
+	LONG $0x187dc2c4; WORD $0x1564; BYTE $0x00 // vbroadcastss 0x0(%r13,%rdx,1),%ymm4
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0xb85dc2c4; LONG $0xfe0024ac; WORD $0xffff // vfmadd231ps -0x200(%r12),%ymm4,%ymm5
+	LONG $0x9845c2c4; LONG $0xfe2024a4; WORD $0xffff // vfmadd132ps -0x1e0(%r12),%ymm7,%ymm4
+	WORD $0x3949; BYTE $0xde // cmp %rbx,%r14
+	WORD $0x8175 // jne 5e00 <dotF32F32AVX2+0x9c0>
+	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
+	LONG $0x581441c4; BYTE $0xe9 // vaddps %ymm9,%ymm13,%ymm13
+	LONG $0xe3581cc5 // vaddps %ymm3,%ymm12,%ymm12
+	LONG $0x009e8d49; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%rbx
+	LONG $0xdd5824c5 // vaddps %ymm5,%ymm11,%ymm11
+	LONG $0xd4582cc5 // vaddps %ymm4,%ymm10,%ymm10
+	WORD $0x394c; BYTE $0xd6 // cmp %r10,%rsi
+	LONG $0xff29850f; WORD $0xffff // jne 5dcd <dotF32F32AVX2+0x98d>
+	LONG $0x2484ff48; LONG $0x00000110 // incq 0x110(%rsp)
+	WORD $0x8949; BYTE $0xf2 // mov %rsi,%r10
+	LONG $0x24848148; LONG $0x000000f0; LONG $0x00002000 // addq $0x2000,0xf0(%rsp)
+	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
+	LONG $0x24b48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r14
+	LONG $0x24648b4c; BYTE $0x78 // mov 0x78(%rsp),%r12
+	LONG $0x24b48b48; LONG $0x00000110 // mov 0x110(%rsp),%rsi
+	LONG $0x24b43948; LONG $0x000000c8 // cmp %rsi,0xc8(%rsp)
+	LONG $0xfe7b8f0f; WORD $0xffff // jg 5d60 <dotF32F32AVX2+0x920>
+	LONG $0x24948b48; LONG $0x00000090 // mov 0x90(%rsp),%rdx
+	LONG $0x24b48b48; LONG $0x00000088 // mov 0x88(%rsp),%rsi
+	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
+	WORD $0x894d; BYTE $0xc5 // mov %r8,%r13
+	LONG $0xde66fdc5 // vpcmpgtd %ymm6,%ymm0,%ymm3
+	LONG $0x2e3d62c4; BYTE $0x2a // vmaskmovps %ymm13,%ymm8,(%rdx)
+	LONG $0x2e6562c4; WORD $0x2062 // vmaskmovps %ymm12,%ymm3,0x20(%rdx)
+	LONG $0x2e3d62c4; WORD $0xb21c // vmaskmovps %ymm11,%ymm8,(%rdx,%rsi,4)
+	LONG $0x2e6562c4; WORD $0xb254; BYTE $0x20 // vmaskmovps %ymm10,%ymm3,0x20(%rdx,%rsi,4)
+	LONG $0xfff619e9; BYTE $0xff // jmp 5535 <dotF32F32AVX2+0xf5>
+	LONG $0x24948b48; LONG $0x00000100 // mov 0x100(%rsp),%rdx
+	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
+	LONG $0x0080ba41; WORD $0x0000 // mov $0x80,%r10d
+	LONG $0x3e1c8d49 // lea (%r14,%rdi,1),%rbx
+	LONG $0x24a48d4c; LONG $0x00000120 // lea 0x120(%rsp),%r12
+	LONG $0x07e2c148 // shl $0x7,%rdx
+	WORD $0x2949; BYTE $0xd3 // sub %rdx,%r11
+	WORD $0x394d; BYTE $0xd3 // cmp %r10,%r11
+	LONG $0xd34e0f4d // cmovle %r11,%r10
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	WORD $0x497e // jle 5f98 <dotF32F32AVX2+0xb58>
+	LONG $0x2c6ffec5; BYTE $0x93 // vmovdqu (%rbx,%rdx,4),%ymm5
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x0fc68348 // add $0xf,%rsi
+	LONG $0x7f7ec1c4; WORD $0x942c // vmovdqu %ymm5,(%r12,%rdx,4)
+	LONG $0x08c28348 // add $0x8,%rdx
+	WORD $0x394c; BYTE $0xd6 // cmp %r10,%rsi
+	WORD $0xe57c // jl 5f4f <dotF32F32AVX2+0xb0f>
+	LONG $0xf8728d49 // lea -0x8(%r10),%rsi
+	LONG $0x0008bd41; WORD $0x0000 // mov $0x8,%r13d
+	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
+	LONG $0x03eac148 // shr $0x3,%rdx
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0xd5148d48; LONG $0x00000008 // lea 0x8(,%rdx,8),%rdx
+	LONG $0xd54e0f49 // cmovle %r13,%rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	LONG $0x00f5840f; WORD $0x0000 // je 608d <dotF32F32AVX2+0xc4d>
+	WORD $0x3949; BYTE $0xd2 // cmp %rdx,%r10
+	LONG $0x00878f0f; WORD $0x0000 // jg 6028 <dotF32F32AVX2+0xbe8>
+	LONG $0x9404c741; LONG $0x00000000 // movl $0x0,(%r12,%rdx,4)
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	WORD $0xe375 // jne 5f98 <dotF32F32AVX2+0xb58>
+	LONG $0x87148d48 // lea (%rdi,%rax,4),%rdx
+	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
+	LONG $0x07fb8349 // cmp $0x7,%r11
+	LONG $0x008a8e0f; WORD $0x0000 // jle 6050 <dotF32F32AVX2+0xc10>
+	LONG $0xf8728d49 // lea -0x8(%r10),%rsi
 	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x6f7ec1c4; WORD $0x992c // vmovdqu (%r9,%rbx,4),%ymm5
-	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
-	LONG $0x0fc48349 // add $0xf,%r12
-	LONG $0x7f7ec1c4; LONG $0x02009dac; WORD $0x0000 // vmovdqu %ymm5,0x200(%r13,%rbx,4)
+	LONG $0x2c6ffec5; BYTE $0x9a // vmovdqu (%rdx,%rbx,4),%ymm5
+	WORD $0x8949; BYTE $0xdd // mov %rbx,%r13
+	LONG $0x0fc58349 // add $0xf,%r13
+	LONG $0x7f7ec1c4; LONG $0x02009cac; WORD $0x0000 // vmovdqu %ymm5,0x200(%r12,%rbx,4)
 	LONG $0x08c38348 // add $0x8,%rbx
-	WORD $0x394d; BYTE $0xe2 // cmp %r12,%r10
-	WORD $0xe07f // jg 6057 <dotF32F32AVX2+0xbd7>
-	LONG $0x03e8c148 // shr $0x3,%rax
+	WORD $0x394d; BYTE $0xea // cmp %r13,%r10
+	WORD $0xe17f // jg 5fcc <dotF32F32AVX2+0xb8c>
+	LONG $0x03eec148 // shr $0x3,%rsi
 	LONG $0x07fb8349 // cmp $0x7,%r11
 	LONG $0x0008bb41; WORD $0x0000 // mov $0x8,%r11d
-	LONG $0xc51c8d48; LONG $0x00000008 // lea 0x8(,%rax,8),%rbx
-	LONG $0xdb4f0f4c // cmovg %rbx,%r11
-	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
-	WORD $0x4075 // jne 60da <dotF32F32AVX2+0xc5a>
-	LONG $0x0200b941; WORD $0x0000 // mov $0x200,%r9d
-	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
+	LONG $0xf51c8d48; LONG $0x00000008 // lea 0x8(,%rsi,8),%rbx
+	LONG $0xdb4e0f49 // cmovle %r11,%rbx
+	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
+	WORD $0x4475 // jne 6052 <dotF32F32AVX2+0xc12>
+	LONG $0x0200bb41; WORD $0x0000 // mov $0x200,%r11d
+	LONG $0x2484c748; LONG $0x000000f8; LONG $0x00000200 // movq $0x200,0xf8(%rsp)
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfffd4ae9; BYTE $0xff // jmp 5df7 <dotF32F32AVX2+0x977>
-	LONG $0x8b048b42 // mov (%rbx,%r9,4),%eax
-	LONG $0x8d448943; BYTE $0x00 // mov %eax,0x0(%r13,%r9,4)
-	WORD $0xff49; BYTE $0xc1 // inc %r9
-	LONG $0x80f98149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r9
-	LONG $0xff5c850f; WORD $0xffff // jne 6022 <dotF32F32AVX2+0xba2>
-	LONG $0xbe0c8d4e // lea (%rsi,%r15,4),%r9
-	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
+	LONG $0xfffd56e9; BYTE $0xff // jmp 5d7e <dotF32F32AVX2+0x93e>
+	WORD $0x348b; BYTE $0x93 // mov (%rbx,%rdx,4),%esi
+	LONG $0x94348941 // mov %esi,(%r12,%rdx,4)
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	LONG $0x80fa8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rdx
+	LONG $0xff59850f; WORD $0xffff // jne 5f98 <dotF32F32AVX2+0xb58>
+	LONG $0x87148d48 // lea (%rdi,%rax,4),%rdx
+	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
 	LONG $0x07fb8349 // cmp $0x7,%r11
-	LONG $0xff7a8f0f; WORD $0xffff // jg 6051 <dotF32F32AVX2+0xbd1>
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x394d; BYTE $0xd3 // cmp %r10,%r11
-	WORD $0x1d7d // jge 60fc <dotF32F32AVX2+0xc7c>
-	LONG $0x99048b43 // mov (%r9,%r11,4),%eax
-	LONG $0x9d848943; LONG $0x00000200 // mov %eax,0x200(%r13,%r11,4)
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
-	WORD $0xa374 // je 609a <dotF32F32AVX2+0xc1a>
-	WORD $0x394d; BYTE $0xd3 // cmp %r10,%r11
-	WORD $0xe37c // jl 60df <dotF32F32AVX2+0xc5f>
-	LONG $0x9d84c743; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r13,%r11,4)
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x80fb8149; WORD $0x0000; BYTE $0x00 // cmp $0x80,%r11
-	WORD $0xc675 // jne 60da <dotF32F32AVX2+0xc5a>
-	LONG $0x0200b941; WORD $0x0000 // mov $0x200,%r9d
-	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfffcd0e9; BYTE $0xff // jmp 5df7 <dotF32F32AVX2+0x977>
-	LONG $0xbe0c8d4e // lea (%rsi,%r15,4),%r9
-	WORD $0x014d; BYTE $0xf1 // add %r14,%r9
-	LONG $0xffff22e9; BYTE $0xff // jmp 6055 <dotF32F32AVX2+0xbd5>
+	LONG $0xff768f0f; WORD $0xffff // jg 5fc6 <dotF32F32AVX2+0xb86>
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x3949; BYTE $0xda // cmp %rbx,%r10
+	WORD $0x1c7e // jle 6073 <dotF32F32AVX2+0xc33>
+	WORD $0x348b; BYTE $0x9a // mov (%rdx,%rbx,4),%esi
+	LONG $0x9cb48941; LONG $0x00000200 // mov %esi,0x200(%r12,%rbx,4)
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
+	WORD $0xa074 // je 600e <dotF32F32AVX2+0xbce>
+	WORD $0x3949; BYTE $0xda // cmp %rbx,%r10
+	WORD $0xe47f // jg 6057 <dotF32F32AVX2+0xc17>
+	LONG $0x9c84c741; LONG $0x00000200; LONG $0x00000000 // movl $0x0,0x200(%r12,%rbx,4)
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x80fb8148; WORD $0x0000; BYTE $0x00 // cmp $0x80,%rbx
+	WORD $0xc775 // jne 6052 <dotF32F32AVX2+0xc12>
+	WORD $0x81eb // jmp 600e <dotF32F32AVX2+0xbce>
+	LONG $0x87148d48 // lea (%rdi,%rax,4),%rdx
+	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
+	LONG $0xffff31e9; BYTE $0xff // jmp 5fca <dotF32F32AVX2+0xb8a>
 	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
 	LONG $0x287c41c4; BYTE $0xda // vmovaps %ymm10,%ymm11
 	LONG $0x287c41c4; BYTE $0xe2 // vmovaps %ymm10,%ymm12
 	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	LONG $0xfffe36e9; BYTE $0xff // jmp 5f82 <dotF32F32AVX2+0xb02>
+	LONG $0xfffe49e9; BYTE $0xff // jmp 5efb <dotF32F32AVX2+0xabb>
 	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x287c41c4; BYTE $0xc2 // vmovaps %ymm10,%ymm8
+	LONG $0xd7297cc5 // vmovaps %ymm10,%ymm7
 	LONG $0x287c41c4; BYTE $0xca // vmovaps %ymm10,%ymm9
 	LONG $0x287c41c4; BYTE $0xfa // vmovaps %ymm10,%ymm15
 	LONG $0x287c41c4; BYTE $0xf2 // vmovaps %ymm10,%ymm14
 	LONG $0x287c41c4; BYTE $0xea // vmovaps %ymm10,%ymm13
-	LONG $0xeb66fdc5 // vpcmpgtd %ymm3,%ymm0,%ymm5
+	LONG $0xde66fdc5 // vpcmpgtd %ymm6,%ymm0,%ymm3
 	LONG $0x2e6d62c4; BYTE $0x2a // vmaskmovps %ymm13,%ymm2,(%rdx)
-	LONG $0x850c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rcx
-	LONG $0x2e5562c4; WORD $0x2072 // vmaskmovps %ymm14,%ymm5,0x20(%rdx)
-	LONG $0x0a348d48 // lea (%rdx,%rcx,1),%rsi
-	LONG $0x2e6d62c4; BYTE $0x3e // vmaskmovps %ymm15,%ymm2,(%rsi)
-	LONG $0x2e5562c4; WORD $0x0a4c; BYTE $0x20 // vmaskmovps %ymm9,%ymm5,0x20(%rdx,%rcx,1)
-	LONG $0x2e6d62c4; WORD $0x0e04 // vmaskmovps %ymm8,%ymm2,(%rsi,%rcx,1)
-	LONG $0x2e5562c4; WORD $0xc254; BYTE $0x20 // vmaskmovps %ymm10,%ymm5,0x20(%rdx,%rax,8)
-	LONG $0xfff3e2e9; BYTE $0xff // jmp 5585 <dotF32F32AVX2+0x105>
+	LONG $0xb5048d48; LONG $0x00000000 // lea 0x0(,%rsi,4),%rax
+	LONG $0x2e6562c4; WORD $0x2072 // vmaskmovps %ymm14,%ymm3,0x20(%rdx)
+	LONG $0x020c8d48 // lea (%rdx,%rax,1),%rcx
+	LONG $0x2e6d62c4; BYTE $0x39 // vmaskmovps %ymm15,%ymm2,(%rcx)
+	LONG $0x2e6562c4; WORD $0x024c; BYTE $0x20 // vmaskmovps %ymm9,%ymm3,0x20(%rdx,%rax,1)
+	LONG $0x2e6de2c4; WORD $0x013c // vmaskmovps %ymm7,%ymm2,(%rcx,%rax,1)
+	LONG $0x2e6562c4; WORD $0xf254; BYTE $0x20 // vmaskmovps %ymm10,%ymm3,0x20(%rdx,%rsi,8)
+	LONG $0xfff42de9; BYTE $0xff // jmp 5535 <dotF32F32AVX2+0xf5>

@@ -4567,16 +4567,15 @@ TEXT dotFP8F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x90 // nop
 
 // func dotBF16F32VNNI(a *Dot)
-TEXT ·dotBF16F32VNNI(SB), 0, $6592-8
+TEXT ·dotBF16F32VNNI(SB), 0, $6976-8
 	MOVQ a+0(FP), DI
-	ADDQ $6592, SP
+	ADDQ $6976, SP
 	CALL dotBF16F32VNNIBody<>(SB)
-	SUBQ $6592, SP
+	SUBQ $6976, SP
 	RET
 
 TEXT dotBF16F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x55 // push %rbp
-	LONG $0x08fd6162; WORD $0xff6e // vmovq %rdi,%xmm31
 	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
 	WORD $0x5741 // push %r15
 	WORD $0x5641 // push %r14
@@ -4584,369 +4583,372 @@ TEXT dotBF16F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
 	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
-	LONG $0x00ec8148; WORD $0x0019; BYTE $0x00 // sub $0x1900,%rsp
+	LONG $0x80ec8148; WORD $0x001a; BYTE $0x00 // sub $0x1a80,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	LONG $0x38578b4c // mov 0x38(%rdi),%r10
+	LONG $0x24bc8948; LONG $0x00000178 // mov %rdi,0x178(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x0ce0c148 // shl $0xc,%rax
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
-	LONG $0x38508b4c // mov 0x38(%rax),%r10
-	WORD $0x8b48; BYTE $0x00 // mov (%rax),%rax
-	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
+	LONG $0x24848948; LONG $0x00000260 // mov %rax,0x260(%rsp)
 	WORD $0x854d; BYTE $0xd2 // test %r10,%r10
-	LONG $0x06e48e0f; WORD $0x0000 // jle 6e5e <dotBF16F32VNNI+0x73e>
-	LONG $0x005da162; WORD $0xe4ef // vpxord %xmm20,%xmm20,%xmm20
+	LONG $0x06fa8e0f; WORD $0x0000 // jle 6e70 <dotBF16F32VNNI+0x750>
+	LONG $0xedefd1c5 // vpxor %xmm5,%xmm5,%xmm5
 	LONG $0xff0000be; BYTE $0xff // mov $0xffff0000,%esi
-	LONG $0x08fd6162; LONG $0x0d247c7e // vmovq %xmm31,0x68(%rsp)
-	LONG $0x08fde162; LONG $0x1524647e // vmovq %xmm20,0xa8(%rsp)
-	LONG $0x487df262; WORD $0xce7c // vpbroadcastd %esi,%zmm1
-	LONG $0x08fde162; WORD $0xe37e // vmovq %xmm20,%rbx
-	LONG $0x244c8b4c; BYTE $0x68 // mov 0x68(%rsp),%r9
+	LONG $0xacd6f9c5; LONG $0x00024024; BYTE $0x00 // vmovq %xmm5,0x240(%rsp)
+	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
+	LONG $0x487d6262; WORD $0xee7c // vpbroadcastd %esi,%zmm29
+	LONG $0x249c8b4c; LONG $0x00000178 // mov 0x178(%rsp),%r11
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
 	WORD $0x2949; BYTE $0xda // sub %rbx,%r10
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x30498b49 // mov 0x30(%r9),%rcx
-	LONG $0x0b418d4c // lea 0xb(%rcx),%r8
-	WORD $0xf749; BYTE $0xe8 // imul %r8
-	LONG $0x3ff8c149 // sar $0x3f,%r8
+	WORD $0x894d; BYTE $0xd4 // mov %r10,%r12
+	LONG $0x304b8b49 // mov 0x30(%r11),%rcx
+	LONG $0x0b798d48 // lea 0xb(%rcx),%rdi
+	WORD $0xf748; BYTE $0xef // imul %rdi
+	LONG $0x3fffc148 // sar $0x3f,%rdi
 	WORD $0xd148; BYTE $0xfa // sar %rdx
-	WORD $0x294c; BYTE $0xc2 // sub %r8,%rdx
-	LONG $0x24548948; BYTE $0x78 // mov %rdx,0x78(%rsp)
+	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x06828e0f; WORD $0x0000 // jle 6e5b <dotBF16F32VNNI+0x73b>
-	LONG $0x000d0162; WORD $0xf6ef // vpxord %xmm30,%xmm30,%xmm30
-	LONG $0x487d6262; WORD $0xce7c // vpbroadcastd %esi,%zmm25
-	LONG $0x08fd6162; WORD $0xdf6e // vmovq %rdi,%xmm27
-	LONG $0x08fd6162; WORD $0xd36e // vmovq %rbx,%xmm26
-	LONG $0x08fd0162; WORD $0xfe6f // vmovdqa64 %xmm30,%xmm31
-	LONG $0xd66ef9c5 // vmovd %esi,%xmm2
-	LONG $0x24748b48; BYTE $0x78 // mov 0x78(%rsp),%rsi
-	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
-	LONG $0x20598b49 // mov 0x20(%r9),%rbx
+	LONG $0x06a48e0f; WORD $0x0000 // jle 6e6d <dotBF16F32VNNI+0x74d>
+	LONG $0x005da162; WORD $0xe4ef // vpxord %xmm20,%xmm20,%xmm20
+	LONG $0x487de262; WORD $0xde7c // vpbroadcastd %esi,%zmm19
+	LONG $0x248c894c; LONG $0x00000270 // mov %r9,0x270(%rsp)
+	LONG $0x24948948; LONG $0x00000278 // mov %rdx,0x278(%rsp)
+	LONG $0x08fde162; WORD $0xf36e // vmovq %rbx,%xmm22
+	LONG $0x08fda162; WORD $0xec6f // vmovdqa64 %xmm20,%xmm21
+	LONG $0x6c24b489; WORD $0x0002; BYTE $0x00 // mov %esi,0x26c(%rsp)
+	LONG $0x24bc8b48; LONG $0x00000278 // mov 0x278(%rsp),%rdi
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	LONG $0x08fde162; WORD $0xf37e // vmovq %xmm22,%rbx
 	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	LONG $0x0e448d48; BYTE $0xff // lea -0x1(%rsi,%rcx,1),%rax
-	LONG $0x10498b49 // mov 0x10(%r9),%rcx
+	LONG $0x20538b4d // mov 0x20(%r11),%r10
+	LONG $0x28438b4d // mov 0x28(%r11),%r8
+	LONG $0x0f448d48; BYTE $0xff // lea -0x1(%rdi,%rcx,1),%rax
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfe // idiv %rsi
-	LONG $0x08fd6162; WORD $0xfa7e // vmovq %xmm31,%rdx
-	LONG $0x08fd6162; WORD $0xd67e // vmovq %xmm26,%rsi
-	LONG $0xd3af0f48 // imul %rbx,%rdx
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x08418b49 // mov 0x8(%r9),%rax
-	LONG $0x90048d4c // lea (%rax,%rdx,4),%r8
-	LONG $0x28418b49 // mov 0x28(%r9),%rax
-	LONG $0x08fd6162; WORD $0xfa7e // vmovq %xmm31,%rdx
-	LONG $0xd0af0f48 // imul %rax,%rdx
-	WORD $0x0148; BYTE $0xf2 // add %rsi,%rdx
-	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
-	LONG $0x02fc8349 // cmp $0x2,%r12
-	LONG $0x06188f0f; WORD $0x0000 // jg 6e6d <dotBF16F32VNNI+0x74d>
-	LONG $0x01fc8349 // cmp $0x1,%r12
-	LONG $0x03f4840f; WORD $0x0000 // je 6c53 <dotBF16F32VNNI+0x533>
-	LONG $0x02fc8349 // cmp $0x2,%r12
-	LONG $0x0243850f; WORD $0x0000 // jne 6aac <dotBF16F32VNNI+0x38c>
-	LONG $0x18718b49 // mov 0x18(%r9),%rsi
-	LONG $0x9d3c8d48; LONG $0x00000000 // lea 0x0(,%rbx,4),%rdi
-	LONG $0x08fde162; WORD $0xf76e // vmovq %rdi,%xmm22
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0xfeb68d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%r14
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xf1490f4c // cmovns %rcx,%r14
-	LONG $0x07fec149 // sar $0x7,%r14
-	LONG $0x08fdc162; WORD $0xd66e // vmovq %r14,%xmm18
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x03a48e0f; WORD $0x0000 // jle 6c44 <dotBF16F32VNNI+0x524>
-	LONG $0x24948b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r10
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
+	WORD $0xf748; BYTE $0xff // idiv %rdi
+	LONG $0x08fde162; WORD $0xea7e // vmovq %xmm21,%rdx
+	LONG $0xd2af0f49 // imul %r10,%rdx
+	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
+	LONG $0x08438b49 // mov 0x8(%r11),%rax
+	LONG $0x903c8d48 // lea (%rax,%rdx,4),%rdi
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	LONG $0x10538b49 // mov 0x10(%r11),%rdx
+	LONG $0xc0af0f49 // imul %r8,%rax
+	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
+	LONG $0x08fd6162; WORD $0xd06e // vmovq %rax,%xmm26
+	LONG $0x02f98349 // cmp $0x2,%r9
+	LONG $0x06248f0f; WORD $0x0000 // jg 6e7f <dotBF16F32VNNI+0x75f>
+	LONG $0x01f98349 // cmp $0x1,%r9
+	LONG $0x03f0840f; WORD $0x0000 // je 6c55 <dotBF16F32VNNI+0x535>
+	LONG $0x02f98349 // cmp $0x2,%r9
+	LONG $0x026b850f; WORD $0x0000 // jne 6ada <dotBF16F32VNNI+0x3ba>
+	LONG $0x18538b49 // mov 0x18(%r11),%rdx
+	LONG $0x95048d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rax
+	LONG $0x6ef961c4; BYTE $0xe8 // vmovq %rax,%xmm13
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x6ef961c4; BYTE $0xf1 // vmovq %rcx,%xmm14
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x03a28e0f; WORD $0x0000 // jle 6c46 <dotBF16F32VNNI+0x526>
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x08fde162; WORD $0xda6e // vmovq %rdx,%xmm19
-	LONG $0x07ffc148 // sar $0x7,%rdi
-	LONG $0x24848948; LONG $0x000000a0 // mov %rax,0xa0(%rsp)
+	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
+	LONG $0x248c894c; LONG $0x00000250 // mov %r9,0x250(%rsp)
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x6ef9c1c4; BYTE $0xf0 // vmovq %r8,%xmm6
 	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
-	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
-	LONG $0x24bc8948; LONG $0x000000c0 // mov %rdi,0xc0(%rsp)
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
+	LONG $0x24848948; LONG $0x00000258 // mov %rax,0x258(%rsp)
+	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x00ba8d49; WORD $0x0020; BYTE $0x00 // lea 0x2000(%r10),%rdi
-	LONG $0x487d7262; WORD $0xc97c // vpbroadcastd %ecx,%zmm9
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x00c28149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r10
-	LONG $0x08fde162; WORD $0xf77e // vmovq %xmm22,%rdi
-	LONG $0x24bc394c; LONG $0x000000c0 // cmp %r15,0xc0(%rsp)
-	LONG $0x01c7840f; WORD $0x0000 // je 6acf <dotBF16F32VNNI+0x3af>
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x3e0c8d49 // lea (%r14,%rdi,1),%rcx
-	LONG $0x301c8d4e // lea (%rax,%r14,1),%r11
-	WORD $0x894c; BYTE $0xd7 // mov %r10,%rdi
-	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
-	LONG $0x487c7162; WORD $0xd628 // vmovaps %zmm6,%zmm10
-	LONG $0x487cf162; WORD $0xfe28 // vmovaps %zmm6,%zmm7
-	LONG $0x487c7162; WORD $0xde28 // vmovaps %zmm6,%zmm11
-	LONG $0x487c7162; WORD $0xc628 // vmovaps %zmm6,%zmm8
-	LONG $0x487c7162; WORD $0xe628 // vmovaps %zmm6,%zmm12
-	LONG $0x487cf162; WORD $0xde28 // vmovaps %zmm6,%zmm3
-	LONG $0x487cf162; WORD $0xee28 // vmovaps %zmm6,%zmm5
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x808f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdi)
-	LONG $0xc08f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdi)
-	LONG $0x4835e162; WORD $0x4fdb; BYTE $0xc0 // vpandd -0x1000(%rdi),%zmm9,%zmm17
-	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
-	LONG $0x407df162; LONG $0x10bc7772 // vpslld $0x10,-0x1100(%rdi),%zmm16
-	LONG $0x4805f162; LONG $0x10bd7772 // vpslld $0x10,-0x10c0(%rdi),%zmm15
-	LONG $0x480df162; LONG $0x10be7772 // vpslld $0x10,-0x1080(%rdi),%zmm14
-	LONG $0x4815f162; LONG $0x10bf7772 // vpslld $0x10,-0x1040(%rdi),%zmm13
-	LONG $0x08c38349 // add $0x8,%r11
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x5075d262; WORD $0x6bb8; BYTE $0xff // vfmadd231ps -0x4(%r11){1to16},%zmm17,%zmm5
-	LONG $0x5075f262; WORD $0x59b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm3
-	LONG $0x4835e162; WORD $0x4fdb; BYTE $0xbd // vpandd -0x10c0(%rdi),%zmm9,%zmm17
-	LONG $0x507dd262; WORD $0x6bb8; BYTE $0xfe // vfmadd231ps -0x8(%r11){1to16},%zmm16,%zmm5
-	LONG $0x507df262; WORD $0x59b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm16,%zmm3
-	LONG $0x50755262; WORD $0x63b8; BYTE $0x1f // vfmadd231ps 0x7c(%r11){1to16},%zmm17,%zmm12
-	LONG $0x50757262; WORD $0x41b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm8
-	LONG $0x4835e162; WORD $0x4fdb; BYTE $0xbe // vpandd -0x1080(%rdi),%zmm9,%zmm17
-	LONG $0x58055262; WORD $0x63b8; BYTE $0x1e // vfmadd231ps 0x78(%r11){1to16},%zmm15,%zmm12
-	LONG $0x58057262; WORD $0x41b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm15,%zmm8
-	LONG $0x50755262; WORD $0x5bb8; BYTE $0x3f // vfmadd231ps 0xfc(%r11){1to16},%zmm17,%zmm11
-	LONG $0x5075f262; WORD $0x79b8; BYTE $0x3f // vfmadd231ps 0xfc(%rcx){1to16},%zmm17,%zmm7
-	LONG $0x4835e162; WORD $0x4fdb; BYTE $0xbf // vpandd -0x1040(%rdi),%zmm9,%zmm17
-	LONG $0x580d5262; WORD $0x5bb8; BYTE $0x3e // vfmadd231ps 0xf8(%r11){1to16},%zmm14,%zmm11
-	LONG $0x580df262; WORD $0x79b8; BYTE $0x3e // vfmadd231ps 0xf8(%rcx){1to16},%zmm14,%zmm7
-	LONG $0x50755262; WORD $0x53b8; BYTE $0x5f // vfmadd231ps 0x17c(%r11){1to16},%zmm17,%zmm10
-	LONG $0x5075f262; WORD $0x71b8; BYTE $0x5f // vfmadd231ps 0x17c(%rcx){1to16},%zmm17,%zmm6
-	LONG $0x58155262; WORD $0x53b8; BYTE $0x5e // vfmadd231ps 0x178(%r11){1to16},%zmm13,%zmm10
-	LONG $0x5815f262; WORD $0x71b8; BYTE $0x5e // vfmadd231ps 0x178(%rcx){1to16},%zmm13,%zmm6
-	WORD $0x3948; BYTE $0xd7 // cmp %rdx,%rdi
-	LONG $0xff27850f; WORD $0xffff // jne 6944 <dotBF16F32VNNI+0x224>
-	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
+	LONG $0x7ef941c4; BYTE $0xec // vmovq %xmm13,%r12
+	LONG $0x487df262; WORD $0xf97c // vpbroadcastd %ecx,%zmm7
+	LONG $0x00988d48; WORD $0x0020; BYTE $0x00 // lea 0x2000(%rax),%rbx
+	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
+	LONG $0x08fde162; WORD $0xc36e // vmovq %rbx,%xmm16
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0x08fdc162; WORD $0xc17e // vmovq %xmm16,%r9
+	LONG $0x00c08149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r8
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x249c3948; LONG $0x00000258 // cmp %rbx,0x258(%rsp)
+	LONG $0x01e5840f; WORD $0x0000 // je 6b00 <dotBF16F32VNNI+0x3e0>
+	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
+	WORD $0x014c; BYTE $0xf8 // add %r15,%rax
+	LONG $0x3d748d4b; BYTE $0x00 // lea 0x0(%r13,%r15,1),%rsi
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	WORD $0x014c; BYTE $0xe8 // add %r13,%rax
+	LONG $0x487c5162; WORD $0xd928 // vmovaps %zmm9,%zmm11
+	LONG $0x487cd162; WORD $0xc928 // vmovaps %zmm9,%zmm1
+	LONG $0x487c5162; WORD $0xe128 // vmovaps %zmm9,%zmm12
+	LONG $0x487c5162; WORD $0xd128 // vmovaps %zmm9,%zmm10
+	LONG $0x487c5162; WORD $0xe928 // vmovaps %zmm9,%zmm13
+	LONG $0x487cd162; WORD $0xd928 // vmovaps %zmm9,%zmm3
+	LONG $0x487cd162; WORD $0xe128 // vmovaps %zmm9,%zmm4
+	LONG $0x08fd4162; WORD $0xe66f // vmovdqa64 %xmm14,%xmm28
+	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
+	LONG $0x4049180f // prefetcht0 0x40(%rcx)
+	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
+	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
+	LONG $0x4845f162; WORD $0x69db; BYTE $0xc1 // vpandd -0xfc0(%rcx),%zmm7,%zmm5
+	LONG $0x48457162; WORD $0x41db; BYTE $0xc0 // vpandd -0x1000(%rcx),%zmm7,%zmm8
+	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
+	LONG $0x480df162; LONG $0x10bf7172 // vpslld $0x10,-0x1040(%rcx),%zmm14
+	LONG $0x406df162; LONG $0x10bc7172 // vpslld $0x10,-0x1100(%rcx),%zmm18
+	LONG $0x4075f162; LONG $0x10bd7172 // vpslld $0x10,-0x10c0(%rcx),%zmm17
+	LONG $0x4805f162; LONG $0x10be7172 // vpslld $0x10,-0x1080(%rcx),%zmm15
+	LONG $0x08c68348 // add $0x8,%rsi
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x58557262; WORD $0x6eb8; BYTE $0x1f // vfmadd231ps 0x7c(%rsi){1to16},%zmm5,%zmm13
+	LONG $0x58557262; WORD $0x50b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm5,%zmm10
+	LONG $0x4845f162; WORD $0x69db; BYTE $0xbe // vpandd -0x1080(%rcx),%zmm7,%zmm5
+	LONG $0x583df262; WORD $0x66b8; BYTE $0xff // vfmadd231ps -0x4(%rsi){1to16},%zmm8,%zmm4
+	LONG $0x583df262; WORD $0x58b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm8,%zmm3
+	LONG $0x506df262; WORD $0x66b8; BYTE $0xfe // vfmadd231ps -0x8(%rsi){1to16},%zmm18,%zmm4
+	LONG $0x506df262; WORD $0x58b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm18,%zmm3
+	LONG $0x50757262; WORD $0x6eb8; BYTE $0x1e // vfmadd231ps 0x78(%rsi){1to16},%zmm17,%zmm13
+	LONG $0x50757262; WORD $0x50b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm17,%zmm10
+	LONG $0x58557262; WORD $0x66b8; BYTE $0x3f // vfmadd231ps 0xfc(%rsi){1to16},%zmm5,%zmm12
+	LONG $0x5855f262; WORD $0x48b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm5,%zmm1
+	LONG $0x4845f162; WORD $0x69db; BYTE $0xbf // vpandd -0x1040(%rcx),%zmm7,%zmm5
+	LONG $0x58057262; WORD $0x66b8; BYTE $0x3e // vfmadd231ps 0xf8(%rsi){1to16},%zmm15,%zmm12
+	LONG $0x5805f262; WORD $0x48b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm15,%zmm1
+	LONG $0x58557262; WORD $0x5eb8; BYTE $0x5f // vfmadd231ps 0x17c(%rsi){1to16},%zmm5,%zmm11
+	LONG $0x5835f262; WORD $0x6898; BYTE $0x5f // vfmadd132ps 0x17c(%rax){1to16},%zmm9,%zmm5
+	LONG $0x487c5162; WORD $0xce28 // vmovaps %zmm14,%zmm9
+	LONG $0x580d7262; WORD $0x5eb8; BYTE $0x5e // vfmadd231ps 0x178(%rsi){1to16},%zmm14,%zmm11
+	LONG $0x58557262; WORD $0x4898; BYTE $0x5e // vfmadd132ps 0x178(%rax){1to16},%zmm5,%zmm9
+	WORD $0x394c; BYTE $0xc9 // cmp %r9,%rcx
+	LONG $0xff21850f; WORD $0xffff // jne 695e <dotBF16F32VNNI+0x23e>
+	LONG $0x486cf162; WORD $0xd458 // vaddps %zmm4,%zmm2,%zmm2
 	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x08fde162; WORD $0xd77e // vmovq %xmm18,%rdi
-	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
-	LONG $0x00c28148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rdx
-	LONG $0x485cd162; WORD $0xe458 // vaddps %zmm12,%zmm4,%zmm4
-	LONG $0x487cd162; WORD $0xc058 // vaddps %zmm8,%zmm0,%zmm0
-	LONG $0x485cd162; WORD $0xe358 // vaddps %zmm11,%zmm4,%zmm4
-	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
-	LONG $0x485cd162; WORD $0xe258 // vaddps %zmm10,%zmm4,%zmm4
-	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
-	WORD $0x394c; BYTE $0xff // cmp %r15,%rdi
-	LONG $0xfe808f0f; WORD $0xffff // jg 68ed <dotBF16F32VNNI+0x1cd>
-	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
-	LONG $0x08fde162; WORD $0xda7e // vmovq %xmm19,%rdx
-	LONG $0x82348d48 // lea (%rdx,%rax,4),%rsi
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	LONG $0x016e8f0f; WORD $0x0000 // jg 6bf7 <dotBF16F32VNNI+0x4d7>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xf092f8c5 // kmovw %eax,%k6
-	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4e7cf162; WORD $0x2211 // vmovups %zmm4,(%rdx){%k6}
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
+	LONG $0x08fd1162; WORD $0xf46f // vmovdqa64 %xmm28,%xmm14
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x00c18149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r9
+	LONG $0x486cd162; WORD $0xd558 // vaddps %zmm13,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc258 // vaddps %zmm10,%zmm0,%zmm0
+	LONG $0x486cd162; WORD $0xd458 // vaddps %zmm12,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	LONG $0x486cd162; WORD $0xd358 // vaddps %zmm11,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc158 // vaddps %zmm9,%zmm0,%zmm0
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0xfe708f0f; WORD $0xffff // jg 6903 <dotBF16F32VNNI+0x1e3>
+	LONG $0x248c8b4c; LONG $0x00000250 // mov 0x250(%rsp),%r9
+	WORD $0x894d; BYTE $0xf4 // mov %r14,%r12
+	LONG $0x7ef9c1c4; BYTE $0xf0 // vmovq %xmm6,%r8
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0x80348d4a // lea (%rax,%r8,4),%rsi
+	LONG $0x0ffc8349 // cmp $0xf,%r12
+	LONG $0x013a8f0f; WORD $0x0000 // jg 6bf1 <dotBF16F32VNNI+0x4d1>
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	LONG $0xf292f8c5 // kmovw %edx,%k6
+	WORD $0xb70f; BYTE $0xca // movzwl %dx,%ecx
+	LONG $0x4e7cf162; WORD $0x1011 // vmovups %zmm2,(%rax){%k6}
 	LONG $0xf992f8c5 // kmovw %ecx,%k7
 	LONG $0x4f7cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k7}
-	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
-	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
-	LONG $0x244cff48; BYTE $0x78 // decq 0x78(%rsp)
-	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
-	LONG $0x0141840f; WORD $0x0000 // je 6c07 <dotBF16F32VNNI+0x4e7>
-	LONG $0x30498b49 // mov 0x30(%r9),%rcx
-	LONG $0xfffd2ce9; BYTE $0xff // jmp 67fb <dotBF16F32VNNI+0xdb>
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
-	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
-	LONG $0x09e0c148 // shl $0x9,%rax
-	LONG $0x07e7c148 // shl $0x7,%rdi
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
-	LONG $0x00048d49 // lea (%r8,%rax,1),%rax
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xf8 // vmovq %rax,%xmm7
-	LONG $0x24848d48; LONG $0x00000100 // lea 0x100(%rsp),%rax
-	LONG $0x248c8948; LONG $0x000000b0 // mov %rcx,0xb0(%rsp)
-	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
-	LONG $0xe96ef9c5 // vmovd %ecx,%xmm5
-	LONG $0x248c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rcx
-	LONG $0x24b48948; LONG $0x000000b0 // mov %rsi,0xb0(%rsp)
-	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 6b42 <dotBF16F32VNNI+0x422>
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	WORD $0x014c; BYTE $0xc8 // add %r9,%rax
+	LONG $0x248cff48; LONG $0x00000278 // decq 0x278(%rsp)
+	LONG $0x08fde162; WORD $0xe86e // vmovq %rax,%xmm21
+	LONG $0x010a840f; WORD $0x0000 // je 6c01 <dotBF16F32VNNI+0x4e1>
+	LONG $0x304b8b49 // mov 0x30(%r11),%rcx
+	LONG $0xfffcf8e9; BYTE $0xff // jmp 67f8 <dotBF16F32VNNI+0xd8>
+	LONG $0x24848b48; LONG $0x00000258 // mov 0x258(%rsp),%rax
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
 	WORD $0xf631 // xor %esi,%esi
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 6b42 <dotBF16F32VNNI+0x422>
-	LONG $0xee7ef9c5 // vmovd %xmm5,%esi
-	WORD $0xe6d3 // shl %cl,%esi
-	WORD $0xceff // dec %esi
-	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
-	LONG $0x7ef9e1c4; BYTE $0xfa // vmovq %xmm7,%rdx
-	LONG $0xe692f8c5 // kmovw %esi,%k4
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xcc7ed162; WORD $0x346f; BYTE $0x13 // vmovdqu32 (%r11,%rdx,1),%zmm6{%k4}{z}
-	LONG $0x48feb162; WORD $0x347f; BYTE $0x18 // vmovdqu64 %zmm6,(%rax,%r11,1)
-	LONG $0x40c38349 // add $0x40,%r11
-	LONG $0x00fb8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r11
-	WORD $0xbb75 // jne 6b25 <dotBF16F32VNNI+0x405>
-	LONG $0x24b48b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rsi
-	LONG $0x9e1c8d4d // lea (%r14,%rbx,4),%r11
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	LONG $0x18348d4f // lea (%r8,%r11,1),%r14
-	LONG $0x6ef9c1c4; BYTE $0xee // vmovq %r14,%xmm5
-	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
-	LONG $0x6e79c1c4; BYTE $0xfe // vmovd %r14d,%xmm7
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x177f // jg 6bba <dotBF16F32VNNI+0x49a>
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0f7e // jle 6bba <dotBF16F32VNNI+0x49a>
-	LONG $0x7e79c1c4; BYTE $0xfb // vmovd %xmm7,%r11d
-	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
-	WORD $0xff41; BYTE $0xcb // dec %r11d
-	LONG $0xdbb70f45 // movzwl %r11w,%r11d
-	LONG $0x7ef9c1c4; BYTE $0xee // vmovq %xmm5,%r14
-	LONG $0x9278c1c4; BYTE $0xeb // kmovw %r11d,%k5
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xcd7ed162; WORD $0x346f; BYTE $0x3e // vmovdqu32 (%r14,%rdi,1),%zmm6{%k5}{z}
-	LONG $0x48fef162; LONG $0x0c3c747f // vmovdqu64 %zmm6,0x300(%rsp,%rdi,1)
-	LONG $0x40c78348 // add $0x40,%rdi
-	LONG $0x00ff8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rdi
-	WORD $0xb375 // jne 6b97 <dotBF16F32VNNI+0x477>
-	LONG $0x000200b9; BYTE $0x00 // mov $0x200,%ecx
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x08fde162; WORD $0xf16e // vmovq %rcx,%xmm22
-	LONG $0xfffd11e9; BYTE $0xff // jmp 6908 <dotBF16F32VNNI+0x1e8>
-	LONG $0x487cf162; WORD $0x2211 // vmovups %zmm4,(%rdx)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0xfffe9be9; BYTE $0xff // jmp 6aa2 <dotBF16F32VNNI+0x382>
-	LONG $0x24448b48; BYTE $0x68 // mov 0x68(%rsp),%rax
-	LONG $0x24848348; LONG $0x000000a8; BYTE $0x10 // addq $0x10,0xa8(%rsp)
-	LONG $0x08fd6162; WORD $0xdf7e // vmovq %xmm27,%rdi
-	LONG $0xd67ef9c5 // vmovd %xmm2,%esi
-	LONG $0x38508b4c // mov 0x38(%rax),%r10
-	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
-	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
-	LONG $0x02278d0f; WORD $0x0000 // jge 6e5b <dotBF16F32VNNI+0x73b>
-	LONG $0x24bc0148; LONG $0x000000b8 // add %rdi,0xb8(%rsp)
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0xfffb5de9; BYTE $0xff // jmp 67a1 <dotBF16F32VNNI+0x81>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
-	LONG $0xfffe28e9; BYTE $0xff // jmp 6a7b <dotBF16F32VNNI+0x35b>
-	LONG $0x18718b49 // mov 0x18(%r9),%rsi
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	LONG $0xfeb68d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%r14
-	LONG $0x7fc08348 // add $0x7f,%rax
-	LONG $0xf0490f4c // cmovns %rax,%r14
-	LONG $0x07fec149 // sar $0x7,%r14
-	LONG $0x6ef941c4; BYTE $0xee // vmovq %r14,%xmm13
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x01b38e0f; WORD $0x0000 // jle 6e2e <dotBF16F32VNNI+0x70e>
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	WORD $0x894c; BYTE $0xc7 // mov %r8,%rdi
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x07f8c148 // sar $0x7,%rax
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x24848948; LONG $0x000000c0 // mov %rax,0xc0(%rsp)
-	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
-	LONG $0x00988d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%r11
-	LONG $0xff0000b8; BYTE $0xff // mov $0xffff0000,%eax
-	LONG $0x487d7262; WORD $0xc07c // vpbroadcastd %eax,%zmm8
-	LONG $0x00bb8d4d; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r11),%r15
-	LONG $0x24b4394c; LONG $0x000000c0 // cmp %r14,0xc0(%rsp)
-	LONG $0x00e3840f; WORD $0x0000 // je 6dab <dotBF16F32VNNI+0x68b>
-	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
-	LONG $0x1f048d48 // lea (%rdi,%rbx,1),%rax
-	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
-	LONG $0x487cf162; WORD $0xf428 // vmovaps %zmm4,%zmm6
-	LONG $0x487cf162; WORD $0xc428 // vmovaps %zmm4,%zmm0
-	LONG $0x483dd162; WORD $0x3fdb // vpandd (%r15),%zmm8,%zmm7
-	LONG $0x481dd162; WORD $0x3772; BYTE $0x10 // vpslld $0x10,(%r15),%zmm12
-	LONG $0x4825d162; LONG $0x10017772 // vpslld $0x10,0x40(%r15),%zmm11
-	LONG $0x482dd162; LONG $0x10027772 // vpslld $0x10,0x80(%r15),%zmm10
-	LONG $0x4835d162; LONG $0x10037772 // vpslld $0x10,0xc0(%r15),%zmm9
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x08c08348 // add $0x8,%rax
-	LONG $0x5845f262; WORD $0x40b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm7,%zmm0
-	LONG $0x483dd162; WORD $0x7fdb; BYTE $0xfd // vpandd -0xc0(%r15),%zmm8,%zmm7
-	LONG $0x581df262; WORD $0x40b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm12,%zmm0
-	LONG $0x5845f262; WORD $0x70b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm7,%zmm6
-	LONG $0x483dd162; WORD $0x7fdb; BYTE $0xfe // vpandd -0x80(%r15),%zmm8,%zmm7
-	LONG $0x5825f262; WORD $0x70b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm11,%zmm6
-	LONG $0x5845f262; WORD $0x68b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm7,%zmm5
-	LONG $0x483dd162; WORD $0x7fdb; BYTE $0xff // vpandd -0x40(%r15),%zmm8,%zmm7
-	LONG $0x582df262; WORD $0x68b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm10,%zmm5
-	LONG $0x5845f262; WORD $0x60b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm7,%zmm4
-	LONG $0x5835f262; WORD $0x60b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm9,%zmm4
-	WORD $0x394d; BYTE $0xdf // cmp %r11,%r15
-	LONG $0xff7a850f; WORD $0xffff // jne 6ce2 <dotBF16F32VNNI+0x5c2>
-	LONG $0x4864f162; WORD $0xd858 // vaddps %zmm0,%zmm3,%zmm3
-	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
-	LONG $0x00c38149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r11
-	LONG $0x00c28149; WORD $0x0002; BYTE $0x00 // add $0x200,%r10
-	LONG $0x4864f162; WORD $0xde58 // vaddps %zmm6,%zmm3,%zmm3
-	LONG $0x4864f162; WORD $0xdd58 // vaddps %zmm5,%zmm3,%zmm3
-	LONG $0x4864f162; WORD $0xdc58 // vaddps %zmm4,%zmm3,%zmm3
-	WORD $0x394c; BYTE $0xf0 // cmp %r14,%rax
-	LONG $0xff0d8f0f; WORD $0xffff // jg 6cb3 <dotBF16F32VNNI+0x593>
-	LONG $0x000087e9; BYTE $0x00 // jmp 6e32 <dotBF16F32VNNI+0x712>
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	LONG $0x103c8d4b // lea (%r8,%r10,1),%rdi
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
-	LONG $0x6ef9e1c4; BYTE $0xe7 // vmovq %rdi,%xmm4
-	LONG $0xc36ef9c5 // vmovd %ebx,%xmm0
-	LONG $0x24bc8d48; LONG $0x00000100 // lea 0x100(%rsp),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
-	LONG $0x07e0c148 // shl $0x7,%rax
-	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x00ffffbb; BYTE $0x00 // mov $0xffff,%ebx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 6dfb <dotBF16F32VNNI+0x6db>
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 6dfb <dotBF16F32VNNI+0x6db>
-	LONG $0xc37ef9c5 // vmovd %xmm0,%ebx
-	WORD $0xe3d3 // shl %cl,%ebx
-	WORD $0xcbff // dec %ebx
-	WORD $0xb70f; BYTE $0xdb // movzwl %bx,%ebx
-	LONG $0x7ef9e1c4; BYTE $0xe2 // vmovq %xmm4,%rdx
-	LONG $0xd392f8c5 // kmovw %ebx,%k2
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xca7ef162; WORD $0x2c6f; BYTE $0x02 // vmovdqu32 (%rdx,%rax,1),%zmm5{%k2}{z}
-	LONG $0x48fef162; WORD $0x2c7f; BYTE $0x07 // vmovdqu64 %zmm5,(%rdi,%rax,1)
-	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
-	WORD $0xbc75 // jne 6dde <dotBF16F32VNNI+0x6be>
-	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0xfffe9ae9; BYTE $0xff // jmp 6cc8 <dotBF16F32VNNI+0x5a8>
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x0f7f // jg 6e4c <dotBF16F32VNNI+0x72c>
+	LONG $0x24ac8d4c; LONG $0x00000280 // lea 0x280(%rsp),%r13
+	LONG $0x24948948; LONG $0x00000248 // mov %rdx,0x248(%rsp)
+	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
+	LONG $0x09e0c148 // shl $0x9,%rax
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0x38048d48 // lea (%rax,%rdi,1),%rax
+	LONG $0x07e4c149 // shl $0x7,%r12
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	WORD $0x294c; BYTE $0xe1 // sub %r12,%rcx
+	LONG $0xc86ef9c5 // vmovd %eax,%xmm1
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x127f // jg 6b5d <dotBF16F32VNNI+0x43d>
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0b7e // jle 6b5d <dotBF16F32VNNI+0x43d>
+	LONG $0xc87ef9c5 // vmovd %xmm1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx){%k3}
-	LONG $0xfffc51e9; BYTE $0xff // jmp 6aac <dotBF16F32VNNI+0x38c>
+	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
+	LONG $0xe092f8c5 // kmovw %eax,%k4
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0xcc7ef162; WORD $0x246f; BYTE $0x16 // vmovdqu32 (%rsi,%rdx,1),%zmm4{%k4}{z}
+	LONG $0x48fed162; LONG $0x0035647f // vmovdqu64 %zmm4,0x0(%r13,%rsi,1)
+	LONG $0x40c68348 // add $0x40,%rsi
+	LONG $0x00fe8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rsi
+	WORD $0xba75 // jne 6b40 <dotBF16F32VNNI+0x420>
+	LONG $0x24948b48; LONG $0x00000248 // mov 0x248(%rsp),%rdx
+	LONG $0x97348d4b // lea (%r15,%r10,4),%rsi
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x373c8d4c // lea (%rdi,%rsi,1),%r15
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	WORD $0x294c; BYTE $0xe1 // sub %r12,%rcx
+	LONG $0x0001bc41; WORD $0x0000 // mov $0x1,%r12d
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x117f // jg 6bc0 <dotBF16F32VNNI+0x4a0>
+	WORD $0xf631 // xor %esi,%esi
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0a7e // jle 6bc0 <dotBF16F32VNNI+0x4a0>
+	WORD $0x8944; BYTE $0xe6 // mov %r12d,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0xee92f8c5 // kmovw %esi,%k5
+	LONG $0xcd7ed162; WORD $0x0c6f; BYTE $0x07 // vmovdqu32 (%r15,%rax,1),%zmm1{%k5}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x48fef162; LONG $0x12044c7f // vmovdqu64 %zmm1,0x480(%rsp,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xc175 // jne 6ba4 <dotBF16F32VNNI+0x484>
+	LONG $0x0200bc41; WORD $0x0000 // mov $0x200,%r12d
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xfffd2ae9; BYTE $0xff // jmp 691b <dotBF16F32VNNI+0x1fb>
+	LONG $0x487cf162; WORD $0x1011 // vmovups %zmm2,(%rax)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0xfffecfe9; BYTE $0xff // jmp 6ad0 <dotBF16F32VNNI+0x3b0>
+	LONG $0x24848b48; LONG $0x00000178 // mov 0x178(%rsp),%rax
+	LONG $0x24848348; LONG $0x00000240; BYTE $0x10 // addq $0x10,0x240(%rsp)
+	LONG $0x248c8b4c; LONG $0x00000270 // mov 0x270(%rsp),%r9
+	LONG $0x6c24b48b; WORD $0x0002; BYTE $0x00 // mov 0x26c(%rsp),%esi
+	LONG $0x38508b4c // mov 0x38(%rax),%r10
+	LONG $0x24848b48; LONG $0x00000240 // mov 0x240(%rsp),%rax
+	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
+	LONG $0x02378d0f; WORD $0x0000 // jge 6e6d <dotBF16F32VNNI+0x74d>
+	LONG $0x248c014c; LONG $0x00000260 // add %r9,0x260(%rsp)
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0xfffb4de9; BYTE $0xff // jmp 6793 <dotBF16F32VNNI+0x73>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0xfffe4ee9; BYTE $0xff // jmp 6aa3 <dotBF16F32VNNI+0x383>
+	LONG $0x18538b49 // mov 0x18(%r11),%rdx
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0xfeba8d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%r15
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xf9490f4c // cmovns %rcx,%r15
+	LONG $0x07ffc149 // sar $0x7,%r15
+	LONG $0x6ef9c1c4; BYTE $0xef // vmovq %r15,%xmm5
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x01bd8e0f; WORD $0x0000 // jle 6e3a <dotBF16F32VNNI+0x71a>
+	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
+	WORD $0x8949; BYTE $0xd2 // mov %rdx,%r10
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
+	LONG $0x07fac149 // sar $0x7,%r10
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x487df262; WORD $0xf17c // vpbroadcastd %ecx,%zmm6
+	LONG $0x00988d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%rbx
+	LONG $0x00b38d48; WORD $0xfff0; BYTE $0xff // lea -0x1000(%rbx),%rsi
+	WORD $0x394d; BYTE $0xea // cmp %r13,%r10
+	LONG $0x00ee840f; WORD $0x0000 // je 6dac <dotBF16F32VNNI+0x68c>
+	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
+	LONG $0x06048d4b // lea (%r14,%r8,1),%rax
+	LONG $0x487cf162; WORD $0xe328 // vmovaps %zmm3,%zmm4
+	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
+	LONG $0x487cf162; WORD $0xc328 // vmovaps %zmm3,%zmm0
+	LONG $0x484df162; WORD $0x16db // vpandd (%rsi),%zmm6,%zmm2
+	LONG $0x4825f162; WORD $0x3672; BYTE $0x10 // vpslld $0x10,(%rsi),%zmm11
+	LONG $0x482df162; LONG $0x10017672 // vpslld $0x10,0x40(%rsi),%zmm10
+	LONG $0x4835f162; LONG $0x10027672 // vpslld $0x10,0x80(%rsi),%zmm9
+	LONG $0x483df162; LONG $0x10037672 // vpslld $0x10,0xc0(%rsi),%zmm8
+	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x586df262; WORD $0x40b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm2,%zmm0
+	LONG $0x484df162; WORD $0x56db; BYTE $0xfd // vpandd -0xc0(%rsi),%zmm6,%zmm2
+	LONG $0x5825f262; WORD $0x40b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm11,%zmm0
+	LONG $0x586df262; WORD $0x78b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm2,%zmm7
+	LONG $0x484df162; WORD $0x56db; BYTE $0xfe // vpandd -0x80(%rsi),%zmm6,%zmm2
+	LONG $0x582df262; WORD $0x78b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm10,%zmm7
+	LONG $0x586df262; WORD $0x60b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm2,%zmm4
+	LONG $0x484df162; WORD $0x56db; BYTE $0xff // vpandd -0x40(%rsi),%zmm6,%zmm2
+	LONG $0x5835f262; WORD $0x60b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm9,%zmm4
+	LONG $0x586df262; WORD $0x58b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm2,%zmm3
+	LONG $0x583df262; WORD $0x58b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm8,%zmm3
+	WORD $0x3948; BYTE $0xde // cmp %rbx,%rsi
+	LONG $0xff7a850f; WORD $0xffff // jne 6cd8 <dotBF16F32VNNI+0x5b8>
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
+	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
+	LONG $0x00c38148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rbx
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
+	LONG $0x487cf162; WORD $0xc458 // vaddps %zmm4,%zmm0,%zmm0
+	LONG $0x487cf162; WORD $0xcb58 // vaddps %zmm3,%zmm0,%zmm1
+	WORD $0x394c; BYTE $0xe8 // cmp %r13,%rax
+	LONG $0x00a28e0f; WORD $0x0000 // jle 6e3e <dotBF16F32VNNI+0x71e>
+	LONG $0x00b38d48; WORD $0xfff0; BYTE $0xff // lea -0x1000(%rbx),%rsi
+	WORD $0x394d; BYTE $0xea // cmp %r13,%r10
+	LONG $0xff12850f; WORD $0xffff // jne 6cbe <dotBF16F32VNNI+0x59e>
+	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
+	LONG $0x3f348d4e // lea (%rdi,%r15,1),%r14
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x0001b841; WORD $0x0000 // mov $0x1,%r8d
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x6ef9c1c4; BYTE $0xd6 // vmovq %r14,%xmm2
+	LONG $0x6e79c1c4; BYTE $0xc0 // vmovd %r8d,%xmm0
+	LONG $0x24b48d4c; LONG $0x00000280 // lea 0x280(%rsp),%r14
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x24948948; LONG $0x00000258 // mov %rdx,0x258(%rsp)
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xffffb841; WORD $0x0000 // mov $0xffff,%r8d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x177f // jg 6e02 <dotBF16F32VNNI+0x6e2>
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0f7e // jle 6e02 <dotBF16F32VNNI+0x6e2>
+	LONG $0x7e79c1c4; BYTE $0xc0 // vmovd %xmm0,%r8d
+	WORD $0xd341; BYTE $0xe0 // shl %cl,%r8d
+	WORD $0xff41; BYTE $0xc8 // dec %r8d
+	LONG $0xc0b70f45 // movzwl %r8w,%r8d
+	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
+	LONG $0x9278c1c4; BYTE $0xd0 // kmovw %r8d,%k2
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0xca7ef162; WORD $0x1c6f; BYTE $0x02 // vmovdqu32 (%rdx,%rax,1),%zmm3{%k2}{z}
+	LONG $0x48fed162; WORD $0x1c7f; BYTE $0x06 // vmovdqu64 %zmm3,(%r14,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xb575 // jne 6ddf <dotBF16F32VNNI+0x6bf>
+	LONG $0x24948b48; LONG $0x00000258 // mov 0x258(%rsp),%rdx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0xfffe84e9; BYTE $0xff // jmp 6cbe <dotBF16F32VNNI+0x59e>
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x0ffc8349 // cmp $0xf,%r12
+	WORD $0x0f7f // jg 6e58 <dotBF16F32VNNI+0x738>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0xcaff // dec %edx
+	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7cf162; WORD $0x0811 // vmovups %zmm1,(%rax){%k3}
+	LONG $0xfffc6de9; BYTE $0xff // jmp 6ada <dotBF16F32VNNI+0x3ba>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -4956,1086 +4958,1116 @@ TEXT dotBF16F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x18718b49 // mov 0x18(%r9),%rsi
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x9d3c8d48; LONG $0x00000000 // lea 0x0(,%rbx,4),%rdi
+	LONG $0x18538b49 // mov 0x18(%r11),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x95348d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rsi
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x248c8948; LONG $0x000000b0 // mov %rcx,0xb0(%rsp)
-	LONG $0x04fc8349 // cmp $0x4,%r12
-	LONG $0x0fb88e0f; WORD $0x0000 // jle 7e59 <dotBF16F32VNNI+0x1739>
-	LONG $0x06fc8349 // cmp $0x6,%r12
-	LONG $0x0b118e0f; WORD $0x0000 // jle 79bc <dotBF16F32VNNI+0x129c>
-	LONG $0x5b148d4c // lea (%rbx,%rbx,2),%r10
+	LONG $0x248c8948; LONG $0x00000250 // mov %rcx,0x250(%rsp)
+	LONG $0x04f98349 // cmp $0x4,%r9
+	LONG $0x10ca8e0f; WORD $0x0000 // jle 7f7d <dotBF16F32VNNI+0x185d>
+	LONG $0x06f98349 // cmp $0x6,%r9
+	LONG $0x0b548e0f; WORD $0x0000 // jle 7a11 <dotBF16F32VNNI+0x12f1>
+	LONG $0x52148d4f // lea (%r10,%r10,2),%r10
 	LONG $0x02e2c149 // shl $0x2,%r10
-	LONG $0x100c8d4b // lea (%r8,%r10,1),%rcx
-	LONG $0x08fc8349 // cmp $0x8,%r12
-	LONG $0x04db8f0f; WORD $0x0000 // jg 739c <dotBF16F32VNNI+0xc7c>
-	LONG $0x245c8d49; BYTE $0xfe // lea -0x2(%r12),%rbx
-	WORD $0x8949; BYTE $0xdf // mov %rbx,%r15
-	LONG $0x08fde162; WORD $0xe36e // vmovq %rbx,%xmm20
-	LONG $0xffaf0f4c // imul %rdi,%r15
-	WORD $0x014d; BYTE $0xc7 // add %r8,%r15
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x03d18e0f; WORD $0x0000 // jle 72b0 <dotBF16F32VNNI+0xb90>
-	LONG $0xb47efac5; LONG $0x0000b824; BYTE $0x00 // vmovq 0xb8(%rsp),%xmm6
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
-	LONG $0x0000ba41; WORD $0xffff // mov $0xffff0000,%r10d
+	LONG $0x170c8d4a // lea (%rdi,%r10,1),%rcx
+	LONG $0x08f98349 // cmp $0x8,%r9
+	LONG $0x04c48f0f; WORD $0x0000 // jg 7397 <dotBF16F32VNNI+0xc77>
+	LONG $0xfe418d49 // lea -0x2(%r9),%rax
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0xfeaf0f4c // imul %rsi,%r15
+	WORD $0x0149; BYTE $0xff // add %rdi,%r15
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x03ba8e0f; WORD $0x0000 // jle 72a4 <dotBF16F32VNNI+0xb84>
+	LONG $0x24b48b4c; LONG $0x00000260 // mov 0x260(%rsp),%r14
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	LONG $0x0074a162; WORD $0xc957 // vxorps %xmm17,%xmm17,%xmm17
+	LONG $0x24a4894c; LONG $0x000001c0 // mov %r12,0x1c0(%rsp)
 	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x24ac894c; LONG $0x000000a0 // mov %r13,0xa0(%rsp)
-	LONG $0x24848948; LONG $0x00000098 // mov %rax,0x98(%rsp)
-	LONG $0x487c3162; WORD $0xe328 // vmovaps %zmm19,%zmm12
-	LONG $0x6e7941c4; BYTE $0xda // vmovd %r10d,%xmm11
-	LONG $0x249c8948; LONG $0x000000c0 // mov %rbx,0xc0(%rsp)
-	LONG $0x487c3162; WORD $0xeb28 // vmovaps %zmm19,%zmm13
-	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
-	LONG $0x487c3162; WORD $0xf328 // vmovaps %zmm19,%zmm14
-	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
-	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
-	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
-	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x487d5262; WORD $0xdb58 // vpbroadcastd %xmm11,%zmm11
-	LONG $0x08fd6162; WORD $0xf26e // vmovq %rdx,%xmm30
-	LONG $0x08fdc162; WORD $0xe96e // vmovq %r9,%xmm21
-	WORD $0x894d; BYTE $0xe5 // mov %r12,%r13
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	LONG $0x7ef9c1c4; BYTE $0xf2 // vmovq %xmm6,%r10
-	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
-	LONG $0x3f0c8d4c // lea (%rdi,%rdi,1),%r9
-	LONG $0x24b4394c; LONG $0x000000c0 // cmp %r14,0xc0(%rsp)
-	LONG $0x01fe840f; WORD $0x0000 // je 717b <dotBF16F32VNNI+0xa5b>
-	LONG $0x0b148d4a // lea (%rbx,%r9,1),%rdx
-	LONG $0x24b48948; LONG $0x00000088 // mov %rsi,0x88(%rsp)
-	LONG $0x00a28d4d; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r10),%r12
-	LONG $0x08fd4162; WORD $0xe26e // vmovq %r10,%xmm28
-	LONG $0x08fde162; WORD $0xf26e // vmovq %rdx,%xmm22
-	LONG $0x00928d49; WORD $0x0024; BYTE $0x00 // lea 0x2400(%r10),%rdx
-	WORD $0x0149; BYTE $0xc9 // add %rcx,%r9
-	LONG $0x2484894c; LONG $0x00000090 // mov %r8,0x90(%rsp)
-	LONG $0x08fd6162; WORD $0xea6e // vmovq %rdx,%xmm29
-	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
-	LONG $0x24ac894c; LONG $0x00000080 // mov %r13,0x80(%rsp)
-	LONG $0x24448948; BYTE $0x70 // mov %rax,0x70(%rsp)
-	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x24ac8d4d; LONG $0xfffffc00 // lea -0x400(%r12),%r13
-	LONG $0x08fd6162; WORD $0xe27e // vmovq %xmm28,%rdx
-	LONG $0x24748948; BYTE $0x60 // mov %rsi,0x60(%rsp)
-	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
-	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
-	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
-	LONG $0x487cd162; WORD $0xfa28 // vmovaps %zmm10,%zmm7
-	LONG $0x487cd162; WORD $0xf228 // vmovaps %zmm10,%zmm6
-	LONG $0x487cd162; WORD $0xea28 // vmovaps %zmm10,%zmm5
-	LONG $0x487cd162; WORD $0xe228 // vmovaps %zmm10,%zmm4
-	LONG $0x487cd162; WORD $0xda28 // vmovaps %zmm10,%zmm3
-	LONG $0x06048d4c // lea (%rsi,%rax,1),%r8
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	LONG $0x4825f162; WORD $0x02db // vpandd (%rdx),%zmm11,%zmm0
-	LONG $0x08fde162; WORD $0xf67e // vmovq %xmm22,%rsi
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x40c58349 // add $0x40,%r13
-	LONG $0x4045f162; WORD $0x3272; BYTE $0x10 // vpslld $0x10,(%rdx),%zmm23
-	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
-	LONG $0x587df262; LONG $0x01035cb8 // vfmadd231ps 0x4(%rbx,%rax,1){1to16},%zmm0,%zmm3
-	LONG $0x587db262; LONG $0x010364b8 // vfmadd231ps 0x4(%rbx,%r8,1){1to16},%zmm0,%zmm4
-	LONG $0x587df262; LONG $0x01066cb8 // vfmadd231ps 0x4(%rsi,%rax,1){1to16},%zmm0,%zmm5
-	LONG $0x587df262; LONG $0x010174b8 // vfmadd231ps 0x4(%rcx,%rax,1){1to16},%zmm0,%zmm6
-	LONG $0x587db262; LONG $0x01017cb8 // vfmadd231ps 0x4(%rcx,%r8,1){1to16},%zmm0,%zmm7
-	LONG $0x587d5262; LONG $0x010144b8 // vfmadd231ps 0x4(%r9,%rax,1){1to16},%zmm0,%zmm8
-	LONG $0x587d5262; LONG $0x01074cb8 // vfmadd231ps 0x4(%r15,%rax,1){1to16},%zmm0,%zmm9
-	LONG $0x587d1262; LONG $0x010754b8 // vfmadd231ps 0x4(%r15,%r8,1){1to16},%zmm0,%zmm10
-	LONG $0x5045f262; WORD $0x1cb8; BYTE $0x03 // vfmadd231ps (%rbx,%rax,1){1to16},%zmm23,%zmm3
-	LONG $0x5045b262; WORD $0x24b8; BYTE $0x03 // vfmadd231ps (%rbx,%r8,1){1to16},%zmm23,%zmm4
-	LONG $0x5045f262; WORD $0x2cb8; BYTE $0x06 // vfmadd231ps (%rsi,%rax,1){1to16},%zmm23,%zmm5
-	LONG $0x5045f262; WORD $0x34b8; BYTE $0x01 // vfmadd231ps (%rcx,%rax,1){1to16},%zmm23,%zmm6
-	LONG $0x5045b262; WORD $0x3cb8; BYTE $0x01 // vfmadd231ps (%rcx,%r8,1){1to16},%zmm23,%zmm7
-	LONG $0x50455262; WORD $0x04b8; BYTE $0x01 // vfmadd231ps (%r9,%rax,1){1to16},%zmm23,%zmm8
-	LONG $0x50455262; WORD $0x0cb8; BYTE $0x07 // vfmadd231ps (%r15,%rax,1){1to16},%zmm23,%zmm9
-	LONG $0x50451262; WORD $0x14b8; BYTE $0x07 // vfmadd231ps (%r15,%r8,1){1to16},%zmm23,%zmm10
+	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	LONG $0x2484894c; LONG $0x00000258 // mov %r8,0x258(%rsp)
+	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
+	LONG $0x249c8948; LONG $0x00000248 // mov %rbx,0x248(%rsp)
+	LONG $0x487c3162; WORD $0xd128 // vmovaps %zmm17,%zmm10
+	LONG $0x487c3162; WORD $0xd928 // vmovaps %zmm17,%zmm11
+	LONG $0x487c3162; WORD $0xe128 // vmovaps %zmm17,%zmm12
+	LONG $0x487c3162; WORD $0xe928 // vmovaps %zmm17,%zmm13
+	LONG $0x487c3162; WORD $0xf128 // vmovaps %zmm17,%zmm14
+	LONG $0x487c3162; WORD $0xf928 // vmovaps %zmm17,%zmm15
+	LONG $0x487ca162; WORD $0xc128 // vmovaps %zmm17,%zmm16
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x08fd4162; WORD $0xf36e // vmovq %r11,%xmm30
+	WORD $0x894d; BYTE $0xc8 // mov %r9,%r8
+	WORD $0x8949; BYTE $0xd4 // mov %rdx,%r12
+	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
+	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
+	LONG $0x361c8d4c // lea (%rsi,%rsi,1),%r11
+	LONG $0x2494394c; LONG $0x00000248 // cmp %r10,0x248(%rsp)
+	LONG $0x01f7840f; WORD $0x0000 // je 7171 <dotBF16F32VNNI+0xa51>
+	LONG $0x08fdc162; WORD $0xd66e // vmovq %r14,%xmm18
+	LONG $0x00bb8d48; WORD $0x0002; BYTE $0x00 // lea 0x200(%rbx),%rdi
+	LONG $0x1d4c8d4f; BYTE $0x00 // lea 0x0(%r13,%r11,1),%r9
+	LONG $0x24b4894c; LONG $0x00000200 // mov %r14,0x200(%rsp)
+	LONG $0x24b4894c; LONG $0x00000170 // mov %r14,0x170(%rsp)
+	LONG $0x24948948; LONG $0x00000168 // mov %rdx,0x168(%rsp)
+	LONG $0x08fd6162; WORD $0xdf6e // vmovq %rdi,%xmm27
+	WORD $0x0149; BYTE $0xcb // add %rcx,%r11
+	LONG $0x24848948; LONG $0x00000180 // mov %rax,0x180(%rsp)
+	WORD $0x8949; BYTE $0xde // mov %rbx,%r14
+	LONG $0x08fde162; WORD $0xd27e // vmovq %xmm18,%rdx
+	LONG $0x2484894c; LONG $0x00000160 // mov %r8,0x160(%rsp)
+	LONG $0x24a4894c; LONG $0x00000158 // mov %r12,0x158(%rsp)
+	LONG $0x24848b48; LONG $0x00000168 // mov 0x168(%rsp),%rax
+	LONG $0x573041c4; BYTE $0xc9 // vxorps %xmm9,%xmm9,%xmm9
+	LONG $0x009a8d48; WORD $0xfff0; BYTE $0xff // lea -0x1000(%rdx),%rbx
+	LONG $0x24a48b4c; LONG $0x00000200 // mov 0x200(%rsp),%r12
+	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
+	LONG $0x487cd162; WORD $0xf928 // vmovaps %zmm9,%zmm7
+	LONG $0x487cd162; WORD $0xf128 // vmovaps %zmm9,%zmm6
+	LONG $0x487cd162; WORD $0xe928 // vmovaps %zmm9,%zmm5
+	LONG $0x487cd162; WORD $0xe128 // vmovaps %zmm9,%zmm4
+	LONG $0x487cd162; WORD $0xd928 // vmovaps %zmm9,%zmm3
+	LONG $0x487cd162; WORD $0xd128 // vmovaps %zmm9,%zmm2
+	LONG $0x06048d4d // lea (%r14,%rax,1),%r8
+	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
+	LONG $0x4065f162; WORD $0x03db // vpandd (%rbx),%zmm19,%zmm0
+	LONG $0x4875f162; WORD $0x3372; BYTE $0x10 // vpslld $0x10,(%rbx),%zmm1
+	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	LONG $0x40c48349 // add $0x40,%r12
+	LONG $0x587dd262; LONG $0x010554b8 // vfmadd231ps 0x4(%r13,%rax,1){1to16},%zmm0,%zmm2
+	LONG $0x587d9262; LONG $0x01055cb8 // vfmadd231ps 0x4(%r13,%r8,1){1to16},%zmm0,%zmm3
+	LONG $0x587dd262; LONG $0x010164b8 // vfmadd231ps 0x4(%r9,%rax,1){1to16},%zmm0,%zmm4
+	LONG $0x587df262; LONG $0x01016cb8 // vfmadd231ps 0x4(%rcx,%rax,1){1to16},%zmm0,%zmm5
+	LONG $0x587db262; LONG $0x010174b8 // vfmadd231ps 0x4(%rcx,%r8,1){1to16},%zmm0,%zmm6
+	LONG $0x587dd262; LONG $0x01037cb8 // vfmadd231ps 0x4(%r11,%rax,1){1to16},%zmm0,%zmm7
+	LONG $0x587d5262; LONG $0x010744b8 // vfmadd231ps 0x4(%r15,%rax,1){1to16},%zmm0,%zmm8
+	LONG $0x587d1262; LONG $0x01074cb8 // vfmadd231ps 0x4(%r15,%r8,1){1to16},%zmm0,%zmm9
+	LONG $0x5875d262; LONG $0x000554b8 // vfmadd231ps 0x0(%r13,%rax,1){1to16},%zmm1,%zmm2
+	LONG $0x58759262; LONG $0x00055cb8 // vfmadd231ps 0x0(%r13,%r8,1){1to16},%zmm1,%zmm3
+	LONG $0x5875d262; WORD $0x24b8; BYTE $0x01 // vfmadd231ps (%r9,%rax,1){1to16},%zmm1,%zmm4
+	LONG $0x5875f262; WORD $0x2cb8; BYTE $0x01 // vfmadd231ps (%rcx,%rax,1){1to16},%zmm1,%zmm5
+	LONG $0x5875b262; WORD $0x34b8; BYTE $0x01 // vfmadd231ps (%rcx,%r8,1){1to16},%zmm1,%zmm6
+	LONG $0x5875d262; WORD $0x3cb8; BYTE $0x03 // vfmadd231ps (%r11,%rax,1){1to16},%zmm1,%zmm7
+	LONG $0x58755262; WORD $0x04b8; BYTE $0x07 // vfmadd231ps (%r15,%rax,1){1to16},%zmm1,%zmm8
+	LONG $0x58751262; WORD $0x0cb8; BYTE $0x07 // vfmadd231ps (%r15,%r8,1){1to16},%zmm1,%zmm9
 	LONG $0x08c08348 // add $0x8,%rax
 	LONG $0x08c08349 // add $0x8,%r8
-	WORD $0x394d; BYTE $0xe5 // cmp %r12,%r13
-	LONG $0xff54850f; WORD $0xffff // jne 7015 <dotBF16F32VNNI+0x8f5>
-	LONG $0x24748b48; BYTE $0x60 // mov 0x60(%rsp),%rsi
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	LONG $0x00a58d4d; WORD $0x0004; BYTE $0x00 // lea 0x400(%r13),%r12
-	LONG $0x406ce162; WORD $0xd358 // vaddps %zmm3,%zmm18,%zmm18
-	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x4074e162; WORD $0xcc58 // vaddps %zmm4,%zmm17,%zmm17
-	LONG $0x407ce162; WORD $0xc558 // vaddps %zmm5,%zmm16,%zmm16
-	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x48047162; WORD $0xfe58 // vaddps %zmm6,%zmm15,%zmm15
-	LONG $0x480c7162; WORD $0xf758 // vaddps %zmm7,%zmm14,%zmm14
-	LONG $0x48145162; WORD $0xe858 // vaddps %zmm8,%zmm13,%zmm13
-	LONG $0x481c5162; WORD $0xe158 // vaddps %zmm9,%zmm12,%zmm12
-	LONG $0x4064c162; WORD $0xda58 // vaddps %zmm10,%zmm19,%zmm19
-	LONG $0x80ee8348 // sub $0xffffffffffffff80,%rsi
-	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
-	LONG $0xfea4850f; WORD $0xffff // jne 6fc4 <dotBF16F32VNNI+0x8a4>
-	LONG $0x24b48b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rsi
-	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x24848b4c; LONG $0x00000090 // mov 0x90(%rsp),%r8
-	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
-	LONG $0x24ac8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r13
-	LONG $0x24448b48; BYTE $0x70 // mov 0x70(%rsp),%rax
-	LONG $0x00c28149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r10
-	WORD $0x3949; BYTE $0xf6 // cmp %rsi,%r14
-	LONG $0xfe118c0f; WORD $0xffff // jl 6f68 <dotBF16F32VNNI+0x848>
-	WORD $0x894d; BYTE $0xec // mov %r13,%r12
-	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
-	LONG $0x24ac8b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r13
-	LONG $0x08fd6162; WORD $0xf27e // vmovq %xmm30,%rdx
-	LONG $0x08fdc162; WORD $0xe97e // vmovq %xmm21,%r9
-	LONG $0x000165e9; BYTE $0x00 // jmp 72e0 <dotBF16F32VNNI+0xbc0>
-	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
-	LONG $0x0001bc41; WORD $0x0000 // mov $0x1,%r12d
-	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
-	LONG $0x09e3c148 // shl $0x9,%rbx
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
-	LONG $0x249c8d48; LONG $0x00000100 // lea 0x100(%rsp),%rbx
-	LONG $0x6ef9e1c4; BYTE $0xde // vmovq %rsi,%xmm3
-	WORD $0xfe89 // mov %edi,%esi
-	LONG $0x000003ba; BYTE $0x00 // mov $0x3,%edx
-	LONG $0xf7af0f49 // imul %r15,%rsi
-	LONG $0x21eec148 // shr $0x21,%rsi
-	LONG $0x00b50c8d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rsi,4),%ecx
-	WORD $0x8941; BYTE $0xf3 // mov %esi,%r11d
-	WORD $0x2941; BYTE $0xcb // sub %ecx,%r11d
-	LONG $0x084b8d41 // lea 0x8(%r11),%ecx
-	WORD $0xd139 // cmp %edx,%ecx
-	WORD $0x4f0f; BYTE $0xca // cmovg %edx,%ecx
-	WORD $0xf741; BYTE $0xdb // neg %r11d
-	WORD $0x6348; BYTE $0xd1 // movslq %ecx,%rdx
-	WORD $0x894c; BYTE $0xe9 // mov %r13,%rcx
-	WORD $0x634d; BYTE $0xdb // movslq %r11d,%r11
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
-	WORD $0x394c; BYTE $0xd9 // cmp %r11,%rcx
-	LONG $0xcb4f0f49 // cmovg %r11,%rcx
-	LONG $0x761c8d44 // lea (%rsi,%rsi,2),%r11d
-	WORD $0xfe89 // mov %edi,%esi
-	WORD $0x2944; BYTE $0xde // sub %r11d,%esi
-	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
-	WORD $0x0148; BYTE $0xf1 // add %rsi,%rcx
-	LONG $0x08fde162; WORD $0xee7e // vmovq %xmm21,%rsi
-	LONG $0x4eaf0f48; BYTE $0x20 // imul 0x20(%rsi),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xc6 // vmovq %xmm0,%rsi
-	LONG $0x8e1c8d4c // lea (%rsi,%rcx,4),%r11
-	LONG $0x7ef9e1c4; BYTE $0xde // vmovq %xmm3,%rsi
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0x18148d4b // lea (%r8,%r11,1),%rdx
-	WORD $0x2948; BYTE $0xf1 // sub %rsi,%rcx
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
-	LONG $0x0b148d4a // lea (%rbx,%r9,1),%rdx
-	LONG $0x6ef9e1c4; BYTE $0xe2 // vmovq %rdx,%xmm4
-	LONG $0xfc6ff9c5 // vmovdqa %xmm4,%xmm7
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x117f // jg 724e <dotBF16F32VNNI+0xb2e>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0a7e // jle 724e <dotBF16F32VNNI+0xb2e>
-	WORD $0x8944; BYTE $0xe2 // mov %r12d,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0x7ef9c1c4; BYTE $0xeb // vmovq %xmm5,%r11
-	LONG $0xf292f8c5 // kmovw %edx,%k6
-	LONG $0x7ef9e1c4; BYTE $0xfa // vmovq %xmm7,%rdx
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xce7e5162; WORD $0x0c6f; BYTE $0x33 // vmovdqu32 (%r11,%rsi,1),%zmm9{%k6}{z}
-	LONG $0x48fe7162; WORD $0x0c7f; BYTE $0x32 // vmovdqu64 %zmm9,(%rdx,%rsi,1)
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x00fe8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rsi
-	WORD $0xb775 // jne 7232 <dotBF16F32VNNI+0xb12>
-	WORD $0xc7ff // inc %edi
-	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
-	WORD $0xff83; BYTE $0x08 // cmp $0x8,%edi
-	LONG $0xff24850f; WORD $0xffff // jne 71b1 <dotBF16F32VNNI+0xa91>
-	LONG $0x0400b941; WORD $0x0000 // mov $0x400,%r9d
-	LONG $0x24bc8d4c; LONG $0x00000d00 // lea 0xd00(%rsp),%r15
-	LONG $0x248c8d48; LONG $0x00000700 // lea 0x700(%rsp),%rcx
-	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xfffccde9; BYTE $0xff // jmp 6f7d <dotBF16F32VNNI+0x85d>
-	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
-	LONG $0x487c3162; WORD $0xe328 // vmovaps %zmm19,%zmm12
-	LONG $0x487c3162; WORD $0xeb28 // vmovaps %zmm19,%zmm13
-	LONG $0x487c3162; WORD $0xf328 // vmovaps %zmm19,%zmm14
-	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
-	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
-	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
-	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
-	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
-	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
-	LONG $0x03e0c148 // shl $0x3,%rax
-	LONG $0xb2048d4c // lea (%rdx,%rsi,4),%r8
-	LONG $0x08fde162; WORD $0xe67e // vmovq %xmm20,%rsi
-	LONG $0xf7af0f48 // imul %rdi,%rsi
-	LONG $0x00148d4d // lea (%r8,%rax,1),%r10
-	LONG $0x381c8d4d // lea (%r8,%rdi,1),%r11
-	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	LONG $0x3e1c8d48 // lea (%rsi,%rdi,1),%rbx
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x527f // jg 736b <dotBF16F32VNNI+0xc4b>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
-	WORD $0xd341; BYTE $0xe6 // shl %cl,%r14d
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	WORD $0xc9ff // dec %ecx
-	LONG $0xc992f8c5 // kmovw %ecx,%k1
-	LONG $0x497ce162; WORD $0x1211 // vmovups %zmm18,(%rdx){%k1}
-	LONG $0xc993f8c5 // kmovw %k1,%ecx
-	LONG $0x497ce162; WORD $0x0f11 // vmovups %zmm17,(%rdi){%k1}
-	LONG $0x497ce162; WORD $0x0011 // vmovups %zmm16,(%rax){%k1}
-	LONG $0x497c5162; WORD $0x3811 // vmovups %zmm15,(%r8){%k1}
-	LONG $0x497c5162; WORD $0x3311 // vmovups %zmm14,(%r11){%k1}
-	LONG $0x497c5162; WORD $0x2a11 // vmovups %zmm13,(%r10){%k1}
-	LONG $0x497c7162; WORD $0x2611 // vmovups %zmm12,(%rsi){%k1}
-	LONG $0xf992f8c5 // kmovw %ecx,%k7
-	LONG $0x4f7ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx){%k7}
-	LONG $0xfff741e9; BYTE $0xff // jmp 6aac <dotBF16F32VNNI+0x38c>
-	LONG $0x487ce162; WORD $0x1211 // vmovups %zmm18,(%rdx)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487ce162; WORD $0x0f11 // vmovups %zmm17,(%rdi)
-	LONG $0x487ce162; WORD $0x0011 // vmovups %zmm16,(%rax)
-	LONG $0x487c5162; WORD $0x3811 // vmovups %zmm15,(%r8)
-	LONG $0x487c5162; WORD $0x3311 // vmovups %zmm14,(%r11)
-	LONG $0x487c5162; WORD $0x2a11 // vmovups %zmm13,(%r10)
-	LONG $0x487c7162; WORD $0x2611 // vmovups %zmm12,(%rsi)
-	WORD $0xc0eb // jmp 735c <dotBF16F32VNNI+0xc3c>
-	LONG $0x245c8d49; BYTE $0xfd // lea -0x3(%r12),%rbx
-	LONG $0x0009bf41; WORD $0x0000 // mov $0x9,%r15d
-	WORD $0x0149; BYTE $0xca // add %rcx,%r10
-	WORD $0x394c; BYTE $0xfb // cmp %r15,%rbx
-	LONG $0x245c8948; BYTE $0x60 // mov %rbx,0x60(%rsp)
-	LONG $0xfb4e0f4c // cmovle %rbx,%r15
-	WORD $0x894c; BYTE $0xfb // mov %r15,%rbx
-	LONG $0xdfaf0f48 // imul %rdi,%rbx
-	WORD $0x014c; BYTE $0xc3 // add %r8,%rbx
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x05a68e0f; WORD $0x0000 // jle 796f <dotBF16F32VNNI+0x124f>
-	WORD $0x8949; BYTE $0xf6 // mov %rsi,%r14
-	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
-	LONG $0x00150162; WORD $0xedef // vpxord %xmm29,%xmm29,%xmm29
-	LONG $0x246c894c; BYTE $0x48 // mov %r13,0x48(%rsp)
-	LONG $0x07fec149 // sar $0x7,%r14
-	LONG $0x000d0162; WORD $0xf6ef // vpxord %xmm30,%xmm30,%xmm30
-	LONG $0x08fd6162; LONG $0x1124547e // vmovq %xmm26,0x88(%rsp)
-	LONG $0x24448948; BYTE $0x40 // mov %rax,0x40(%rsp)
-	LONG $0x24b4894c; LONG $0x00000080 // mov %r14,0x80(%rsp)
-	LONG $0x08fd4162; WORD $0xd76e // vmovq %r15,%xmm26
-	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
-	WORD $0x894d; BYTE $0xc3 // mov %r8,%r11
-	LONG $0x24b48b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r14
-	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
-	LONG $0x487c9162; WORD $0xf028 // vmovaps %zmm24,%zmm6
-	LONG $0x487c9162; WORD $0xf828 // vmovaps %zmm24,%zmm7
-	LONG $0x487c1162; WORD $0xc028 // vmovaps %zmm24,%zmm8
-	LONG $0x487c1162; WORD $0xc828 // vmovaps %zmm24,%zmm9
-	LONG $0x487c1162; WORD $0xd028 // vmovaps %zmm24,%zmm10
-	LONG $0x487c1162; WORD $0xd828 // vmovaps %zmm24,%zmm11
-	LONG $0x487c1162; WORD $0xe028 // vmovaps %zmm24,%zmm12
-	LONG $0x487c1162; WORD $0xe828 // vmovaps %zmm24,%zmm13
-	LONG $0x487c1162; WORD $0xf028 // vmovaps %zmm24,%zmm14
-	LONG $0x487c1162; WORD $0xf828 // vmovaps %zmm24,%zmm15
-	LONG $0x08fd6162; LONG $0x0a245c7e // vmovq %xmm27,0x50(%rsp)
-	LONG $0x24948948; LONG $0x00000090 // mov %rdx,0x90(%rsp)
-	LONG $0x24bc8948; LONG $0x000000a0 // mov %rdi,0xa0(%rsp)
-	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
-	LONG $0x08fd6162; LONG $0x1324747e // vmovq %xmm30,0x98(%rsp)
-	WORD $0x8949; BYTE $0xf5 // mov %rsi,%r13
-	LONG $0x08fd4162; WORD $0xec7e // vmovq %xmm29,%r12
-	LONG $0x24b48b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rsi
-	LONG $0x24948b48; LONG $0x00000098 // mov 0x98(%rsp),%rdx
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	WORD $0x0148; BYTE $0xff // add %rdi,%rdi
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
-	LONG $0x24943948; LONG $0x00000080 // cmp %rdx,0x80(%rsp)
-	LONG $0x035c840f; WORD $0x0000 // je 7804 <dotBF16F32VNNI+0x10e4>
-	LONG $0x00968d49; WORD $0x0024; BYTE $0x00 // lea 0x2400(%r14),%rdx
-	LONG $0x008e8d4d; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r14),%r9
-	LONG $0x2474894c; BYTE $0x70 // mov %r14,0x70(%rsp)
-	LONG $0x08fd6162; LONG $0x05246c7e // vmovq %xmm29,0x28(%rsp)
-	WORD $0x894c; BYTE $0xe7 // mov %r12,%rdi
-	LONG $0x24548948; BYTE $0x58 // mov %rdx,0x58(%rsp)
-	LONG $0x2444894c; BYTE $0x38 // mov %r8,0x38(%rsp)
-	LONG $0x2474894c; BYTE $0x30 // mov %r14,0x30(%rsp)
-	LONG $0x24748948; BYTE $0x20 // mov %rsi,0x20(%rsp)
-	LONG $0x24448948; BYTE $0x18 // mov %rax,0x18(%rsp)
-	LONG $0x246c894c; BYTE $0x10 // mov %r13,0x10(%rsp)
-	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0x00818d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r9),%rax
-	LONG $0x547ef9c5; WORD $0x0c24 // vmovd %xmm2,0xc(%rsp)
-	LONG $0x24548b48; BYTE $0x20 // mov 0x20(%rsp),%rdx
-	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
-	LONG $0x246c8b4c; BYTE $0x70 // mov 0x70(%rsp),%r13
-	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
-	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
-	LONG $0x487cb162; WORD $0xef28 // vmovaps %zmm23,%zmm5
-	LONG $0x487cb162; WORD $0xe728 // vmovaps %zmm23,%zmm4
-	LONG $0x487cb162; WORD $0xdf28 // vmovaps %zmm23,%zmm3
-	LONG $0x487c2162; WORD $0xe728 // vmovaps %zmm23,%zmm28
-	LONG $0x3a348d4c // lea (%rdx,%rdi,1),%r14
-	LONG $0x24548b48; BYTE $0x28 // mov 0x28(%rsp),%rdx
-	LONG $0x3a048d4c // lea (%rdx,%rdi,1),%r8
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x4035d162; WORD $0x55db; BYTE $0x00 // vpandd 0x0(%r13),%zmm25,%zmm2
-	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
-	LONG $0x40c08348 // add $0x40,%rax
-	LONG $0x4025d162; LONG $0x10007572 // vpslld $0x10,0x0(%r13),%zmm27
-	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
-	LONG $0x586d4262; LONG $0x011364b8 // vfmadd231ps 0x4(%r11,%rdx,1){1to16},%zmm2,%zmm28
-	LONG $0x487df162; LONG $0x0324547f // vmovdqa32 %zmm2,0xc0(%rsp)
-	LONG $0x487cf162; LONG $0x03245428 // vmovaps 0xc0(%rsp),%zmm2
-	LONG $0x50254262; WORD $0x24b8; BYTE $0x13 // vfmadd231ps (%r11,%rdx,1){1to16},%zmm27,%zmm28
-	LONG $0x586d9262; LONG $0x01335cb8 // vfmadd231ps 0x4(%r11,%r14,1){1to16},%zmm2,%zmm3
-	LONG $0x586d9262; LONG $0x010364b8 // vfmadd231ps 0x4(%r11,%r8,1){1to16},%zmm2,%zmm4
-	LONG $0x586df262; LONG $0x01116cb8 // vfmadd231ps 0x4(%rcx,%rdx,1){1to16},%zmm2,%zmm5
-	LONG $0x586da262; LONG $0x013144b8 // vfmadd231ps 0x4(%rcx,%r14,1){1to16},%zmm2,%zmm16
-	LONG $0x586da262; LONG $0x01014cb8 // vfmadd231ps 0x4(%rcx,%r8,1){1to16},%zmm2,%zmm17
-	LONG $0x586dc262; LONG $0x011254b8 // vfmadd231ps 0x4(%r10,%rdx,1){1to16},%zmm2,%zmm18
-	LONG $0x586d8262; LONG $0x01325cb8 // vfmadd231ps 0x4(%r10,%r14,1){1to16},%zmm2,%zmm19
-	LONG $0x586d8262; LONG $0x010264b8 // vfmadd231ps 0x4(%r10,%r8,1){1to16},%zmm2,%zmm20
-	LONG $0x586de262; LONG $0x01136cb8 // vfmadd231ps 0x4(%rbx,%rdx,1){1to16},%zmm2,%zmm21
-	LONG $0x586da262; LONG $0x013374b8 // vfmadd231ps 0x4(%rbx,%r14,1){1to16},%zmm2,%zmm22
-	LONG $0x5045b262; LONG $0x01035498 // vfmadd132ps 0x4(%rbx,%r8,1){1to16},%zmm23,%zmm2
-	LONG $0x487ce162; WORD $0xfa28 // vmovaps %zmm2,%zmm23
-	LONG $0x50259262; WORD $0x1cb8; BYTE $0x33 // vfmadd231ps (%r11,%r14,1){1to16},%zmm27,%zmm3
-	LONG $0x50259262; WORD $0x24b8; BYTE $0x03 // vfmadd231ps (%r11,%r8,1){1to16},%zmm27,%zmm4
-	LONG $0x5025f262; WORD $0x2cb8; BYTE $0x11 // vfmadd231ps (%rcx,%rdx,1){1to16},%zmm27,%zmm5
-	LONG $0x5025a262; WORD $0x04b8; BYTE $0x31 // vfmadd231ps (%rcx,%r14,1){1to16},%zmm27,%zmm16
-	LONG $0x5025a262; WORD $0x0cb8; BYTE $0x01 // vfmadd231ps (%rcx,%r8,1){1to16},%zmm27,%zmm17
-	LONG $0x5025c262; WORD $0x14b8; BYTE $0x12 // vfmadd231ps (%r10,%rdx,1){1to16},%zmm27,%zmm18
-	LONG $0x50258262; WORD $0x1cb8; BYTE $0x32 // vfmadd231ps (%r10,%r14,1){1to16},%zmm27,%zmm19
-	LONG $0x50258262; WORD $0x24b8; BYTE $0x02 // vfmadd231ps (%r10,%r8,1){1to16},%zmm27,%zmm20
-	LONG $0x5025e262; WORD $0x2cb8; BYTE $0x13 // vfmadd231ps (%rbx,%rdx,1){1to16},%zmm27,%zmm21
-	LONG $0x5025a262; WORD $0x34b8; BYTE $0x33 // vfmadd231ps (%rbx,%r14,1){1to16},%zmm27,%zmm22
-	LONG $0x5025a262; WORD $0x3cb8; BYTE $0x03 // vfmadd231ps (%rbx,%r8,1){1to16},%zmm27,%zmm23
-	LONG $0x08c28348 // add $0x8,%rdx
-	LONG $0x08c68349 // add $0x8,%r14
-	LONG $0x08c08349 // add $0x8,%r8
-	WORD $0x394c; BYTE $0xc8 // cmp %r9,%rax
-	LONG $0xff04850f; WORD $0xffff // jne 7553 <dotBF16F32VNNI+0xe33>
-	LONG $0x00888d4c; WORD $0x0004; BYTE $0x00 // lea 0x400(%rax),%r9
-	LONG $0x24448b48; BYTE $0x58 // mov 0x58(%rsp),%rax
-	LONG $0x546ef9c5; WORD $0x0c24 // vmovd 0xc(%rsp),%xmm2
-	LONG $0x48041162; WORD $0xfc58 // vaddps %zmm28,%zmm15,%zmm15
-	LONG $0x24448348; WORD $0x4070 // addq $0x40,0x70(%rsp)
-	LONG $0x480c7162; WORD $0xf358 // vaddps %zmm3,%zmm14,%zmm14
-	LONG $0x48147162; WORD $0xec58 // vaddps %zmm4,%zmm13,%zmm13
-	LONG $0x80ef8348 // sub $0xffffffffffffff80,%rdi
-	LONG $0x481c7162; WORD $0xe558 // vaddps %zmm5,%zmm12,%zmm12
-	LONG $0x48243162; WORD $0xd858 // vaddps %zmm16,%zmm11,%zmm11
-	LONG $0x482c3162; WORD $0xd158 // vaddps %zmm17,%zmm10,%zmm10
-	LONG $0x48343162; WORD $0xca58 // vaddps %zmm18,%zmm9,%zmm9
-	LONG $0x483c3162; WORD $0xc358 // vaddps %zmm19,%zmm8,%zmm8
-	LONG $0x4844b162; WORD $0xfc58 // vaddps %zmm20,%zmm7,%zmm7
-	LONG $0x484cb162; WORD $0xf558 // vaddps %zmm21,%zmm6,%zmm6
-	LONG $0x487cb162; WORD $0xc658 // vaddps %zmm22,%zmm0,%zmm0
-	LONG $0x403c2162; WORD $0xc758 // vaddps %zmm23,%zmm24,%zmm24
-	WORD $0x3949; BYTE $0xc1 // cmp %rax,%r9
-	LONG $0xfe28850f; WORD $0xffff // jne 74e4 <dotBF16F32VNNI+0xdc4>
-	LONG $0x2484ff48; LONG $0x00000098 // incq 0x98(%rsp)
-	LONG $0x24748b4c; BYTE $0x30 // mov 0x30(%rsp),%r14
-	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
-	LONG $0x24bc8b48; LONG $0x00000098 // mov 0x98(%rsp),%rdi
-	LONG $0x24b48b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rsi
-	LONG $0x24448b4c; BYTE $0x38 // mov 0x38(%rsp),%r8
-	LONG $0x24448b48; BYTE $0x18 // mov 0x18(%rsp),%rax
-	LONG $0x246c8b4c; BYTE $0x10 // mov 0x10(%rsp),%r13
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
-	WORD $0x3948; BYTE $0xf7 // cmp %rsi,%rdi
-	LONG $0xfd7f8c0f; WORD $0xffff // jl 747e <dotBF16F32VNNI+0xd5e>
-	WORD $0x894d; BYTE $0xf9 // mov %r15,%r9
-	LONG $0x08fd6162; LONG $0x0a245c6e // vmovq 0x50(%rsp),%xmm27
-	LONG $0x08fd4162; WORD $0xd77e // vmovq %xmm26,%r15
-	LONG $0x08fd6162; LONG $0x1124546e // vmovq 0x88(%rsp),%xmm26
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x246c8b4c; BYTE $0x48 // mov 0x48(%rsp),%r13
-	LONG $0x24948b48; LONG $0x00000090 // mov 0x90(%rsp),%rdx
-	LONG $0x24448b48; BYTE $0x40 // mov 0x40(%rsp),%rax
-	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
-	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
-	LONG $0xc5148d4c; LONG $0x00000000 // lea 0x0(,%rax,8),%r10
-	LONG $0xffaf0f4c // imul %rdi,%r15
-	LONG $0x02e6c148 // shl $0x2,%rsi
-	LONG $0xecc06b48 // imul $0xffffffffffffffec,%rax,%rax
-	LONG $0x32048d4c // lea (%rdx,%rsi,1),%r8
-	LONG $0x101c8d4b // lea (%r8,%r10,1),%rbx
-	WORD $0x014c; BYTE $0xc6 // add %r8,%rsi
-	WORD $0x0149; BYTE $0xd7 // add %rdx,%r15
-	LONG $0x3e1c8d4c // lea (%rsi,%rdi,1),%r11
-	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	WORD $0x0148; BYTE $0xf0 // add %rsi,%rax
-	LONG $0x171c8d4b // lea (%r15,%r10,1),%rbx
-	LONG $0x3b348d4d // lea (%r11,%rdi,1),%r14
-	LONG $0x6ef9e1c4; BYTE $0xe3 // vmovq %rbx,%xmm4
-	LONG $0x38148d4c // lea (%rax,%rdi,1),%r10
-	LONG $0x3f1c8d49 // lea (%r15,%rdi,1),%rbx
-	WORD $0x014c; BYTE $0xc7 // add %r8,%rdi
-	LONG $0x08fd6162; WORD $0xe76e // vmovq %rdi,%xmm28
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	LONG $0x018f8f0f; WORD $0x0000 // jg 791e <dotBF16F32VNNI+0x11fe>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
-	WORD $0xe7d3 // shl %cl,%edi
-	WORD $0x7f8d; BYTE $0xff // lea -0x1(%rdi),%edi
-	WORD $0xb70f; BYTE $0xcf // movzwl %di,%ecx
-	LONG $0xc992fbc5 // kmovd %ecx,%k1
-	LONG $0x497c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx){%k1}
-	LONG $0x497c7162; WORD $0x3011 // vmovups %zmm14,(%rax){%k1}
-	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
-	LONG $0x497c5162; WORD $0x2a11 // vmovups %zmm13,(%r10){%k1}
-	LONG $0x497c5162; WORD $0x2011 // vmovups %zmm12,(%r8){%k1}
-	LONG $0x497c7162; WORD $0x1811 // vmovups %zmm11,(%rax){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x497c7162; WORD $0x1011 // vmovups %zmm10,(%rax){%k1}
-	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
-	LONG $0x497c5162; WORD $0x0311 // vmovups %zmm8,(%r11){%k1}
-	LONG $0x497cd162; WORD $0x3e11 // vmovups %zmm7,(%r14){%k1}
-	LONG $0x497cd162; WORD $0x3711 // vmovups %zmm6,(%r15){%k1}
-	LONG $0x497cf162; WORD $0x0311 // vmovups %zmm0,(%rbx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
-	LONG $0xd992f8c5 // kmovw %ecx,%k3
-	LONG $0x4b7c6162; WORD $0x0011 // vmovups %zmm24,(%rax){%k3}
-	LONG $0xfff2a8e9; BYTE $0xff // jmp 6aac <dotBF16F32VNNI+0x38c>
-	LONG $0x249c8b48; LONG $0x00000080 // mov 0x80(%rsp),%rbx
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x249c8d4c; LONG $0x00000100 // lea 0x100(%rsp),%r11
-	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
-	LONG $0x09e3c148 // shl $0x9,%rbx
-	LONG $0x07e6c148 // shl $0x7,%rsi
-	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
-	LONG $0xaaaaabbb; BYTE $0xaa // mov $0xaaaaaaab,%ebx
-	LONG $0x6ef9e1c4; BYTE $0xe6 // vmovq %rsi,%xmm4
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	LONG $0x087d6162; WORD $0xe66e // vmovd %esi,%xmm28
-	WORD $0xfa89 // mov %edi,%edx
-	LONG $0x244c8b48; BYTE $0x60 // mov 0x60(%rsp),%rcx
-	LONG $0xd3af0f48 // imul %rbx,%rdx
-	LONG $0x21eac148 // shr $0x21,%rdx
-	WORD $0x348d; BYTE $0x52 // lea (%rdx,%rdx,2),%esi
-	WORD $0x6348; BYTE $0xd6 // movslq %esi,%rdx
-	WORD $0x3948; BYTE $0xca // cmp %rcx,%rdx
-	LONG $0xd14f0f48 // cmovg %rcx,%rdx
-	WORD $0xf989 // mov %edi,%ecx
-	WORD $0xf129 // sub %esi,%ecx
-	LONG $0x7ef9e1c4; BYTE $0xe6 // vmovq %xmm4,%rsi
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x57af0f49; BYTE $0x20 // imul 0x20(%r15),%rdx
-	WORD $0x894c; BYTE $0xe9 // mov %r13,%rcx
-	WORD $0x2948; BYTE $0xf1 // sub %rsi,%rcx
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x94148d49 // lea (%r12,%rdx,4),%rdx
-	WORD $0x014c; BYTE $0xc2 // add %r8,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
-	LONG $0x0b148d4b // lea (%r11,%r9,1),%rdx
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x147f // jg 78a8 <dotBF16F32VNNI+0x1188>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0d7e // jle 78a8 <dotBF16F32VNNI+0x1188>
-	LONG $0x087d6162; WORD $0xe27e // vmovd %xmm28,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0x7ef9c1c4; BYTE $0xea // vmovq %xmm5,%r10
-	LONG $0xd292f8c5 // kmovw %edx,%k2
-	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xca7ec162; WORD $0x1c6f; BYTE $0x32 // vmovdqu32 (%r10,%rsi,1),%zmm19{%k2}{z}
-	LONG $0x48fee162; WORD $0x1c7f; BYTE $0x32 // vmovdqu64 %zmm19,(%rdx,%rsi,1)
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x00fe8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rsi
-	WORD $0xb475 // jne 7889 <dotBF16F32VNNI+0x1169>
-	WORD $0xc7ff // inc %edi
-	LONG $0x00c18149; WORD $0x0002; BYTE $0x00 // add $0x200,%r9
-	WORD $0xff83; BYTE $0x0c // cmp $0xc,%edi
-	LONG $0xff55850f; WORD $0xffff // jne 783c <dotBF16F32VNNI+0x111c>
-	LONG $0x000400bf; BYTE $0x00 // mov $0x400,%edi
-	LONG $0x249c8d48; LONG $0x00001300 // lea 0x1300(%rsp),%rbx
-	LONG $0x24948d4c; LONG $0x00000d00 // lea 0xd00(%rsp),%r10
-	LONG $0x248c8d48; LONG $0x00000700 // lea 0x700(%rsp),%rcx
-	LONG $0x08fd6162; WORD $0xef6e // vmovq %rdi,%xmm29
-	LONG $0x2484c748; LONG $0x000000a0; LONG $0x00000200 // movq $0x200,0xa0(%rsp)
-	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
-	LONG $0xfffb8ae9; BYTE $0xff // jmp 74a8 <dotBF16F32VNNI+0xd88>
-	LONG $0x487c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx)
-	LONG $0x487c7162; WORD $0x3011 // vmovups %zmm14,(%rax)
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x487c5162; WORD $0x2a11 // vmovups %zmm13,(%r10)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c5162; WORD $0x2011 // vmovups %zmm12,(%r8)
-	LONG $0x487c7162; WORD $0x1f11 // vmovups %zmm11,(%rdi)
-	LONG $0x487c7162; WORD $0x1011 // vmovups %zmm10,(%rax)
-	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
-	LONG $0x487c5162; WORD $0x0311 // vmovups %zmm8,(%r11)
-	LONG $0x487cd162; WORD $0x3e11 // vmovups %zmm7,(%r14)
-	LONG $0x487cd162; WORD $0x3711 // vmovups %zmm6,(%r15)
-	LONG $0x487cf162; WORD $0x0311 // vmovups %zmm0,(%rbx)
-	LONG $0xfffe81e9; BYTE $0xff // jmp 77f0 <dotBF16F32VNNI+0x10d0>
-	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
-	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
-	LONG $0x487c9162; WORD $0xf028 // vmovaps %zmm24,%zmm6
-	LONG $0x487c9162; WORD $0xf828 // vmovaps %zmm24,%zmm7
-	LONG $0x487c1162; WORD $0xc028 // vmovaps %zmm24,%zmm8
-	LONG $0x487c1162; WORD $0xc828 // vmovaps %zmm24,%zmm9
-	LONG $0x487c1162; WORD $0xd028 // vmovaps %zmm24,%zmm10
-	LONG $0x487c1162; WORD $0xd828 // vmovaps %zmm24,%zmm11
-	LONG $0x487c1162; WORD $0xe028 // vmovaps %zmm24,%zmm12
-	LONG $0x487c1162; WORD $0xe828 // vmovaps %zmm24,%zmm13
-	LONG $0x487c1162; WORD $0xf028 // vmovaps %zmm24,%zmm14
-	LONG $0x487c1162; WORD $0xf828 // vmovaps %zmm24,%zmm15
-	LONG $0xfffd71e9; BYTE $0xff // jmp 772d <dotBF16F32VNNI+0x100d>
-	LONG $0x245c8d4d; BYTE $0xfd // lea -0x3(%r12),%r11
-	WORD $0x894c; BYTE $0xd9 // mov %r11,%rcx
-	LONG $0xcfaf0f48 // imul %rdi,%rcx
-	LONG $0x081c8d49 // lea (%r8,%rcx,1),%rbx
-	LONG $0x08fd6162; WORD $0xeb6e // vmovq %rbx,%xmm29
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x09478e0f; WORD $0x0000 // jle 8322 <dotBF16F32VNNI+0x1c02>
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0x571041c4; BYTE $0xed // vxorps %xmm13,%xmm13,%xmm13
-	LONG $0x24a4894c; LONG $0x00000080 // mov %r12,0x80(%rsp)
-	LONG $0x24448948; BYTE $0x70 // mov %rax,0x70(%rsp)
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
-	LONG $0x487cd162; WORD $0xc528 // vmovaps %zmm13,%zmm0
-	LONG $0x487cd162; WORD $0xed28 // vmovaps %zmm13,%zmm5
-	LONG $0x249c8948; LONG $0x00000098 // mov %rbx,0x98(%rsp)
-	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
-	LONG $0x487cd162; WORD $0xfd28 // vmovaps %zmm13,%zmm7
-	LONG $0x487c5162; WORD $0xcd28 // vmovaps %zmm13,%zmm9
-	LONG $0x487c5162; WORD $0xdd28 // vmovaps %zmm13,%zmm11
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x2484c748; LONG $0x000000c0; LONG $0x00000000 // movq $0x0,0xc0(%rsp)
-	LONG $0x487de262; WORD $0xc17c // vpbroadcastd %ecx,%zmm16
-	LONG $0x24ac894c; LONG $0x00000090 // mov %r13,0x90(%rsp)
-	LONG $0x24948948; LONG $0x00000088 // mov %rdx,0x88(%rsp)
-	LONG $0x6ef9c1c4; BYTE $0xe1 // vmovq %r9,%xmm4
-	WORD $0x894d; BYTE $0xc4 // mov %r8,%r12
-	LONG $0x249c8948; LONG $0x000000a0 // mov %rbx,0xa0(%rsp)
-	LONG $0x00b38d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rbx),%r14
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x248c8b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r9
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x24b4894c; LONG $0x000000a0 // mov %r14,0xa0(%rsp)
-	LONG $0x3f0c8d48 // lea (%rdi,%rdi,1),%rcx
-	LONG $0x24948b4c; LONG $0x000000c0 // mov 0xc0(%rsp),%r10
-	LONG $0x2494394c; LONG $0x00000098 // cmp %r10,0x98(%rsp)
-	LONG $0x0788840f; WORD $0x0000 // je 821e <dotBF16F32VNNI+0x1afe>
-	LONG $0x38148d4e // lea (%rax,%r15,1),%r10
-	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
-	LONG $0x3c1c8d4b // lea (%r12,%r15,1),%rbx
-	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
-	LONG $0x6ef941c4; BYTE $0xfa // vmovq %r10,%xmm15
-	LONG $0x00968d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%r10
-	LONG $0x487ca162; WORD $0xe328 // vmovaps %zmm19,%zmm20
-	LONG $0x487ca162; WORD $0xeb28 // vmovaps %zmm19,%zmm21
-	LONG $0x08fd4162; WORD $0xea6e // vmovq %r10,%xmm29
-	LONG $0x487ca162; WORD $0xf328 // vmovaps %zmm19,%zmm22
-	LONG $0x487ca162; WORD $0xfb28 // vmovaps %zmm19,%zmm23
-	LONG $0x487c2162; WORD $0xc328 // vmovaps %zmm19,%zmm24
-	LONG $0x487c3162; WORD $0xf328 // vmovaps %zmm19,%zmm14
-	LONG $0x487cb162; WORD $0xdb28 // vmovaps %zmm19,%zmm3
-	LONG $0x487cb162; WORD $0xf328 // vmovaps %zmm19,%zmm6
-	LONG $0x487c3162; WORD $0xc328 // vmovaps %zmm19,%zmm8
-	LONG $0x487c3162; WORD $0xd328 // vmovaps %zmm19,%zmm10
-	LONG $0x487c3162; WORD $0xe328 // vmovaps %zmm19,%zmm12
-	LONG $0x08fd6162; WORD $0xf06e // vmovq %rax,%xmm30
-	LONG $0x7ef941c4; BYTE $0xfa // vmovq %xmm15,%r10
-	LONG $0x407d5162; WORD $0x39db // vpandd (%r9),%zmm16,%zmm15
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x406dd162; WORD $0x3172; BYTE $0x10 // vpslld $0x10,(%r9),%zmm18
-	LONG $0x4075d162; LONG $0x10017172 // vpslld $0x10,0x40(%r9),%zmm17
-	LONG $0x08c38348 // add $0x8,%rbx
-	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
-	LONG $0x5805d262; LONG $0x01125cb8 // vfmadd231ps 0x4(%r10,%rdx,1){1to16},%zmm15,%zmm3
-	LONG $0x487c6162; WORD $0xe328 // vmovaps %zmm3,%zmm28
-	LONG $0x407dd162; WORD $0x59db; BYTE $0xfd // vpandd -0xc0(%r9),%zmm16,%zmm3
-	LONG $0x5805d262; WORD $0x72b8; BYTE $0x01 // vfmadd231ps 0x4(%r10){1to16},%zmm15,%zmm6
-	LONG $0x58053262; LONG $0x011174b8 // vfmadd231ps 0x4(%rcx,%r10,1){1to16},%zmm15,%zmm14
-	LONG $0x58057262; WORD $0x63b8; BYTE $0xff // vfmadd231ps -0x4(%rbx){1to16},%zmm15,%zmm12
-	LONG $0x58057262; LONG $0xff1354b8 // vfmadd231ps -0x4(%rbx,%rdx,1){1to16},%zmm15,%zmm10
-	LONG $0x58057262; LONG $0xff0b44b8 // vfmadd231ps -0x4(%rbx,%rcx,1){1to16},%zmm15,%zmm8
-	LONG $0x506dd262; WORD $0x32b8 // vfmadd231ps (%r10){1to16},%zmm18,%zmm6
-	LONG $0x506d5262; WORD $0x34b8; BYTE $0x0a // vfmadd231ps (%r10,%rcx,1){1to16},%zmm18,%zmm14
-	LONG $0x506d7262; WORD $0x63b8; BYTE $0xfe // vfmadd231ps -0x8(%rbx){1to16},%zmm18,%zmm12
-	LONG $0x506d7262; LONG $0xfe1354b8 // vfmadd231ps -0x8(%rbx,%rdx,1){1to16},%zmm18,%zmm10
-	LONG $0x506d7262; LONG $0xfe0b44b8 // vfmadd231ps -0x8(%rbx,%rcx,1){1to16},%zmm18,%zmm8
-	LONG $0x5865c262; WORD $0x6ab8; BYTE $0x21 // vfmadd231ps 0x84(%r10){1to16},%zmm3,%zmm21
-	LONG $0x5865c262; LONG $0x211264b8 // vfmadd231ps 0x84(%r10,%rdx,1){1to16},%zmm3,%zmm20
-	LONG $0x5865a262; LONG $0x21115cb8 // vfmadd231ps 0x84(%rcx,%r10,1){1to16},%zmm3,%zmm19
-	LONG $0x58656262; WORD $0x43b8; BYTE $0x1f // vfmadd231ps 0x7c(%rbx){1to16},%zmm3,%zmm24
-	LONG $0x5865e262; LONG $0x1f137cb8 // vfmadd231ps 0x7c(%rbx,%rdx,1){1to16},%zmm3,%zmm23
-	LONG $0x5865e262; LONG $0x1f0b74b8 // vfmadd231ps 0x7c(%rbx,%rcx,1){1to16},%zmm3,%zmm22
-	LONG $0x487c9162; WORD $0xdc28 // vmovaps %zmm28,%zmm3
-	LONG $0x5075c262; WORD $0x6ab8; BYTE $0x20 // vfmadd231ps 0x80(%r10){1to16},%zmm17,%zmm21
-	LONG $0x506dd262; WORD $0x1cb8; BYTE $0x12 // vfmadd231ps (%r10,%rdx,1){1to16},%zmm18,%zmm3
-	LONG $0x5075c262; LONG $0x201264b8 // vfmadd231ps 0x80(%r10,%rdx,1){1to16},%zmm17,%zmm20
-	LONG $0x5075a262; LONG $0x20115cb8 // vfmadd231ps 0x80(%rcx,%r10,1){1to16},%zmm17,%zmm19
-	LONG $0x50756262; WORD $0x43b8; BYTE $0x1e // vfmadd231ps 0x78(%rbx){1to16},%zmm17,%zmm24
-	LONG $0x5075e262; LONG $0x1e137cb8 // vfmadd231ps 0x78(%rbx,%rdx,1){1to16},%zmm17,%zmm23
-	LONG $0x5075e262; LONG $0x1e0b74b8 // vfmadd231ps 0x78(%rbx,%rcx,1){1to16},%zmm17,%zmm22
-	LONG $0x08c28349 // add $0x8,%r10
-	WORD $0x3949; BYTE $0xc5 // cmp %rax,%r13
-	LONG $0xfef7850f; WORD $0xffff // jne 7b06 <dotBF16F32VNNI+0x13e6>
-	LONG $0x48245162; WORD $0xdc58 // vaddps %zmm12,%zmm11,%zmm11
-	LONG $0x482c5162; WORD $0xc958 // vaddps %zmm9,%zmm10,%zmm9
-	LONG $0x08fd6162; WORD $0xf07e // vmovq %xmm30,%rax
-	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
-	LONG $0x483cf162; WORD $0xff58 // vaddps %zmm7,%zmm8,%zmm7
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x809e8d49; WORD $0xfff0; BYTE $0xff // lea -0xf80(%r14),%rbx
-	LONG $0x3c948d4f; LONG $0x00000100 // lea 0x100(%r12,%r15,1),%r10
-	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	LONG $0x4814d162; WORD $0xde58 // vaddps %zmm14,%zmm13,%zmm3
-	LONG $0x388c8d4e; LONG $0x00000100 // lea 0x100(%rax,%r15,1),%r9
-	LONG $0x487c5162; WORD $0xea28 // vmovaps %zmm10,%zmm13
-	LONG $0x48240162; WORD $0xc058 // vaddps %zmm24,%zmm11,%zmm24
-	LONG $0x4834a162; WORD $0xff58 // vaddps %zmm23,%zmm9,%zmm23
-	LONG $0x487cc162; WORD $0xca28 // vmovaps %zmm10,%zmm17
-	LONG $0x487c5162; WORD $0xe228 // vmovaps %zmm10,%zmm12
-	LONG $0x4844a162; WORD $0xf658 // vaddps %zmm22,%zmm7,%zmm22
-	LONG $0x4854b162; WORD $0xed58 // vaddps %zmm21,%zmm5,%zmm5
-	LONG $0x487c5162; WORD $0xf228 // vmovaps %zmm10,%zmm14
-	LONG $0x487cc162; WORD $0xea28 // vmovaps %zmm10,%zmm21
-	LONG $0x487c2162; WORD $0xec58 // vaddps %zmm20,%zmm0,%zmm29
-	LONG $0x4864b162; WORD $0xdb58 // vaddps %zmm19,%zmm3,%zmm3
-	LONG $0x487cc162; WORD $0xe228 // vmovaps %zmm10,%zmm20
-	LONG $0x487cc162; WORD $0xda28 // vmovaps %zmm10,%zmm19
-	LONG $0x487cd162; WORD $0xf228 // vmovaps %zmm10,%zmm6
-	LONG $0x487cd162; WORD $0xfa28 // vmovaps %zmm10,%zmm7
-	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
-	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
-	LONG $0x407df162; WORD $0x03db // vpandd (%rbx),%zmm16,%zmm0
-	LONG $0x4805f162; WORD $0x3372; BYTE $0x10 // vpslld $0x10,(%rbx),%zmm15
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x400df162; LONG $0x10017372 // vpslld $0x10,0x40(%rbx),%zmm30
-	LONG $0x08c28349 // add $0x8,%r10
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x08c18349 // add $0x8,%r9
-	LONG $0x587d5262; WORD $0x4ab8; BYTE $0xff // vfmadd231ps -0x4(%r10){1to16},%zmm0,%zmm9
-	LONG $0x587d5262; LONG $0xff1244b8 // vfmadd231ps -0x4(%r10,%rdx,1){1to16},%zmm0,%zmm8
-	LONG $0x587dd262; LONG $0xff0a7cb8 // vfmadd231ps -0x4(%r10,%rcx,1){1to16},%zmm0,%zmm7
-	LONG $0x587dd262; WORD $0x71b8; BYTE $0xff // vfmadd231ps -0x4(%r9){1to16},%zmm0,%zmm6
-	LONG $0x587d5262; LONG $0xff1174b8 // vfmadd231ps -0x4(%r9,%rdx,1){1to16},%zmm0,%zmm14
-	LONG $0x581dd262; LONG $0xff094498 // vfmadd132ps -0x4(%r9,%rcx,1){1to16},%zmm12,%zmm0
-	LONG $0x407d7162; WORD $0x63db; BYTE $0xfd // vpandd -0xc0(%rbx),%zmm16,%zmm12
-	LONG $0x58055262; WORD $0x4ab8; BYTE $0xfe // vfmadd231ps -0x8(%r10){1to16},%zmm15,%zmm9
-	LONG $0x58055262; LONG $0xfe1244b8 // vfmadd231ps -0x8(%r10,%rdx,1){1to16},%zmm15,%zmm8
-	LONG $0x5805d262; LONG $0xfe0a7cb8 // vfmadd231ps -0x8(%r10,%rcx,1){1to16},%zmm15,%zmm7
-	LONG $0x5805d262; WORD $0x71b8; BYTE $0xfe // vfmadd231ps -0x8(%r9){1to16},%zmm15,%zmm6
-	LONG $0x58055262; LONG $0xfe1174b8 // vfmadd231ps -0x8(%r9,%rdx,1){1to16},%zmm15,%zmm14
-	LONG $0x581dc262; WORD $0x6ab8; BYTE $0x1f // vfmadd231ps 0x7c(%r10){1to16},%zmm12,%zmm21
-	LONG $0x581dc262; LONG $0x1f1264b8 // vfmadd231ps 0x7c(%r10,%rdx,1){1to16},%zmm12,%zmm20
-	LONG $0x581dc262; LONG $0x1f0a5cb8 // vfmadd231ps 0x7c(%r10,%rcx,1){1to16},%zmm12,%zmm19
-	LONG $0x581dc262; WORD $0x49b8; BYTE $0x1f // vfmadd231ps 0x7c(%r9){1to16},%zmm12,%zmm17
-	LONG $0x581d5262; LONG $0x1f116cb8 // vfmadd231ps 0x7c(%r9,%rdx,1){1to16},%zmm12,%zmm13
-	LONG $0x581d5262; LONG $0x1f0954b8 // vfmadd231ps 0x7c(%r9,%rcx,1){1to16},%zmm12,%zmm10
-	LONG $0x487c5162; WORD $0xe728 // vmovaps %zmm15,%zmm12
-	LONG $0x500dc262; WORD $0x6ab8; BYTE $0x1e // vfmadd231ps 0x78(%r10){1to16},%zmm30,%zmm21
-	LONG $0x587d5262; LONG $0xfe096498 // vfmadd132ps -0x8(%r9,%rcx,1){1to16},%zmm0,%zmm12
-	LONG $0x500dc262; LONG $0x1e1264b8 // vfmadd231ps 0x78(%r10,%rdx,1){1to16},%zmm30,%zmm20
-	LONG $0x500dc262; LONG $0x1e0a5cb8 // vfmadd231ps 0x78(%r10,%rcx,1){1to16},%zmm30,%zmm19
-	LONG $0x500dc262; WORD $0x49b8; BYTE $0x1e // vfmadd231ps 0x78(%r9){1to16},%zmm30,%zmm17
-	LONG $0x500d5262; LONG $0x1e116cb8 // vfmadd231ps 0x78(%r9,%rdx,1){1to16},%zmm30,%zmm13
-	LONG $0x500d5262; LONG $0x1e0954b8 // vfmadd231ps 0x78(%r9,%rcx,1){1to16},%zmm30,%zmm10
-	WORD $0x394d; BYTE $0xf5 // cmp %r14,%r13
-	LONG $0xff00850f; WORD $0xffff // jne 7cc2 <dotBF16F32VNNI+0x15a2>
-	LONG $0x2484ff48; LONG $0x000000c0 // incq 0xc0(%rsp)
-	LONG $0x24948b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdx
-	LONG $0x403c5162; WORD $0xd958 // vaddps %zmm9,%zmm24,%zmm11
-	LONG $0x404cf162; WORD $0xff58 // vaddps %zmm7,%zmm22,%zmm7
-	LONG $0x249c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rbx
-	LONG $0x40445162; WORD $0xc858 // vaddps %zmm8,%zmm23,%zmm9
-	LONG $0x4854f162; WORD $0xee58 // vaddps %zmm6,%zmm5,%zmm5
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x4014d162; WORD $0xc658 // vaddps %zmm14,%zmm29,%zmm0
-	LONG $0x4864d162; WORD $0xdc58 // vaddps %zmm12,%zmm3,%zmm3
-	LONG $0x48243162; WORD $0xdd58 // vaddps %zmm21,%zmm11,%zmm11
-	LONG $0x4844b162; WORD $0xfb58 // vaddps %zmm19,%zmm7,%zmm7
-	LONG $0x48343162; WORD $0xcc58 // vaddps %zmm20,%zmm9,%zmm9
-	LONG $0x4854b162; WORD $0xe958 // vaddps %zmm17,%zmm5,%zmm5
-	LONG $0x487cd162; WORD $0xc558 // vaddps %zmm13,%zmm0,%zmm0
-	LONG $0x48645162; WORD $0xea58 // vaddps %zmm10,%zmm3,%zmm13
 	WORD $0x3948; BYTE $0xd3 // cmp %rdx,%rbx
-	LONG $0xfc378c0f; WORD $0xffff // jl 7a69 <dotBF16F32VNNI+0x1349>
-	LONG $0x24ac8b4c; LONG $0x00000090 // mov 0x90(%rsp),%r13
-	LONG $0x24948b48; LONG $0x00000088 // mov 0x88(%rsp),%rdx
-	LONG $0x7ef9c1c4; BYTE $0xe1 // vmovq %xmm4,%r9
-	LONG $0x24a48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r12
-	LONG $0x24448b48; BYTE $0x70 // mov 0x70(%rsp),%rax
-	LONG $0x0004ece9; BYTE $0x00 // jmp 8345 <dotBF16F32VNNI+0x1c25>
-	LONG $0x24548d4d; BYTE $0xff // lea -0x1(%r12),%r10
-	LONG $0xdaaf0f49 // imul %r10,%rbx
-	LONG $0x981c8d49 // lea (%r8,%rbx,4),%rbx
-	LONG $0x08fde162; WORD $0xe36e // vmovq %rbx,%xmm20
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x06728e0f; WORD $0x0000 // jle 84e7 <dotBF16F32VNNI+0x1dc7>
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0xe4efd9c5 // vpxor %xmm4,%xmm4,%xmm4
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x24ac894c; LONG $0x00000098 // mov %r13,0x98(%rsp)
-	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
-	LONG $0x7ef9c1c4; BYTE $0xe5 // vmovq %xmm4,%r13
-	LONG $0x249c8948; LONG $0x000000c0 // mov %rbx,0xc0(%rsp)
-	LONG $0x6ef9c1c4; BYTE $0xe2 // vmovq %r10,%xmm4
-	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0x249c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rbx
-	LONG $0x487c7162; WORD $0xe828 // vmovaps %zmm0,%zmm13
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0x2484894c; LONG $0x00000090 // mov %r8,0x90(%rsp)
-	WORD $0x894c; BYTE $0xff // mov %r15,%rdi
-	LONG $0x24a4894c; LONG $0x000000a0 // mov %r12,0xa0(%rsp)
-	LONG $0x24b48948; LONG $0x00000088 // mov %rsi,0x88(%rsp)
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x08fde162; WORD $0xd36e // vmovq %rbx,%xmm18
-	LONG $0x00b38d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rbx),%r14
-	LONG $0x08fde162; WORD $0xe37e // vmovq %xmm20,%rbx
-	LONG $0x08fde162; WORD $0xe26e // vmovq %rdx,%xmm20
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x08fdc162; WORD $0xd77e // vmovq %xmm18,%r15
-	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
-	LONG $0x08fdc162; WORD $0xd66e // vmovq %r14,%xmm18
-	LONG $0x121c8d4b // lea (%r10,%r10,1),%rbx
-	LONG $0x24ac394c; LONG $0x000000c0 // cmp %r13,0xc0(%rsp)
-	LONG $0x04b4840f; WORD $0x0000 // je 83d5 <dotBF16F32VNNI+0x1cb5>
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0x00a68d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r14),%r12
-	LONG $0x380c8d48 // lea (%rax,%rdi,1),%rcx
-	LONG $0x3a048d4c // lea (%rdx,%rdi,1),%r8
-	WORD $0x894c; BYTE $0xf6 // mov %r14,%rsi
-	LONG $0x487c7162; WORD $0xd528 // vmovaps %zmm5,%zmm10
-	LONG $0x487c7162; WORD $0xe528 // vmovaps %zmm5,%zmm12
-	LONG $0x487c7162; WORD $0xdd28 // vmovaps %zmm5,%zmm11
-	LONG $0x487cf162; WORD $0xdd28 // vmovaps %zmm5,%zmm3
-	LONG $0x487c7162; WORD $0xcd28 // vmovaps %zmm5,%zmm9
-	LONG $0x487c7162; WORD $0xf528 // vmovaps %zmm5,%zmm14
-	LONG $0x487cf162; WORD $0xf528 // vmovaps %zmm5,%zmm6
-	LONG $0x08fdc162; WORD $0xdc6e // vmovq %r12,%xmm19
-	LONG $0x4875c162; WORD $0x0fdb // vpandd (%r15),%zmm1,%zmm17
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x404e180f // prefetcht0 0x40(%rsi)
-	LONG $0x08fdc162; WORD $0xdc7e // vmovq %xmm19,%r12
-	LONG $0x80ee8348 // sub $0xffffffffffffff80,%rsi
-	LONG $0x407dd162; WORD $0x3772; BYTE $0x10 // vpslld $0x10,(%r15),%zmm16
-	LONG $0x4805d162; LONG $0x10017772 // vpslld $0x10,0x40(%r15),%zmm15
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x00c78149; WORD $0x0001; BYTE $0x00 // add $0x100,%r15
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x5075f262; WORD $0x71b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm6
-	LONG $0x50753262; LONG $0xff1974b8 // vfmadd231ps -0x4(%rcx,%r11,1){1to16},%zmm17,%zmm14
-	LONG $0x50757262; LONG $0xff194cb8 // vfmadd231ps -0x4(%rcx,%rbx,1){1to16},%zmm17,%zmm9
-	LONG $0x5075d262; WORD $0x58b8; BYTE $0xff // vfmadd231ps -0x4(%r8){1to16},%zmm17,%zmm3
-	LONG $0x4875c162; WORD $0x4fdb; BYTE $0xfd // vpandd -0xc0(%r15),%zmm1,%zmm17
-	LONG $0x507df262; WORD $0x71b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm16,%zmm6
-	LONG $0x507d3262; LONG $0xfe1974b8 // vfmadd231ps -0x8(%rcx,%r11,1){1to16},%zmm16,%zmm14
-	LONG $0x507d7262; LONG $0xfe194cb8 // vfmadd231ps -0x8(%rcx,%rbx,1){1to16},%zmm16,%zmm9
-	LONG $0x507dd262; WORD $0x58b8; BYTE $0xfe // vfmadd231ps -0x8(%r8){1to16},%zmm16,%zmm3
-	LONG $0x50757262; WORD $0x59b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm11
-	LONG $0x50753262; LONG $0x1f1964b8 // vfmadd231ps 0x7c(%rcx,%r11,1){1to16},%zmm17,%zmm12
-	LONG $0x50757262; LONG $0x1f1954b8 // vfmadd231ps 0x7c(%rcx,%rbx,1){1to16},%zmm17,%zmm10
-	LONG $0x5075d262; WORD $0x68b8; BYTE $0x1f // vfmadd231ps 0x7c(%r8){1to16},%zmm17,%zmm5
-	LONG $0x58057262; WORD $0x59b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm15,%zmm11
-	LONG $0x58053262; LONG $0x1e1964b8 // vfmadd231ps 0x78(%rcx,%r11,1){1to16},%zmm15,%zmm12
-	LONG $0x58057262; LONG $0x1e1954b8 // vfmadd231ps 0x78(%rcx,%rbx,1){1to16},%zmm15,%zmm10
-	LONG $0x5805d262; WORD $0x68b8; BYTE $0x1e // vfmadd231ps 0x78(%r8){1to16},%zmm15,%zmm5
-	WORD $0x394c; BYTE $0xe6 // cmp %r12,%rsi
-	LONG $0xff43850f; WORD $0xffff // jne 7f67 <dotBF16F32VNNI+0x1847>
-	LONG $0x480c5162; WORD $0xed58 // vaddps %zmm13,%zmm14,%zmm13
-	LONG $0x4844d162; WORD $0xf958 // vaddps %zmm9,%zmm7,%zmm7
-	LONG $0x80b68d49; WORD $0xfff0; BYTE $0xff // lea -0xf80(%r14),%rsi
-	LONG $0x388c8d48; LONG $0x00000100 // lea 0x100(%rax,%rdi,1),%rcx
-	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	LONG $0x484cd162; WORD $0xf058 // vaddps %zmm8,%zmm6,%zmm6
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x3abc8d4c; LONG $0x00000100 // lea 0x100(%rdx,%rdi,1),%r15
-	LONG $0x487c7162; WORD $0xcb28 // vmovaps %zmm3,%zmm9
-	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
-	LONG $0x00c68149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r14
-	LONG $0x48145162; WORD $0xe458 // vaddps %zmm12,%zmm13,%zmm12
-	LONG $0x48445162; WORD $0xf258 // vaddps %zmm10,%zmm7,%zmm14
-	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
-	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
-	LONG $0x487ce162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm16
-	LONG $0x484cd162; WORD $0xf358 // vaddps %zmm11,%zmm6,%zmm6
-	LONG $0x487cf162; WORD $0xeb28 // vmovaps %zmm3,%zmm5
-	LONG $0x487cf162; WORD $0xc328 // vmovaps %zmm3,%zmm0
-	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
-	LONG $0x4875e162; WORD $0x0edb // vpandd (%rsi),%zmm1,%zmm17
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x4c180f41; WORD $0x4024 // prefetcht0 0x40(%r12)
-	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
-	LONG $0x4815f162; WORD $0x3672; BYTE $0x10 // vpslld $0x10,(%rsi),%zmm13
-	LONG $0x4805f162; LONG $0x10017672 // vpslld $0x10,0x40(%rsi),%zmm15
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
-	LONG $0x08c78349 // add $0x8,%r15
-	LONG $0x50757262; WORD $0x41b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm8
-	LONG $0x50753262; LONG $0xff195cb8 // vfmadd231ps -0x4(%rcx,%r11,1){1to16},%zmm17,%zmm11
-	LONG $0x50757262; LONG $0xff1954b8 // vfmadd231ps -0x4(%rcx,%rbx,1){1to16},%zmm17,%zmm10
-	LONG $0x5075d262; WORD $0x47b8; BYTE $0xff // vfmadd231ps -0x4(%r15){1to16},%zmm17,%zmm0
-	LONG $0x4875e162; WORD $0x4edb; BYTE $0xfd // vpandd -0xc0(%rsi),%zmm1,%zmm17
-	LONG $0x58157262; WORD $0x41b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm13,%zmm8
-	LONG $0x58153262; LONG $0xfe195cb8 // vfmadd231ps -0x8(%rcx,%r11,1){1to16},%zmm13,%zmm11
-	LONG $0x58157262; LONG $0xfe1954b8 // vfmadd231ps -0x8(%rcx,%rbx,1){1to16},%zmm13,%zmm10
-	LONG $0x5815d262; WORD $0x47b8; BYTE $0xfe // vfmadd231ps -0x8(%r15){1to16},%zmm13,%zmm0
-	LONG $0x50757262; WORD $0x49b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm9
-	LONG $0x5075b262; LONG $0x1f197cb8 // vfmadd231ps 0x7c(%rcx,%r11,1){1to16},%zmm17,%zmm7
-	LONG $0x5075f262; LONG $0x1f196cb8 // vfmadd231ps 0x7c(%rcx,%rbx,1){1to16},%zmm17,%zmm5
-	LONG $0x5075d262; WORD $0x5fb8; BYTE $0x1f // vfmadd231ps 0x7c(%r15){1to16},%zmm17,%zmm3
-	LONG $0x58057262; WORD $0x49b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm15,%zmm9
-	LONG $0x5805b262; LONG $0x1e197cb8 // vfmadd231ps 0x78(%rcx,%r11,1){1to16},%zmm15,%zmm7
-	LONG $0x5805f262; LONG $0x1e196cb8 // vfmadd231ps 0x78(%rcx,%rbx,1){1to16},%zmm15,%zmm5
-	LONG $0x5805d262; WORD $0x5fb8; BYTE $0x1e // vfmadd231ps 0x78(%r15){1to16},%zmm15,%zmm3
-	WORD $0x394d; BYTE $0xf4 // cmp %r14,%r12
-	LONG $0xff45850f; WORD $0xffff // jne 80a0 <dotBF16F32VNNI+0x1980>
-	LONG $0x481c5162; WORD $0xe358 // vaddps %zmm11,%zmm12,%zmm12
-	LONG $0x24b48b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rsi
-	LONG $0x484cd162; WORD $0xf058 // vaddps %zmm8,%zmm6,%zmm6
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x407cf162; WORD $0xc058 // vaddps %zmm0,%zmm16,%zmm0
-	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
-	LONG $0x481c7162; WORD $0xef58 // vaddps %zmm7,%zmm12,%zmm13
-	LONG $0x480cd162; WORD $0xfa58 // vaddps %zmm10,%zmm14,%zmm7
-	LONG $0x484c5162; WORD $0xc158 // vaddps %zmm9,%zmm6,%zmm8
-	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
-	LONG $0x4844f162; WORD $0xfd58 // vaddps %zmm5,%zmm7,%zmm7
-	WORD $0x3949; BYTE $0xf5 // cmp %rsi,%r13
-	LONG $0xfd5a8c0f; WORD $0xffff // jl 7f00 <dotBF16F32VNNI+0x17e0>
-	LONG $0x24ac8b4c; LONG $0x00000098 // mov 0x98(%rsp),%r13
-	LONG $0x24a48b4c; LONG $0x000000a0 // mov 0xa0(%rsp),%r12
-	LONG $0x08fde162; WORD $0xe27e // vmovq %xmm20,%rdx
-	LONG $0x7ef9c1c4; BYTE $0xe2 // vmovq %xmm4,%r10
-	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
-	LONG $0x85348d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rsi
-	LONG $0xc23c8d48 // lea (%rdx,%rax,8),%rdi
-	LONG $0xd6af0f4c // imul %rsi,%r10
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	LONG $0x03198f0f; WORD $0x0000 // jg 8502 <dotBF16F32VNNI+0x1de2>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x0211 // vmovups %zmm8,(%rdx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497c7162; WORD $0x2e11 // vmovups %zmm13,(%rsi){%k1}
-	LONG $0x497cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi){%k1}
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cd162; WORD $0x0211 // vmovups %zmm0,(%r10){%k3}
-	LONG $0xffe88ee9; BYTE $0xff // jmp 6aac <dotBF16F32VNNI+0x38c>
-	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x24a48d4c; LONG $0x00000100 // lea 0x100(%rsp),%r12
-	LONG $0x0001bf41; WORD $0x0000 // mov $0x1,%r15d
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x09e0c148 // shl $0x9,%rax
+	LONG $0xff58850f; WORD $0xffff // jne 701b <dotBF16F32VNNI+0x8fb>
+	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
+	LONG $0x08fd6162; WORD $0xd87e // vmovq %xmm27,%rax
+	LONG $0x24848148; LONG $0x00000200; LONG $0x00000400 // addq $0x400,0x200(%rsp)
+	LONG $0x407ce162; WORD $0xc258 // vaddps %zmm2,%zmm16,%zmm16
+	LONG $0x48047162; WORD $0xfb58 // vaddps %zmm3,%zmm15,%zmm15
+	LONG $0x480c7162; WORD $0xf458 // vaddps %zmm4,%zmm14,%zmm14
+	LONG $0x40538d48 // lea 0x40(%rbx),%rdx
+	LONG $0x48147162; WORD $0xed58 // vaddps %zmm5,%zmm13,%zmm13
+	LONG $0x481c7162; WORD $0xe658 // vaddps %zmm6,%zmm12,%zmm12
+	LONG $0x48247162; WORD $0xdf58 // vaddps %zmm7,%zmm11,%zmm11
+	LONG $0x482c5162; WORD $0xd058 // vaddps %zmm8,%zmm10,%zmm10
+	LONG $0x4074c162; WORD $0xc958 // vaddps %zmm9,%zmm17,%zmm17
+	WORD $0x3949; BYTE $0xc6 // cmp %rax,%r14
+	LONG $0xfeb8850f; WORD $0xffff // jne 6fce <dotBF16F32VNNI+0x8ae>
+	LONG $0x24bc8b48; LONG $0x00000250 // mov 0x250(%rsp),%rdi
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	LONG $0x24848b48; LONG $0x00000180 // mov 0x180(%rsp),%rax
+	LONG $0x24b48b4c; LONG $0x00000170 // mov 0x170(%rsp),%r14
+	LONG $0x24848b4c; LONG $0x00000160 // mov 0x160(%rsp),%r8
+	LONG $0x24a48b4c; LONG $0x00000158 // mov 0x158(%rsp),%r12
+	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
+	LONG $0xfe118c0f; WORD $0xffff // jl 6f5e <dotBF16F32VNNI+0x83e>
+	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
+	LONG $0x24a48b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r12
+	LONG $0x24848b4c; LONG $0x00000258 // mov 0x258(%rsp),%r8
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
+	LONG $0x08fd4162; WORD $0xf37e // vmovq %xmm30,%r11
+	LONG $0x000163e9; BYTE $0x00 // jmp 72d4 <dotBF16F32VNNI+0xbb4>
+	LONG $0x24bc8b48; LONG $0x00000248 // mov 0x248(%rsp),%rdi
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x24ac8d4c; LONG $0x00000280 // lea 0x280(%rsp),%r13
+	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
+	LONG $0x08fd9162; WORD $0xe66f // vmovdqa64 %xmm30,%xmm4
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	LONG $0x09e7c148 // shl $0x9,%rdi
 	LONG $0x07e3c148 // shl $0x7,%rbx
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	LONG $0xaaaaabb8; BYTE $0xaa // mov $0xaaaaaaab,%eax
-	LONG $0x6ef961c4; BYTE $0xc3 // vmovq %rbx,%xmm8
-	LONG $0x6ef961c4; BYTE $0xf8 // vmovq %rax,%xmm15
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x8944; BYTE $0xd2 // mov %r10d,%edx
-	LONG $0x7ef961c4; BYTE $0xf8 // vmovq %xmm15,%rax
-	WORD $0x8944; BYTE $0xd1 // mov %r10d,%ecx
-	LONG $0xd0af0f48 // imul %rax,%rdx
-	LONG $0x21eac148 // shr $0x21,%rdx
-	WORD $0x3c8d; BYTE $0x52 // lea (%rdx,%rdx,2),%edi
-	WORD $0x6348; BYTE $0xd7 // movslq %edi,%rdx
-	WORD $0x394c; BYTE $0xda // cmp %r11,%rdx
-	LONG $0xd34f0f49 // cmovg %r11,%rdx
-	WORD $0xf929 // sub %edi,%ecx
+	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
+	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	LONG $0x000003bf; BYTE $0x00 // mov $0x3,%edi
+	LONG $0xcfaf0f49 // imul %r15,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
+	WORD $0xce89 // mov %ecx,%esi
+	WORD $0xd629 // sub %edx,%esi
+	WORD $0x568d; BYTE $0x08 // lea 0x8(%rsi),%edx
+	WORD $0xfa39 // cmp %edi,%edx
+	WORD $0x4f0f; BYTE $0xd7 // cmovg %edi,%edx
+	WORD $0xdef7 // neg %esi
+	WORD $0x6348; BYTE $0xfa // movslq %edx,%rdi
+	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
+	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
+	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
 	LONG $0x7ef9e1c4; BYTE $0xe7 // vmovq %xmm4,%rdi
+	WORD $0x3948; BYTE $0xf2 // cmp %rsi,%rdx
+	LONG $0xd64f0f48 // cmovg %rsi,%rdx
+	WORD $0x348d; BYTE $0x49 // lea (%rcx,%rcx,2),%esi
+	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	WORD $0xf129 // sub %esi,%ecx
 	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
 	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
 	LONG $0x57af0f48; BYTE $0x20 // imul 0x20(%rdi),%rdx
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0x957c8d49; BYTE $0x00 // lea 0x0(%r13,%rdx,4),%rdi
-	LONG $0x7ef961c4; BYTE $0xc2 // vmovq %xmm8,%rdx
-	WORD $0x014c; BYTE $0xc7 // add %r8,%rdi
-	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
+	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
+	WORD $0x894c; BYTE $0xe1 // mov %r12,%rcx
+	LONG $0x97348d48 // lea (%rdi,%rdx,4),%rsi
+	LONG $0x7ef9e1c4; BYTE $0xdf // vmovq %xmm3,%rdi
 	WORD $0xd231 // xor %edx,%edx
+	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
+	LONG $0x303c8d48 // lea (%rax,%rsi,1),%rdi
 	LONG $0x6ef9e1c4; BYTE $0xf7 // vmovq %rdi,%xmm6
-	LONG $0x1c3c8d49 // lea (%r12,%rbx,1),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xdf // vmovq %rdi,%xmm3
-	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
+	LONG $0x1d7c8d4b; BYTE $0x00 // lea 0x0(%r13,%r11,1),%rdi
+	LONG $0x6ef9e1c4; BYTE $0xef // vmovq %rdi,%xmm5
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x117f // jg 82c7 <dotBF16F32VNNI+0x1ba7>
-	WORD $0xff31 // xor %edi,%edi
+	WORD $0x107f // jg 7241 <dotBF16F32VNNI+0xb21>
+	WORD $0xf631 // xor %esi,%esi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0a7e // jle 82c7 <dotBF16F32VNNI+0x1ba7>
-	WORD $0x8944; BYTE $0xff // mov %r15d,%edi
-	WORD $0xe7d3 // shl %cl,%edi
-	WORD $0xcfff // dec %edi
-	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
-	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
-	LONG $0xe792f8c5 // kmovw %edi,%k4
+	WORD $0x097e // jle 7241 <dotBF16F32VNNI+0xb21>
+	WORD $0xde89 // mov %ebx,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
+	LONG $0xf692f8c5 // kmovw %esi,%k6
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xcc7e7162; WORD $0x346f; BYTE $0x10 // vmovdqu32 (%rax,%rdx,1),%zmm14{%k4}{z}
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x48fe7162; WORD $0x347f; BYTE $0x10 // vmovdqu64 %zmm14,(%rax,%rdx,1)
+	LONG $0xce7ef162; WORD $0x3c6f; BYTE $0x17 // vmovdqu32 (%rdi,%rdx,1),%zmm7{%k6}{z}
+	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
+	LONG $0x48fef162; WORD $0x3c7f; BYTE $0x17 // vmovdqu64 %zmm7,(%rdi,%rdx,1)
 	LONG $0x40c28348 // add $0x40,%rdx
 	LONG $0x00fa8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rdx
-	WORD $0xb775 // jne 82ab <dotBF16F32VNNI+0x1b8b>
-	WORD $0xff41; BYTE $0xc2 // inc %r10d
-	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
-	LONG $0x06fa8341 // cmp $0x6,%r10d
-	LONG $0xff4e850f; WORD $0xffff // jne 8256 <dotBF16F32VNNI+0x1b36>
-	LONG $0x000400b9; BYTE $0x00 // mov $0x400,%ecx
-	LONG $0x24848d48; LONG $0x00000700 // lea 0x700(%rsp),%rax
-	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xfff774e9; BYTE $0xff // jmp 7a96 <dotBF16F32VNNI+0x1376>
-	LONG $0x571041c4; BYTE $0xed // vxorps %xmm13,%xmm13,%xmm13
-	LONG $0x487cd162; WORD $0xc528 // vmovaps %zmm13,%zmm0
-	LONG $0x487cd162; WORD $0xed28 // vmovaps %zmm13,%zmm5
-	LONG $0x487cd162; WORD $0xfd28 // vmovaps %zmm13,%zmm7
-	LONG $0x487c5162; WORD $0xcd28 // vmovaps %zmm13,%zmm9
-	LONG $0x487c5162; WORD $0xdd28 // vmovaps %zmm13,%zmm11
-	LONG $0x85348d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rsi
-	LONG $0x03e0c148 // shl $0x3,%rax
-	LONG $0xdeaf0f4c // imul %rsi,%r11
-	WORD $0x0149; BYTE $0xd3 // add %rdx,%r11
-	LONG $0x03048d4d // lea (%r11,%rax,1),%r8
-	LONG $0x333c8d49 // lea (%r11,%rsi,1),%rdi
-	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	LONG $0x0ffd8349 // cmp $0xf,%r13
-	WORD $0x447f // jg 83b0 <dotBF16F32VNNI+0x1c90>
-	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	LONG $0x0001ba41; WORD $0x0000 // mov $0x1,%r10d
-	WORD $0xd341; BYTE $0xe2 // shl %cl,%r10d
-	LONG $0xff5a8d41 // lea -0x1(%r10),%ebx
-	WORD $0xb70f; BYTE $0xcb // movzwl %bx,%ecx
-	LONG $0xc992fbc5 // kmovd %ecx,%k1
-	LONG $0x497c7162; WORD $0x1a11 // vmovups %zmm11,(%rdx){%k1}
-	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
-	LONG $0x497cf162; WORD $0x3811 // vmovups %zmm7,(%rax){%k1}
-	LONG $0x497cd162; WORD $0x2b11 // vmovups %zmm5,(%r11){%k1}
-	LONG $0x497cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k1}
-	LONG $0xe992f8c5 // kmovw %ecx,%k5
-	LONG $0x4d7c5162; WORD $0x2811 // vmovups %zmm13,(%r8){%k5}
-	LONG $0xffe6fce9; BYTE $0xff // jmp 6aac <dotBF16F32VNNI+0x38c>
-	LONG $0x487c7162; WORD $0x1a11 // vmovups %zmm11,(%rdx)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
-	LONG $0x487cf162; WORD $0x3811 // vmovups %zmm7,(%rax)
-	LONG $0x487cd162; WORD $0x2b11 // vmovups %zmm5,(%r11)
-	LONG $0x487cf162; WORD $0x0711 // vmovups %zmm0,(%rdi)
-	WORD $0xcceb // jmp 83a1 <dotBF16F32VNNI+0x1c81>
-	LONG $0x24848b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rax
-	LONG $0xaaabb841; WORD $0xaaaa // mov $0xaaaaaaab,%r8d
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x09e0c148 // shl $0x9,%rax
-	LONG $0x07e3c148 // shl $0x7,%rbx
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x24848d48; LONG $0x00000100 // lea 0x100(%rsp),%rax
-	LONG $0x6ef961c4; BYTE $0xcb // vmovq %rbx,%xmm9
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
+	WORD $0xb875 // jne 7226 <dotBF16F32VNNI+0xb06>
+	WORD $0xff41; BYTE $0xc1 // inc %r9d
+	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
+	LONG $0x08f98341 // cmp $0x8,%r9d
+	LONG $0xff2b850f; WORD $0xffff // jne 71ad <dotBF16F32VNNI+0xa8d>
+	LONG $0x0400bb41; WORD $0x0000 // mov $0x400,%r11d
+	LONG $0x24bc8d4c; LONG $0x00000e80 // lea 0xe80(%rsp),%r15
+	LONG $0x248c8d48; LONG $0x00000880 // lea 0x880(%rsp),%rcx
+	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
 	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x0003bb41; WORD $0x0000 // mov $0x3,%r11d
-	LONG $0xc8af0f49 // imul %r8,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
-	WORD $0xcf89 // mov %ecx,%edi
-	WORD $0xd729 // sub %edx,%edi
-	WORD $0x578d; BYTE $0x04 // lea 0x4(%rdi),%edx
-	WORD $0x3944; BYTE $0xda // cmp %r11d,%edx
-	LONG $0xd34f0f41 // cmovg %r11d,%edx
-	WORD $0xdff7 // neg %edi
-	WORD $0x634c; BYTE $0xda // movslq %edx,%r11
-	LONG $0x24948b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rdx
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x294c; BYTE $0xda // sub %r11,%rdx
-	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0xd74f0f48 // cmovg %rdi,%rdx
-	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0xfffcd6e9; BYTE $0xff // jmp 6f7a <dotBF16F32VNNI+0x85a>
+	LONG $0x0074a162; WORD $0xc957 // vxorps %xmm17,%xmm17,%xmm17
+	LONG $0x487c3162; WORD $0xd128 // vmovaps %zmm17,%zmm10
+	LONG $0x487c3162; WORD $0xd928 // vmovaps %zmm17,%zmm11
+	LONG $0x487c3162; WORD $0xe128 // vmovaps %zmm17,%zmm12
+	LONG $0x487c3162; WORD $0xe928 // vmovaps %zmm17,%zmm13
+	LONG $0x487c3162; WORD $0xf128 // vmovaps %zmm17,%zmm14
+	LONG $0x487c3162; WORD $0xf928 // vmovaps %zmm17,%zmm15
+	LONG $0x487ca162; WORD $0xc128 // vmovaps %zmm17,%zmm16
+	LONG $0x85348d4a; LONG $0x00000000 // lea 0x0(,%r8,4),%rsi
+	LONG $0x08fd6162; WORD $0xd77e // vmovq %xmm26,%rdi
+	LONG $0x400c8d4b // lea (%r8,%r8,2),%rcx
+	LONG $0xc6af0f48 // imul %rsi,%rax
+	LONG $0x8f148d4c // lea (%rdi,%rcx,4),%r10
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	WORD $0x0149; BYTE $0xff // add %rdi,%r15
+	LONG $0x323c8d49 // lea (%r10,%rsi,1),%rdi
+	LONG $0xc01c8d4a // lea (%rax,%r8,8),%rbx
+	LONG $0x30348d4c // lea (%rax,%rsi,1),%r14
+	LONG $0x37048d4c // lea (%rdi,%rsi,1),%r8
+	WORD $0x014c; BYTE $0xfe // add %r15,%rsi
+	LONG $0x0ffc8349 // cmp $0xf,%r12
+	WORD $0x537f // jg 7366 <dotBF16F32VNNI+0xc46>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0x428d; BYTE $0xff // lea -0x1(%rdx),%eax
+	WORD $0xb70f; BYTE $0xd0 // movzwl %ax,%edx
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xca92fbc5 // kmovd %edx,%k1
+	LONG $0x497ce162; WORD $0x0011 // vmovups %zmm16,(%rax){%k1}
+	LONG $0x497c5162; WORD $0x3e11 // vmovups %zmm15,(%r14){%k1}
+	LONG $0x497c7162; WORD $0x3311 // vmovups %zmm14,(%rbx){%k1}
+	LONG $0x497c5162; WORD $0x2a11 // vmovups %zmm13,(%r10){%k1}
+	LONG $0x497c7162; WORD $0x2711 // vmovups %zmm12,(%rdi){%k1}
+	LONG $0x497c5162; WORD $0x1811 // vmovups %zmm11,(%r8){%k1}
+	LONG $0x497c5162; WORD $0x1711 // vmovups %zmm10,(%r15){%k1}
+	LONG $0xfa92f8c5 // kmovw %edx,%k7
+	LONG $0x4f7ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi){%k7}
+	LONG $0xfff774e9; BYTE $0xff // jmp 6ada <dotBF16F32VNNI+0x3ba>
+	LONG $0x487ce162; WORD $0x0011 // vmovups %zmm16,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487c5162; WORD $0x3e11 // vmovups %zmm15,(%r14)
+	LONG $0x487c7162; WORD $0x3311 // vmovups %zmm14,(%rbx)
+	LONG $0x487c5162; WORD $0x2a11 // vmovups %zmm13,(%r10)
+	LONG $0x487c7162; WORD $0x2711 // vmovups %zmm12,(%rdi)
+	LONG $0x487c5162; WORD $0x1811 // vmovups %zmm11,(%r8)
+	LONG $0x487c5162; WORD $0x1711 // vmovups %zmm10,(%r15)
+	WORD $0xc0eb // jmp 7357 <dotBF16F32VNNI+0xc37>
+	LONG $0xfd418d49 // lea -0x3(%r9),%rax
+	LONG $0x112c8d4e // lea (%rcx,%r10,1),%r13
+	LONG $0x0009ba41; WORD $0x0000 // mov $0x9,%r10d
+	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
+	LONG $0x24848948; LONG $0x00000200 // mov %rax,0x200(%rsp)
+	LONG $0xd04e0f4c // cmovle %rax,%r10
+	WORD $0x894c; BYTE $0xd3 // mov %r10,%rbx
+	LONG $0xdeaf0f48 // imul %rsi,%rbx
+	WORD $0x0148; BYTE $0xfb // add %rdi,%rbx
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x05fd8e0f; WORD $0x0000 // jle 79c4 <dotBF16F32VNNI+0x12a4>
+	LONG $0xb47efac5; LONG $0x00026024; BYTE $0x00 // vmovq 0x260(%rsp),%xmm6
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
+	LONG $0x2494894c; LONG $0x00000248 // mov %r10,0x248(%rsp)
+	LONG $0x07f8c148 // sar $0x7,%rax
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
+	LONG $0x487c1162; WORD $0xc828 // vmovaps %zmm24,%zmm9
+	LONG $0x24848948; LONG $0x00000258 // mov %rax,0x258(%rsp)
+	LONG $0x487c1162; WORD $0xd028 // vmovaps %zmm24,%zmm10
+	LONG $0x487c1162; WORD $0xd828 // vmovaps %zmm24,%zmm11
+	LONG $0x487c1162; WORD $0xe028 // vmovaps %zmm24,%zmm12
+	LONG $0x487c1162; WORD $0xe828 // vmovaps %zmm24,%zmm13
+	LONG $0x487c1162; WORD $0xf028 // vmovaps %zmm24,%zmm14
+	LONG $0x487c1162; WORD $0xf828 // vmovaps %zmm24,%zmm15
+	LONG $0x487c8162; WORD $0xc028 // vmovaps %zmm24,%zmm16
+	LONG $0x487c8162; WORD $0xc828 // vmovaps %zmm24,%zmm17
+	LONG $0x487c8162; WORD $0xd028 // vmovaps %zmm24,%zmm18
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xe4efd9c5 // vpxor %xmm4,%xmm4,%xmm4
+	LONG $0x24a4894c; LONG $0x000001c0 // mov %r12,0x1c0(%rsp)
+	WORD $0x894c; BYTE $0xd8 // mov %r11,%rax
+	LONG $0x248c894c; LONG $0x00000180 // mov %r9,0x180(%rsp)
+	LONG $0x6ef9c1c4; BYTE $0xd0 // vmovq %r8,%xmm2
+	LONG $0x7ef9c1c4; BYTE $0xf2 // vmovq %xmm6,%r10
+	LONG $0x361c8d4c // lea (%rsi,%rsi,1),%r11
+	WORD $0x8949; BYTE $0xf1 // mov %rsi,%r9
+	LONG $0x7ef9c1c4; BYTE $0xe0 // vmovq %xmm4,%r8
+	LONG $0x08fd4162; WORD $0xdb6e // vmovq %r11,%xmm27
+	LONG $0x2484394c; LONG $0x00000258 // cmp %r8,0x258(%rsp)
+	LONG $0x03d6840f; WORD $0x0000 // je 784c <dotBF16F32VNNI+0x112c>
+	LONG $0x00828d4d; WORD $0x0024; BYTE $0x00 // lea 0x2400(%r10),%r8
+	LONG $0x00a28d4d; WORD $0x0014; BYTE $0x00 // lea 0x1400(%r10),%r12
+	LONG $0x08fd4162; WORD $0xf26e // vmovq %r10,%xmm30
+	LONG $0x08fd6162; LONG $0x2d24547e // vmovq %xmm26,0x168(%rsp)
+	LONG $0x08fd4162; WORD $0xe06e // vmovq %r8,%xmm28
+	LONG $0x24bc8948; LONG $0x00000170 // mov %rdi,0x170(%rsp)
+	LONG $0x24bc894c; LONG $0x00000160 // mov %r15,0x160(%rsp)
+	WORD $0x894d; BYTE $0xf8 // mov %r15,%r8
+	LONG $0x24b48948; LONG $0x00000158 // mov %rsi,0x158(%rsp)
+	LONG $0xa4d6f9c5; LONG $0x00015024; BYTE $0x00 // vmovq %xmm4,0x150(%rsp)
+	LONG $0x08fde162; LONG $0x2924747e // vmovq %xmm22,0x148(%rsp)
+	WORD $0x894d; BYTE $0xe3 // mov %r12,%r11
+	LONG $0x08fd0162; WORD $0xd66f // vmovdqa64 %xmm30,%xmm26
+	LONG $0x2494894c; LONG $0x00000140 // mov %r10,0x140(%rsp)
+	LONG $0x08fd6162; LONG $0x27245c7e // vmovq %xmm27,0x138(%rsp)
+	LONG $0x08fde162; LONG $0x26246c7e // vmovq %xmm21,0x130(%rsp)
+	LONG $0x08fd6162; LONG $0x1824647e // vmovq %xmm28,0xc0(%rsp)
+	LONG $0x24948948; LONG $0x00000080 // mov %rdx,0x80(%rsp)
+	LONG $0x00340162; WORD $0xc957 // vxorps %xmm25,%xmm25,%xmm25
+	LONG $0x00bb8d4d; WORD $0xfffc; BYTE $0xff // lea -0x400(%r11),%r15
+	LONG $0x08fd6162; WORD $0xd27e // vmovq %xmm26,%rdx
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	LONG $0x24bc8b48; LONG $0x00000138 // mov 0x138(%rsp),%rdi
+	LONG $0x08148d4f // lea (%r8,%r9,1),%r10
+	LONG $0x487c8162; WORD $0xf928 // vmovaps %zmm25,%zmm23
+	LONG $0x487c8162; WORD $0xf128 // vmovaps %zmm25,%zmm22
+	LONG $0x487c8162; WORD $0xe928 // vmovaps %zmm25,%zmm21
+	LONG $0x487c8162; WORD $0xe128 // vmovaps %zmm25,%zmm20
+	LONG $0x487c0162; WORD $0xf128 // vmovaps %zmm25,%zmm30
+	LONG $0x487c1162; WORD $0xc128 // vmovaps %zmm25,%zmm8
+	LONG $0x487c9162; WORD $0xf928 // vmovaps %zmm25,%zmm7
+	LONG $0x487c9162; WORD $0xf128 // vmovaps %zmm25,%zmm6
+	LONG $0x487c9162; WORD $0xe928 // vmovaps %zmm25,%zmm5
+	LONG $0x487c9162; WORD $0xe128 // vmovaps %zmm25,%zmm4
+	LONG $0x487c9162; WORD $0xd928 // vmovaps %zmm25,%zmm3
+	WORD $0x014c; BYTE $0xc7 // add %r8,%rdi
+	LONG $0x4015f162; WORD $0x0adb // vpandd (%rdx),%zmm29,%zmm1
+	LONG $0x4005f162; WORD $0x3272; BYTE $0x10 // vpslld $0x10,(%rdx),%zmm31
+	LONG $0x0f180f41 // prefetcht0 (%r15)
+	LONG $0x40c78349 // add $0x40,%r15
+	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
+	LONG $0x5875d262; LONG $0x01365cb8 // vfmadd231ps 0x4(%r14,%rsi,1){1to16},%zmm1,%zmm3
+	LONG $0x58759262; LONG $0x011664b8 // vfmadd231ps 0x4(%r14,%r10,1){1to16},%zmm1,%zmm4
+	LONG $0x5875d262; LONG $0x013e6cb8 // vfmadd231ps 0x4(%r14,%rdi,1){1to16},%zmm1,%zmm5
+	LONG $0x5875f262; LONG $0x013174b8 // vfmadd231ps 0x4(%rcx,%rsi,1){1to16},%zmm1,%zmm6
+	LONG $0x5875b262; LONG $0x01117cb8 // vfmadd231ps 0x4(%rcx,%r10,1){1to16},%zmm1,%zmm7
+	LONG $0x58757262; LONG $0x013944b8 // vfmadd231ps 0x4(%rcx,%rdi,1){1to16},%zmm1,%zmm8
+	LONG $0x58754262; LONG $0x013574b8 // vfmadd231ps 0x4(%r13,%rsi,1){1to16},%zmm1,%zmm30
+	LONG $0x58758262; LONG $0x011564b8 // vfmadd231ps 0x4(%r13,%r10,1){1to16},%zmm1,%zmm20
+	LONG $0x5875c262; LONG $0x013d6cb8 // vfmadd231ps 0x4(%r13,%rdi,1){1to16},%zmm1,%zmm21
+	LONG $0x5875e262; LONG $0x013374b8 // vfmadd231ps 0x4(%rbx,%rsi,1){1to16},%zmm1,%zmm22
+	LONG $0x5875a262; LONG $0x01137cb8 // vfmadd231ps 0x4(%rbx,%r10,1){1to16},%zmm1,%zmm23
+	LONG $0x5035f262; LONG $0x013b4c98 // vfmadd132ps 0x4(%rbx,%rdi,1){1to16},%zmm25,%zmm1
+	LONG $0x487c0162; WORD $0xcf28 // vmovaps %zmm31,%zmm25
+	LONG $0x5005d262; WORD $0x1cb8; BYTE $0x36 // vfmadd231ps (%r14,%rsi,1){1to16},%zmm31,%zmm3
+	LONG $0x50059262; WORD $0x24b8; BYTE $0x16 // vfmadd231ps (%r14,%r10,1){1to16},%zmm31,%zmm4
+	LONG $0x5005d262; WORD $0x2cb8; BYTE $0x3e // vfmadd231ps (%r14,%rdi,1){1to16},%zmm31,%zmm5
+	LONG $0x5005f262; WORD $0x34b8; BYTE $0x31 // vfmadd231ps (%rcx,%rsi,1){1to16},%zmm31,%zmm6
+	LONG $0x5005b262; WORD $0x3cb8; BYTE $0x11 // vfmadd231ps (%rcx,%r10,1){1to16},%zmm31,%zmm7
+	LONG $0x50057262; WORD $0x04b8; BYTE $0x39 // vfmadd231ps (%rcx,%rdi,1){1to16},%zmm31,%zmm8
+	LONG $0x50054262; LONG $0x003574b8 // vfmadd231ps 0x0(%r13,%rsi,1){1to16},%zmm31,%zmm30
+	LONG $0x50058262; LONG $0x001564b8 // vfmadd231ps 0x0(%r13,%r10,1){1to16},%zmm31,%zmm20
+	LONG $0x5005c262; LONG $0x003d6cb8 // vfmadd231ps 0x0(%r13,%rdi,1){1to16},%zmm31,%zmm21
+	LONG $0x5005e262; WORD $0x34b8; BYTE $0x33 // vfmadd231ps (%rbx,%rsi,1){1to16},%zmm31,%zmm22
+	LONG $0x5005a262; WORD $0x3cb8; BYTE $0x13 // vfmadd231ps (%rbx,%r10,1){1to16},%zmm31,%zmm23
+	LONG $0x58756262; WORD $0x0c98; BYTE $0x3b // vfmadd132ps (%rbx,%rdi,1){1to16},%zmm1,%zmm25
+	LONG $0x08c68348 // add $0x8,%rsi
+	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x08c78348 // add $0x8,%rdi
+	WORD $0x394d; BYTE $0xdf // cmp %r11,%r15
+	LONG $0xff12850f; WORD $0xffff // jne 755c <dotBF16F32VNNI+0xe3c>
+	LONG $0x08fd6162; WORD $0xd27e // vmovq %xmm26,%rdx
+	WORD $0x894c; BYTE $0xc7 // mov %r8,%rdi
+	LONG $0x406ce162; WORD $0xd358 // vaddps %zmm3,%zmm18,%zmm18
+	LONG $0x4074e162; WORD $0xcc58 // vaddps %zmm4,%zmm17,%zmm17
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x80ef8348 // sub $0xffffffffffffff80,%rdi
+	LONG $0x407ce162; WORD $0xc558 // vaddps %zmm5,%zmm16,%zmm16
+	LONG $0x48047162; WORD $0xfe58 // vaddps %zmm6,%zmm15,%zmm15
+	LONG $0x08fd6162; WORD $0xd26e // vmovq %rdx,%xmm26
+	LONG $0x24948b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rdx
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
+	LONG $0x00bf8d49; WORD $0x0004; BYTE $0x00 // lea 0x400(%r15),%rdi
+	LONG $0x480c7162; WORD $0xf758 // vaddps %zmm7,%zmm14,%zmm14
+	LONG $0x48145162; WORD $0xe858 // vaddps %zmm8,%zmm13,%zmm13
+	WORD $0x8949; BYTE $0xfb // mov %rdi,%r11
+	LONG $0x481c1162; WORD $0xe658 // vaddps %zmm30,%zmm12,%zmm12
+	LONG $0x48243162; WORD $0xdc58 // vaddps %zmm20,%zmm11,%zmm11
+	LONG $0x482c3162; WORD $0xd558 // vaddps %zmm21,%zmm10,%zmm10
+	LONG $0x48343162; WORD $0xce58 // vaddps %zmm22,%zmm9,%zmm9
+	LONG $0x487cb162; WORD $0xc758 // vaddps %zmm23,%zmm0,%zmm0
+	LONG $0x403c0162; WORD $0xc158 // vaddps %zmm25,%zmm24,%zmm24
+	WORD $0x3948; BYTE $0xd7 // cmp %rdx,%rdi
+	LONG $0xfe2e850f; WORD $0xffff // jne 74f5 <dotBF16F32VNNI+0xdd5>
+	LONG $0xa47efac5; LONG $0x00015024; BYTE $0x00 // vmovq 0x150(%rsp),%xmm4
+	LONG $0x24bc8b4c; LONG $0x00000160 // mov 0x160(%rsp),%r15
+	LONG $0x24948b4c; LONG $0x00000140 // mov 0x140(%rsp),%r10
+	LONG $0x248c8b4c; LONG $0x00000250 // mov 0x250(%rsp),%r9
+	LONG $0x08fd6162; LONG $0x2d24546e // vmovq 0x168(%rsp),%xmm26
+	LONG $0x08fde162; LONG $0x2924746e // vmovq 0x148(%rsp),%xmm22
+	LONG $0x08fde162; LONG $0x26246c6e // vmovq 0x130(%rsp),%xmm21
+	LONG $0x24bc8b48; LONG $0x00000170 // mov 0x170(%rsp),%rdi
+	LONG $0x24b48b48; LONG $0x00000158 // mov 0x158(%rsp),%rsi
+	LONG $0x24948b48; LONG $0x00000080 // mov 0x80(%rsp),%rdx
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x00c28149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r10
+	LONG $0x7ef9c1c4; BYTE $0xe3 // vmovq %xmm4,%r11
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x6ef9c1c4; BYTE $0xe3 // vmovq %r11,%xmm4
+	WORD $0x394d; BYTE $0xcb // cmp %r9,%r11
+	LONG $0xfd1a8c0f; WORD $0xffff // jl 7456 <dotBF16F32VNNI+0xd36>
+	LONG $0x24a48b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r12
+	LONG $0x24948b4c; LONG $0x00000248 // mov 0x248(%rsp),%r10
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	LONG $0x7ef9c1c4; BYTE $0xd0 // vmovq %xmm2,%r8
+	LONG $0x248c8b4c; LONG $0x00000180 // mov 0x180(%rsp),%r9
+	LONG $0x853c8d4a; LONG $0x00000000 // lea 0x0(,%r8,4),%rdi
+	LONG $0x40348d4b // lea (%r8,%r8,2),%rsi
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xc51c8d4a; LONG $0x00000000 // lea 0x0(,%r8,8),%rbx
+	LONG $0xd7af0f4c // imul %rdi,%r10
+	LONG $0x02e6c148 // shl $0x2,%rsi
+	WORD $0xf749; BYTE $0xd8 // neg %r8
+	LONG $0x30348d4c // lea (%rax,%rsi,1),%r14
+	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
+	WORD $0x014c; BYTE $0xf6 // add %r14,%rsi
+	LONG $0x04e7c149 // shl $0x4,%r15
+	WORD $0x0149; BYTE $0xc2 // add %rax,%r10
+	WORD $0x0149; BYTE $0xf7 // add %rsi,%r15
+	LONG $0x1a048d49 // lea (%r10,%rbx,1),%rax
+	LONG $0x87048d4f // lea (%r15,%r8,4),%r8
+	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
+	LONG $0x1e048d48 // lea (%rsi,%rbx,1),%rax
+	WORD $0x014c; BYTE $0xf3 // add %r14,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0x3e048d48 // lea (%rsi,%rdi,1),%rax
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x3a048d49 // lea (%r10,%rdi,1),%rax
+	WORD $0x014c; BYTE $0xf7 // add %r14,%rdi
+	LONG $0x6ef9e1c4; BYTE $0xc8 // vmovq %rax,%xmm1
+	LONG $0x0ffc8349 // cmp $0xf,%r12
+	LONG $0x01968f0f; WORD $0x0000 // jg 7963 <dotBF16F32VNNI+0x1243>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0x428d; BYTE $0xff // lea -0x1(%rdx),%eax
+	WORD $0xb70f; BYTE $0xd0 // movzwl %ax,%edx
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xca92fbc5 // kmovd %edx,%k1
+	LONG $0x497ce162; WORD $0x1011 // vmovups %zmm18,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x497cc162; WORD $0x0811 // vmovups %zmm17,(%r8){%k1}
+	LONG $0x497cc162; WORD $0x0711 // vmovups %zmm16,(%r15){%k1}
+	LONG $0x497c5162; WORD $0x3e11 // vmovups %zmm15,(%r14){%k1}
+	LONG $0x497c7162; WORD $0x3711 // vmovups %zmm14,(%rdi){%k1}
+	LONG $0x497c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx){%k1}
+	LONG $0x497c7162; WORD $0x2611 // vmovups %zmm12,(%rsi){%k1}
+	LONG $0x497c7162; WORD $0x1811 // vmovups %zmm11,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0x497c7162; WORD $0x1011 // vmovups %zmm10,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0x497c5162; WORD $0x0a11 // vmovups %zmm9,(%r10){%k1}
+	LONG $0x497cf162; WORD $0x0011 // vmovups %zmm0,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7c6162; WORD $0x0011 // vmovups %zmm24,(%rax){%k3}
+	LONG $0xfff28ee9; BYTE $0xff // jmp 6ada <dotBF16F32VNNI+0x3ba>
+	LONG $0x249c8b48; LONG $0x00000258 // mov 0x258(%rsp),%rbx
+	WORD $0xf631 // xor %esi,%esi
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	WORD $0xf929 // sub %edi,%ecx
-	LONG $0x7ef961c4; BYTE $0xcf // vmovq %xmm9,%rdi
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x248c8b48; LONG $0x00000088 // mov 0x88(%rsp),%rcx
-	LONG $0x51af0f49; BYTE $0x20 // imul 0x20(%r9),%rdx
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	LONG $0x24bc8b48; LONG $0x00000090 // mov 0x90(%rsp),%rdi
-	LONG $0x94148d49 // lea (%r12,%rdx,4),%rdx
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
+	LONG $0x24b48d4c; LONG $0x00000280 // lea 0x280(%rsp),%r14
+	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
+	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
+	WORD $0x8949; BYTE $0xdf // mov %rbx,%r15
+	LONG $0x09e3c148 // shl $0x9,%rbx
+	WORD $0x8949; BYTE $0xdd // mov %rbx,%r13
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	LONG $0x07e7c149 // shl $0x7,%r15
+	LONG $0xfb6ef9c5 // vmovd %ebx,%xmm7
+	WORD $0x8944; BYTE $0xd9 // mov %r11d,%ecx
+	LONG $0x24948b48; LONG $0x00000200 // mov 0x200(%rsp),%rdx
+	LONG $0xccaf0f49 // imul %r12,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x490c8d44 // lea (%rcx,%rcx,2),%r9d
+	WORD $0x6349; BYTE $0xc9 // movslq %r9d,%rcx
+	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
+	LONG $0xca4f0f48 // cmovg %rdx,%rcx
+	WORD $0x8944; BYTE $0xda // mov %r11d,%edx
+	WORD $0x2944; BYTE $0xca // sub %r9d,%edx
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	WORD $0x6348; BYTE $0xd2 // movslq %edx,%rdx
+	WORD $0x0148; BYTE $0xd1 // add %rdx,%rcx
+	LONG $0x48af0f48; BYTE $0x20 // imul 0x20(%rax),%rcx
+	LONG $0x8d548d49; BYTE $0x00 // lea 0x0(%r13,%rcx,4),%rdx
+	WORD $0x894c; BYTE $0xc1 // mov %r8,%rcx
+	WORD $0x0148; BYTE $0xfa // add %rdi,%rdx
+	WORD $0x294c; BYTE $0xf9 // sub %r15,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
+	LONG $0x36148d49 // lea (%r14,%rsi,1),%rdx
+	LONG $0x6ef9e1c4; BYTE $0xea // vmovq %rdx,%xmm5
 	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x107f // jg 8496 <dotBF16F32VNNI+0x1d76>
+	WORD $0x127f // jg 78ef <dotBF16F32VNNI+0x11cf>
 	WORD $0xd231 // xor %edx,%edx
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x097e // jle 8496 <dotBF16F32VNNI+0x1d76>
-	WORD $0xf289 // mov %esi,%edx
+	WORD $0x0b7e // jle 78ef <dotBF16F32VNNI+0x11cf>
+	LONG $0xfa7ef9c5 // vmovd %xmm7,%edx
 	WORD $0xe2d3 // shl %cl,%edx
 	WORD $0xcaff // dec %edx
 	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
+	LONG $0x7ef9e1c4; BYTE $0xf3 // vmovq %xmm6,%rbx
 	LONG $0xd292f8c5 // kmovw %edx,%k2
-	LONG $0xca7e3162; WORD $0x1c6f; BYTE $0x1f // vmovdqu32 (%rdi,%r11,1),%zmm11{%k2}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x48fe1162; WORD $0x1c7f; BYTE $0x1a // vmovdqu64 %zmm11,(%r10,%r11,1)
-	LONG $0x40c38349 // add $0x40,%r11
-	LONG $0x00fb8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r11
-	WORD $0xc275 // jne 847b <dotBF16F32VNNI+0x1d5b>
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
-	LONG $0x00c28149; WORD $0x0002; BYTE $0x00 // add $0x200,%r10
-	LONG $0x04fb8348 // cmp $0x4,%rbx
-	LONG $0xff3b850f; WORD $0xffff // jne 8408 <dotBF16F32VNNI+0x1ce8>
+	LONG $0xca7eb162; WORD $0x1c6f; BYTE $0x0b // vmovdqu32 (%rbx,%r9,1),%zmm3{%k2}{z}
+	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
+	LONG $0x48feb162; WORD $0x1c7f; BYTE $0x0b // vmovdqu64 %zmm3,(%rbx,%r9,1)
+	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x00f98149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r9
+	WORD $0xb675 // jne 78d2 <dotBF16F32VNNI+0x11b2>
+	WORD $0xff41; BYTE $0xc3 // inc %r11d
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	LONG $0x0cfb8341 // cmp $0xc,%r11d
+	LONG $0xff51850f; WORD $0xffff // jne 7881 <dotBF16F32VNNI+0x1161>
 	LONG $0x000400bb; BYTE $0x00 // mov $0x400,%ebx
-	LONG $0x24948d48; LONG $0x00000700 // lea 0x700(%rsp),%rdx
-	LONG $0x0200ba41; WORD $0x0000 // mov $0x200,%r10d
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0xfffa3ae9; BYTE $0xff // jmp 7f21 <dotBF16F32VNNI+0x1801>
+	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
+	LONG $0x24ac8d4c; LONG $0x00000e80 // lea 0xe80(%rsp),%r13
+	LONG $0x248c8d48; LONG $0x00000880 // lea 0x880(%rsp),%rcx
+	LONG $0x08fd6162; WORD $0xdb6e // vmovq %rbx,%xmm27
+	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
+	LONG $0x249c8d48; LONG $0x00001480 // lea 0x1480(%rsp),%rbx
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xfffb13e9; BYTE $0xff // jmp 7476 <dotBF16F32VNNI+0xd56>
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487ce162; WORD $0x1011 // vmovups %zmm18,(%rax)
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x487cc162; WORD $0x0811 // vmovups %zmm17,(%r8)
+	LONG $0x487cc162; WORD $0x0711 // vmovups %zmm16,(%r15)
+	LONG $0x487c5162; WORD $0x3e11 // vmovups %zmm15,(%r14)
+	LONG $0x487c7162; WORD $0x3711 // vmovups %zmm14,(%rdi)
+	LONG $0x487c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx)
+	LONG $0x487c7162; WORD $0x2611 // vmovups %zmm12,(%rsi)
+	LONG $0x487c7162; WORD $0x1811 // vmovups %zmm11,(%rax)
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0x487c7162; WORD $0x1011 // vmovups %zmm10,(%rax)
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0x487c5162; WORD $0x0a11 // vmovups %zmm9,(%r10)
+	LONG $0x487cf162; WORD $0x0011 // vmovups %zmm0,(%rax)
+	LONG $0xfffe74e9; BYTE $0xff // jmp 7838 <dotBF16F32VNNI+0x1118>
+	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
+	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
+	LONG $0x487c1162; WORD $0xc828 // vmovaps %zmm24,%zmm9
+	LONG $0x487c1162; WORD $0xd028 // vmovaps %zmm24,%zmm10
+	LONG $0x487c1162; WORD $0xd828 // vmovaps %zmm24,%zmm11
+	LONG $0x487c1162; WORD $0xe028 // vmovaps %zmm24,%zmm12
+	LONG $0x487c1162; WORD $0xe828 // vmovaps %zmm24,%zmm13
+	LONG $0x487c1162; WORD $0xf028 // vmovaps %zmm24,%zmm14
+	LONG $0x487c1162; WORD $0xf828 // vmovaps %zmm24,%zmm15
+	LONG $0x487c8162; WORD $0xc028 // vmovaps %zmm24,%zmm16
+	LONG $0x487c8162; WORD $0xc828 // vmovaps %zmm24,%zmm17
+	LONG $0x487c8162; WORD $0xd028 // vmovaps %zmm24,%zmm18
+	LONG $0xfffd4be9; BYTE $0xff // jmp 775c <dotBF16F32VNNI+0x103c>
+	LONG $0xfd418d49 // lea -0x3(%r9),%rax
+	LONG $0x24848948; LONG $0x00000158 // mov %rax,0x158(%rsp)
+	LONG $0xc6af0f48 // imul %rsi,%rax
+	LONG $0x07048d48 // lea (%rdi,%rax,1),%rax
+	LONG $0x24848948; LONG $0x00000168 // mov %rax,0x168(%rsp)
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x09e58e0f; WORD $0x0000 // jle 841b <dotBF16F32VNNI+0x1cfb>
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x9c7efac5; LONG $0x00027824; BYTE $0x00 // vmovq 0x278(%rsp),%xmm3
+	LONG $0x000c0162; WORD $0xf657 // vxorps %xmm30,%xmm30,%xmm30
+	LONG $0xff0000b9; BYTE $0xff // mov $0xffff0000,%ecx
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x24bc8948; LONG $0x00000170 // mov %rdi,0x170(%rsp)
+	LONG $0x487c1162; WORD $0xd628 // vmovaps %zmm30,%zmm10
+	LONG $0x487c1162; WORD $0xce28 // vmovaps %zmm30,%zmm9
+	LONG $0x24848948; LONG $0x00000160 // mov %rax,0x160(%rsp)
+	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
+	LONG $0x487c1162; WORD $0xc628 // vmovaps %zmm30,%zmm8
+	LONG $0x487c9162; WORD $0xfe28 // vmovaps %zmm30,%zmm7
+	LONG $0x487c9162; WORD $0xf628 // vmovaps %zmm30,%zmm6
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x2484c748; LONG $0x00000258; LONG $0x00000000 // movq $0x0,0x258(%rsp)
+	LONG $0x487d6262; WORD $0xf97c // vpbroadcastd %ecx,%zmm31
+	LONG $0x24a4894c; LONG $0x00000148 // mov %r12,0x148(%rsp)
+	LONG $0x08fd6162; LONG $0x2a24547e // vmovq %xmm26,0x150(%rsp)
+	LONG $0x08fde162; LONG $0x2824747e // vmovq %xmm22,0x140(%rsp)
+	LONG $0x10000548; WORD $0x0000 // add $0x1000,%rax
+	LONG $0x08fde162; LONG $0x27246c7e // vmovq %xmm21,0x138(%rsp)
+	LONG $0x248c894c; LONG $0x00000130 // mov %r9,0x130(%rsp)
+	LONG $0x487de162; LONG $0x03245c7f // vmovdqa32 %zmm19,0xc0(%rsp)
+	LONG $0x24848948; LONG $0x00000248 // mov %rax,0x248(%rsp)
+	LONG $0x487d6162; LONG $0x02246c7f // vmovdqa32 %zmm29,0x80(%rsp)
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0x360c8d48 // lea (%rsi,%rsi,1),%rcx
+	LONG $0x24b48b4c; LONG $0x00000258 // mov 0x258(%rsp),%r14
+	LONG $0x24b4394c; LONG $0x00000160 // cmp %r14,0x160(%rsp)
+	LONG $0x080b840f; WORD $0x0000 // je 830a <dotBF16F32VNNI+0x1bea>
+	LONG $0x248c8b4c; LONG $0x00000168 // mov 0x168(%rsp),%r9
+	LONG $0x249c8b48; LONG $0x00000170 // mov 0x170(%rsp),%rbx
+	WORD $0x014c; BYTE $0xe8 // add %r13,%rax
+	WORD $0x014c; BYTE $0xe9 // add %r13,%rcx
+	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
+	LONG $0x487c7162; WORD $0x0c29; BYTE $0x24 // vmovaps %zmm9,(%rsp)
+	LONG $0x24bc8948; LONG $0x00000128 // mov %rdi,0x128(%rsp)
+	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
+	LONG $0x487cf162; LONG $0x07246c29 // vmovaps %zmm5,0x1c0(%rsp)
+	LONG $0x487c7162; WORD $0xc728 // vmovaps %zmm7,%zmm8
+	LONG $0x487c7162; WORD $0xdd28 // vmovaps %zmm5,%zmm11
+	LONG $0x487cf162; WORD $0xfe28 // vmovaps %zmm6,%zmm7
+	LONG $0x487c7162; WORD $0xe528 // vmovaps %zmm5,%zmm12
+	LONG $0x487c7162; WORD $0xed28 // vmovaps %zmm5,%zmm13
+	LONG $0x487c7162; WORD $0xf528 // vmovaps %zmm5,%zmm14
+	LONG $0x487c7162; WORD $0xfd28 // vmovaps %zmm5,%zmm15
+	LONG $0x03248d4c // lea (%rbx,%rax,1),%r12
+	LONG $0x2b348d4e // lea (%rbx,%r13,1),%r14
+	WORD $0x014c; BYTE $0xc8 // add %r9,%rax
+	WORD $0x0148; BYTE $0xcb // add %rcx,%rbx
+	LONG $0x29148d4f // lea (%r9,%r13,1),%r10
+	WORD $0x014c; BYTE $0xc9 // add %r9,%rcx
+	LONG $0x248c8b4c; LONG $0x00000248 // mov 0x248(%rsp),%r9
+	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
+	LONG $0x487cf162; LONG $0x08246c29 // vmovaps %zmm5,0x200(%rsp)
+	LONG $0x487ce162; WORD $0xc528 // vmovaps %zmm5,%zmm16
+	LONG $0x487ce162; WORD $0xcd28 // vmovaps %zmm5,%zmm17
+	LONG $0x487ce162; WORD $0xd528 // vmovaps %zmm5,%zmm18
+	LONG $0x487ce162; WORD $0xdd28 // vmovaps %zmm5,%zmm19
+	LONG $0x487ce162; WORD $0xe528 // vmovaps %zmm5,%zmm20
+	LONG $0x487ce162; WORD $0xed28 // vmovaps %zmm5,%zmm21
+	LONG $0x487ce162; WORD $0xf528 // vmovaps %zmm5,%zmm22
+	LONG $0x487ce162; WORD $0xfd28 // vmovaps %zmm5,%zmm23
+	LONG $0x487c6162; WORD $0xc528 // vmovaps %zmm5,%zmm24
+	LONG $0x487c6162; WORD $0xd528 // vmovaps %zmm5,%zmm26
+	LONG $0x487cf162; WORD $0xd528 // vmovaps %zmm5,%zmm2
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	LONG $0x487c6162; WORD $0xdd28 // vmovaps %zmm5,%zmm27
+	LONG $0x487c6162; WORD $0xe528 // vmovaps %zmm5,%zmm28
+	LONG $0x487c6162; WORD $0xed28 // vmovaps %zmm5,%zmm29
+	LONG $0x10000548; WORD $0x0000 // add $0x1000,%rax
+	LONG $0x487cf162; LONG $0x06246c29 // vmovaps %zmm5,0x180(%rsp)
+	LONG $0x487c6162; WORD $0xcd28 // vmovaps %zmm5,%zmm25
+	LONG $0x9cd6f9c5; LONG $0x00012024; BYTE $0x00 // vmovq %xmm3,0x120(%rsp)
+	LONG $0x24848948; LONG $0x00000248 // mov %rax,0x248(%rsp)
+	LONG $0x487c6162; LONG $0x01247429 // vmovaps %zmm30,0x40(%rsp)
+	LONG $0x7ef9e1c4; BYTE $0xe0 // vmovq %xmm4,%rax
+	LONG $0x487cf162; WORD $0xf528 // vmovaps %zmm5,%zmm6
+	LONG $0x09180f41 // prefetcht0 (%r9)
+	LONG $0x49180f41; BYTE $0x40 // prefetcht0 0x40(%r9)
+	LONG $0x89180f41; LONG $0x00000080 // prefetcht0 0x80(%r9)
+	LONG $0x89180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r9)
+	LONG $0x487cf162; LONG $0x06245c28 // vmovaps 0x180(%rsp),%zmm3
+	LONG $0x4005d162; WORD $0x41db; BYTE $0xc0 // vpandd -0x1000(%r9),%zmm31,%zmm0
+	LONG $0x4855d162; LONG $0x10c27172 // vpslld $0x10,-0xf80(%r9),%zmm5
+	LONG $0x4875d162; LONG $0x10c07172 // vpslld $0x10,-0x1000(%r9),%zmm1
+	LONG $0x400dd162; LONG $0x10c17172 // vpslld $0x10,-0xfc0(%r9),%zmm30
+	LONG $0x485dd162; LONG $0x10c37172 // vpslld $0x10,-0xf40(%r9),%zmm4
+	LONG $0x00c18149; WORD $0x0001; BYTE $0x00 // add $0x100,%r9
+	LONG $0x08c68349 // add $0x8,%r14
+	LONG $0x08c48349 // add $0x8,%r12
+	LONG $0x08c38348 // add $0x8,%rbx
+	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x587dd262; LONG $0xff245cb8 // vfmadd231ps -0x4(%r12){1to16},%zmm0,%zmm3
+	LONG $0x587d4262; WORD $0x4eb8; BYTE $0xff // vfmadd231ps -0x4(%r14){1to16},%zmm0,%zmm25
+	LONG $0x587d6262; WORD $0x6bb8; BYTE $0xff // vfmadd231ps -0x4(%rbx){1to16},%zmm0,%zmm29
+	LONG $0x587d4262; WORD $0x62b8; BYTE $0xff // vfmadd231ps -0x4(%r10){1to16},%zmm0,%zmm28
+	LONG $0x587d6262; WORD $0x58b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm0,%zmm27
+	LONG $0x587df262; WORD $0x51b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm0,%zmm2
+	LONG $0x4005d162; WORD $0x41db; BYTE $0xbd // vpandd -0x10c0(%r9),%zmm31,%zmm0
+	LONG $0x487cf162; LONG $0x06245c29 // vmovaps %zmm3,0x180(%rsp)
+	LONG $0x487cf162; LONG $0x08245c28 // vmovaps 0x200(%rsp),%zmm3
+	LONG $0x587d4262; WORD $0x56b8; BYTE $0x1f // vfmadd231ps 0x7c(%r14){1to16},%zmm0,%zmm26
+	LONG $0x587d4262; LONG $0x1f2444b8 // vfmadd231ps 0x7c(%r12){1to16},%zmm0,%zmm24
+	LONG $0x587de262; WORD $0x7bb8; BYTE $0x1f // vfmadd231ps 0x7c(%rbx){1to16},%zmm0,%zmm23
+	LONG $0x587dc262; WORD $0x72b8; BYTE $0x1f // vfmadd231ps 0x7c(%r10){1to16},%zmm0,%zmm22
+	LONG $0x587de262; WORD $0x68b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm0,%zmm21
+	LONG $0x587df262; WORD $0x71b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm0,%zmm6
+	LONG $0x4005d162; WORD $0x41db; BYTE $0xbe // vpandd -0x1080(%r9),%zmm31,%zmm0
+	LONG $0x587dc262; WORD $0x66b8; BYTE $0x3f // vfmadd231ps 0xfc(%r14){1to16},%zmm0,%zmm20
+	LONG $0x587dc262; LONG $0x3f245cb8 // vfmadd231ps 0xfc(%r12){1to16},%zmm0,%zmm19
+	LONG $0x587de262; WORD $0x53b8; BYTE $0x3f // vfmadd231ps 0xfc(%rbx){1to16},%zmm0,%zmm18
+	LONG $0x587dc262; WORD $0x4ab8; BYTE $0x3f // vfmadd231ps 0xfc(%r10){1to16},%zmm0,%zmm17
+	LONG $0x587de262; WORD $0x40b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm0,%zmm16
+	LONG $0x587df262; WORD $0x59b8; BYTE $0x3f // vfmadd231ps 0xfc(%rcx){1to16},%zmm0,%zmm3
+	LONG $0x487cf162; LONG $0x08245c29 // vmovaps %zmm3,0x200(%rsp)
+	LONG $0x4005d162; WORD $0x41db; BYTE $0xbf // vpandd -0x1040(%r9),%zmm31,%zmm0
+	LONG $0x487cf162; LONG $0x07245c28 // vmovaps 0x1c0(%rsp),%zmm3
+	LONG $0x5855c262; WORD $0x66b8; BYTE $0x3e // vfmadd231ps 0xf8(%r14){1to16},%zmm5,%zmm20
+	LONG $0x5855c262; LONG $0x3e245cb8 // vfmadd231ps 0xf8(%r12){1to16},%zmm5,%zmm19
+	LONG $0x5855e262; WORD $0x53b8; BYTE $0x3e // vfmadd231ps 0xf8(%rbx){1to16},%zmm5,%zmm18
+	LONG $0x5855c262; WORD $0x4ab8; BYTE $0x3e // vfmadd231ps 0xf8(%r10){1to16},%zmm5,%zmm17
+	LONG $0x5855e262; WORD $0x40b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm5,%zmm16
+	LONG $0x58754262; WORD $0x4eb8; BYTE $0xfe // vfmadd231ps -0x8(%r14){1to16},%zmm1,%zmm25
+	LONG $0x58756262; WORD $0x6bb8; BYTE $0xfe // vfmadd231ps -0x8(%rbx){1to16},%zmm1,%zmm29
+	LONG $0x58754262; WORD $0x62b8; BYTE $0xfe // vfmadd231ps -0x8(%r10){1to16},%zmm1,%zmm28
+	LONG $0x58756262; WORD $0x58b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm1,%zmm27
+	LONG $0x5875f262; WORD $0x51b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm1,%zmm2
+	LONG $0x500d4262; WORD $0x56b8; BYTE $0x1e // vfmadd231ps 0x78(%r14){1to16},%zmm30,%zmm26
+	LONG $0x500d4262; LONG $0x1e2444b8 // vfmadd231ps 0x78(%r12){1to16},%zmm30,%zmm24
+	LONG $0x500de262; WORD $0x7bb8; BYTE $0x1e // vfmadd231ps 0x78(%rbx){1to16},%zmm30,%zmm23
+	LONG $0x500dc262; WORD $0x72b8; BYTE $0x1e // vfmadd231ps 0x78(%r10){1to16},%zmm30,%zmm22
+	LONG $0x500de262; WORD $0x68b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm30,%zmm21
+	LONG $0x500df262; WORD $0x71b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm30,%zmm6
+	LONG $0x587d5262; WORD $0x7eb8; BYTE $0x5f // vfmadd231ps 0x17c(%r14){1to16},%zmm0,%zmm15
+	LONG $0x587d5262; LONG $0x5f2474b8 // vfmadd231ps 0x17c(%r12){1to16},%zmm0,%zmm14
+	LONG $0x587d5262; WORD $0x62b8; BYTE $0x5f // vfmadd231ps 0x17c(%r10){1to16},%zmm0,%zmm12
+	LONG $0x587d7262; WORD $0x58b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm0,%zmm11
+	LONG $0x587d7262; WORD $0x6bb8; BYTE $0x5f // vfmadd231ps 0x17c(%rbx){1to16},%zmm0,%zmm13
+	LONG $0x5865f262; WORD $0x4198; BYTE $0x5f // vfmadd132ps 0x17c(%rcx){1to16},%zmm3,%zmm0
+	LONG $0x487cf162; LONG $0x06245c28 // vmovaps 0x180(%rsp),%zmm3
+	LONG $0x585d5262; WORD $0x7eb8; BYTE $0x5e // vfmadd231ps 0x178(%r14){1to16},%zmm4,%zmm15
+	LONG $0x585d5262; LONG $0x5e2474b8 // vfmadd231ps 0x178(%r12){1to16},%zmm4,%zmm14
+	LONG $0x5875d262; LONG $0xfe245cb8 // vfmadd231ps -0x8(%r12){1to16},%zmm1,%zmm3
+	LONG $0x487cf162; LONG $0x06245c29 // vmovaps %zmm3,0x180(%rsp)
+	LONG $0x487cf162; LONG $0x08245c28 // vmovaps 0x200(%rsp),%zmm3
+	LONG $0x5855f262; WORD $0x59b8; BYTE $0x3e // vfmadd231ps 0xf8(%rcx){1to16},%zmm5,%zmm3
+	LONG $0x487cf162; LONG $0x08245c29 // vmovaps %zmm3,0x200(%rsp)
+	LONG $0x585d7262; WORD $0x6bb8; BYTE $0x5e // vfmadd231ps 0x178(%rbx){1to16},%zmm4,%zmm13
+	LONG $0x24bc8b48; LONG $0x00000248 // mov 0x248(%rsp),%rdi
+	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
+	LONG $0x585d5262; WORD $0x62b8; BYTE $0x5e // vfmadd231ps 0x178(%r10){1to16},%zmm4,%zmm12
+	LONG $0x585d7262; WORD $0x58b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm4,%zmm11
+	LONG $0x587df262; WORD $0x6998; BYTE $0x5e // vfmadd132ps 0x178(%rcx){1to16},%zmm0,%zmm5
+	LONG $0x487cf162; LONG $0x07246c29 // vmovaps %zmm5,0x1c0(%rsp)
+	WORD $0x3949; BYTE $0xf9 // cmp %rdi,%r9
+	LONG $0xfdcd850f; WORD $0xffff // jne 7c19 <dotBF16F32VNNI+0x14f9>
+	LONG $0x487cf162; WORD $0xce28 // vmovaps %zmm6,%zmm1
+	LONG $0x487cf162; WORD $0xf728 // vmovaps %zmm7,%zmm6
+	LONG $0x487cd162; WORD $0xf828 // vmovaps %zmm8,%zmm7
+	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
+	LONG $0x4034f162; WORD $0xc658 // vaddps %zmm6,%zmm25,%zmm0
+	LONG $0x487c7162; WORD $0x0c28; BYTE $0x24 // vmovaps (%rsp),%zmm9
+	LONG $0x487c6162; LONG $0x01247428 // vmovaps 0x40(%rsp),%zmm30
+	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
+	LONG $0x4844f162; LONG $0x06247c58 // vaddps 0x180(%rsp),%zmm7,%zmm7
+	LONG $0x2484ff48; LONG $0x00000258 // incq 0x258(%rsp)
+	LONG $0x24848b48; LONG $0x00000258 // mov 0x258(%rsp),%rax
+	LONG $0x249c8b48; LONG $0x00000250 // mov 0x250(%rsp),%rbx
+	LONG $0x487c9162; WORD $0xc258 // vaddps %zmm26,%zmm0,%zmm0
+	LONG $0x9c7efac5; LONG $0x00012024; BYTE $0x00 // vmovq 0x120(%rsp),%xmm3
+	LONG $0x24bc8b48; LONG $0x00000128 // mov 0x128(%rsp),%rdi
+	LONG $0x487cb162; WORD $0xc458 // vaddps %zmm20,%zmm0,%zmm0
+	LONG $0x487cd162; WORD $0xf758 // vaddps %zmm15,%zmm0,%zmm6
+	LONG $0x4014d162; WORD $0xc058 // vaddps %zmm8,%zmm29,%zmm0
+	LONG $0x48449162; WORD $0xf858 // vaddps %zmm24,%zmm7,%zmm7
+	LONG $0x487cb162; WORD $0xc758 // vaddps %zmm23,%zmm0,%zmm0
+	LONG $0x4844b162; WORD $0xfb58 // vaddps %zmm19,%zmm7,%zmm7
+	LONG $0x487cb162; WORD $0xc258 // vaddps %zmm18,%zmm0,%zmm0
+	LONG $0x4844d162; WORD $0xfe58 // vaddps %zmm14,%zmm7,%zmm7
+	LONG $0x487c5162; WORD $0xc558 // vaddps %zmm13,%zmm0,%zmm8
+	LONG $0x401cd162; WORD $0xc158 // vaddps %zmm9,%zmm28,%zmm0
+	LONG $0x487cb162; WORD $0xc658 // vaddps %zmm22,%zmm0,%zmm0
+	LONG $0x487cb162; WORD $0xc158 // vaddps %zmm17,%zmm0,%zmm0
+	LONG $0x487c5162; WORD $0xcc58 // vaddps %zmm12,%zmm0,%zmm9
+	LONG $0x482c9162; WORD $0xc358 // vaddps %zmm27,%zmm10,%zmm0
+	LONG $0x487cb162; WORD $0xc558 // vaddps %zmm21,%zmm0,%zmm0
+	LONG $0x487cb162; WORD $0xc058 // vaddps %zmm16,%zmm0,%zmm0
+	LONG $0x487c5162; WORD $0xd358 // vaddps %zmm11,%zmm0,%zmm10
+	LONG $0x400cf162; WORD $0xc258 // vaddps %zmm2,%zmm30,%zmm0
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	LONG $0x487cf162; LONG $0x08244458 // vaddps 0x200(%rsp),%zmm0,%zmm0
+	LONG $0x487c6162; WORD $0xf558 // vaddps %zmm5,%zmm0,%zmm30
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0xfba28c0f; WORD $0xffff // jl 7ae2 <dotBF16F32VNNI+0x13c2>
+	LONG $0x08fd6162; LONG $0x2a24546e // vmovq 0x150(%rsp),%xmm26
+	LONG $0x08fde162; LONG $0x2824746e // vmovq 0x140(%rsp),%xmm22
+	LONG $0x08fde162; LONG $0x27246c6e // vmovq 0x138(%rsp),%xmm21
+	LONG $0x487de162; LONG $0x03245c6f // vmovdqa32 0xc0(%rsp),%zmm19
+	LONG $0x487d6162; LONG $0x02246c6f // vmovdqa32 0x80(%rsp),%zmm29
+	LONG $0x24a48b4c; LONG $0x00000148 // mov 0x148(%rsp),%r12
+	LONG $0x248c8b4c; LONG $0x00000130 // mov 0x130(%rsp),%r9
+	LONG $0x0004c2e9; BYTE $0x00 // jmp 843f <dotBF16F32VNNI+0x1d1f>
+	LONG $0xff598d49 // lea -0x1(%r9),%rbx
+	LONG $0xd3af0f4c // imul %rbx,%r10
+	LONG $0x97048d4a // lea (%rdi,%r10,4),%rax
+	LONG $0x6ef961c4; BYTE $0xf8 // vmovq %rax,%xmm15
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x06618e0f; WORD $0x0000 // jle 85f8 <dotBF16F32VNNI+0x1ed8>
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0xef0941c4; BYTE $0xf6 // vpxor %xmm14,%xmm14,%xmm14
+	LONG $0x24a4894c; LONG $0x00000180 // mov %r12,0x180(%rsp)
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
 	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
-	LONG $0x487c7162; WORD $0xe828 // vmovaps %zmm0,%zmm13
-	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
-	LONG $0xfffcc7e9; BYTE $0xff // jmp 81c9 <dotBF16F32VNNI+0x1aa9>
-	LONG $0x487c7162; WORD $0x0211 // vmovups %zmm8,(%rdx)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c7162; WORD $0x2e11 // vmovups %zmm13,(%rsi)
-	LONG $0x487cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi)
-	LONG $0xfffcf1e9; BYTE $0xff // jmp 820f <dotBF16F32VNNI+0x1aef>
-	WORD $0x9066 // xchg %ax,%ax
+	LONG $0x24848948; LONG $0x00000258 // mov %rax,0x258(%rsp)
+	LONG $0x24848b48; LONG $0x00000260 // mov 0x260(%rsp),%rax
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x08fd0162; WORD $0xfa6f // vmovdqa64 %xmm26,%xmm31
+	LONG $0x7ef941c4; BYTE $0xf4 // vmovq %xmm14,%r12
+	LONG $0x08fde162; LONG $0x4924747e // vmovq %xmm22,0x248(%rsp)
+	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
+	LONG $0x249c8948; LONG $0x00000200 // mov %rbx,0x200(%rsp)
+	LONG $0x08fde162; LONG $0x38246c7e // vmovq %xmm21,0x1c0(%rsp)
+	LONG $0x6ef941c4; BYTE $0xe8 // vmovq %r8,%xmm13
+	LONG $0x00a88d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%r13
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0x360c8d48 // lea (%rsi,%rsi,1),%rcx
+	LONG $0x24a4394c; LONG $0x00000258 // cmp %r12,0x258(%rsp)
+	LONG $0x04c9840f; WORD $0x0000 // je 84e4 <dotBF16F32VNNI+0x1dc4>
+	LONG $0x0074a162; WORD $0xc957 // vxorps %xmm17,%xmm17,%xmm17
+	LONG $0x7ef941c4; BYTE $0xf8 // vmovq %xmm15,%r8
+	WORD $0x014c; BYTE $0xf8 // add %r15,%rax
+	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
+	LONG $0x38148d4f // lea (%r8,%r15,1),%r10
+	LONG $0x3e1c8d4b // lea (%r14,%r15,1),%rbx
+	WORD $0x894d; BYTE $0xe8 // mov %r13,%r8
+	WORD $0x014c; BYTE $0xf0 // add %r14,%rax
+	WORD $0x014c; BYTE $0xf1 // add %r14,%rcx
+	LONG $0x487ca162; WORD $0xe928 // vmovaps %zmm17,%zmm21
+	LONG $0x487ca162; WORD $0xf928 // vmovaps %zmm17,%zmm23
+	LONG $0x487c2162; WORD $0xc928 // vmovaps %zmm17,%zmm25
+	LONG $0x487ca162; WORD $0xd128 // vmovaps %zmm17,%zmm18
+	LONG $0x487ca162; WORD $0xf128 // vmovaps %zmm17,%zmm22
+	LONG $0x487c2162; WORD $0xc128 // vmovaps %zmm17,%zmm24
+	LONG $0x487c2162; WORD $0xd128 // vmovaps %zmm17,%zmm26
+	LONG $0x487ca162; WORD $0xe128 // vmovaps %zmm17,%zmm20
+	LONG $0x487c3162; WORD $0xc128 // vmovaps %zmm17,%zmm8
+	LONG $0x487c3162; WORD $0xc928 // vmovaps %zmm17,%zmm9
+	LONG $0x487c3162; WORD $0xd128 // vmovaps %zmm17,%zmm10
+	LONG $0x487cb162; WORD $0xc928 // vmovaps %zmm17,%zmm1
+	LONG $0x487cb162; WORD $0xd928 // vmovaps %zmm17,%zmm3
+	LONG $0x487cb162; WORD $0xe128 // vmovaps %zmm17,%zmm4
+	LONG $0x487cb162; WORD $0xf128 // vmovaps %zmm17,%zmm6
+	LONG $0x00c58149; WORD $0x0010; BYTE $0x00 // add $0x1000,%r13
+	LONG $0x24bc8948; LONG $0x00000170 // mov %rdi,0x170(%rsp)
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
+	LONG $0x88180f41; LONG $0x00000080 // prefetcht0 0x80(%r8)
+	LONG $0x88180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r8)
+	LONG $0x40154162; WORD $0x58db; BYTE $0xc0 // vpandd -0x1000(%r8),%zmm29,%zmm27
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x407dd162; LONG $0x10bc7072 // vpslld $0x10,-0x1100(%r8),%zmm16
+	LONG $0x481dd162; LONG $0x10be7072 // vpslld $0x10,-0x1080(%r8),%zmm12
+	LONG $0x4825d162; LONG $0x10bf7072 // vpslld $0x10,-0x1040(%r8),%zmm11
+	LONG $0x480dd162; LONG $0x10bd7072 // vpslld $0x10,-0x10c0(%r8),%zmm14
+	LONG $0x08c38348 // add $0x8,%rbx
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x08c28349 // add $0x8,%r10
+	LONG $0x5025f262; WORD $0x73b8; BYTE $0xff // vfmadd231ps -0x4(%rbx){1to16},%zmm27,%zmm6
+	LONG $0x5025f262; WORD $0x60b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm27,%zmm4
+	LONG $0x5025f262; WORD $0x59b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm27,%zmm3
+	LONG $0x5025d262; WORD $0x4ab8; BYTE $0xff // vfmadd231ps -0x4(%r10){1to16},%zmm27,%zmm1
+	LONG $0x40154162; WORD $0x58db; BYTE $0xbd // vpandd -0x10c0(%r8),%zmm29,%zmm27
+	LONG $0x507df262; WORD $0x73b8; BYTE $0xfe // vfmadd231ps -0x8(%rbx){1to16},%zmm16,%zmm6
+	LONG $0x507df262; WORD $0x60b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm16,%zmm4
+	LONG $0x507df262; WORD $0x59b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm16,%zmm3
+	LONG $0x507dd262; WORD $0x4ab8; BYTE $0xfe // vfmadd231ps -0x8(%r10){1to16},%zmm16,%zmm1
+	LONG $0x50257262; WORD $0x48b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm27,%zmm9
+	LONG $0x50257262; WORD $0x41b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm27,%zmm8
+	LONG $0x5025c262; WORD $0x62b8; BYTE $0x1f // vfmadd231ps 0x7c(%r10){1to16},%zmm27,%zmm20
+	LONG $0x50257262; WORD $0x53b8; BYTE $0x1f // vfmadd231ps 0x7c(%rbx){1to16},%zmm27,%zmm10
+	LONG $0x40154162; WORD $0x58db; BYTE $0xbe // vpandd -0x1080(%r8),%zmm29,%zmm27
+	LONG $0x50256262; WORD $0x53b8; BYTE $0x3f // vfmadd231ps 0xfc(%rbx){1to16},%zmm27,%zmm26
+	LONG $0x50256262; WORD $0x40b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm27,%zmm24
+	LONG $0x5025e262; WORD $0x71b8; BYTE $0x3f // vfmadd231ps 0xfc(%rcx){1to16},%zmm27,%zmm22
+	LONG $0x5025c262; WORD $0x52b8; BYTE $0x3f // vfmadd231ps 0xfc(%r10){1to16},%zmm27,%zmm18
+	LONG $0x40154162; WORD $0x58db; BYTE $0xbf // vpandd -0x1040(%r8),%zmm29,%zmm27
+	LONG $0x50256262; WORD $0x4bb8; BYTE $0x5f // vfmadd231ps 0x17c(%rbx){1to16},%zmm27,%zmm25
+	LONG $0x5025e262; WORD $0x78b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm27,%zmm23
+	LONG $0x5025e262; WORD $0x69b8; BYTE $0x5f // vfmadd231ps 0x17c(%rcx){1to16},%zmm27,%zmm21
+	LONG $0x5025c262; WORD $0x4ab8; BYTE $0x5f // vfmadd231ps 0x17c(%r10){1to16},%zmm27,%zmm17
+	LONG $0x580d7262; WORD $0x53b8; BYTE $0x1e // vfmadd231ps 0x78(%rbx){1to16},%zmm14,%zmm10
+	LONG $0x580d7262; WORD $0x48b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm14,%zmm9
+	LONG $0x580d7262; WORD $0x41b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm14,%zmm8
+	LONG $0x580dc262; WORD $0x62b8; BYTE $0x1e // vfmadd231ps 0x78(%r10){1to16},%zmm14,%zmm20
+	LONG $0x581d6262; WORD $0x53b8; BYTE $0x3e // vfmadd231ps 0xf8(%rbx){1to16},%zmm12,%zmm26
+	LONG $0x581d6262; WORD $0x40b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm12,%zmm24
+	LONG $0x581de262; WORD $0x71b8; BYTE $0x3e // vfmadd231ps 0xf8(%rcx){1to16},%zmm12,%zmm22
+	LONG $0x581dc262; WORD $0x52b8; BYTE $0x3e // vfmadd231ps 0xf8(%r10){1to16},%zmm12,%zmm18
+	LONG $0x58256262; WORD $0x4bb8; BYTE $0x5e // vfmadd231ps 0x178(%rbx){1to16},%zmm11,%zmm25
+	LONG $0x5825e262; WORD $0x78b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm11,%zmm23
+	LONG $0x5825e262; WORD $0x69b8; BYTE $0x5e // vfmadd231ps 0x178(%rcx){1to16},%zmm11,%zmm21
+	LONG $0x5825c262; WORD $0x4ab8; BYTE $0x5e // vfmadd231ps 0x178(%r10){1to16},%zmm11,%zmm17
+	WORD $0x394d; BYTE $0xe8 // cmp %r13,%r8
+	LONG $0xfeab850f; WORD $0xffff // jne 80a6 <dotBF16F32VNNI+0x1986>
+	LONG $0x4844f162; WORD $0xf658 // vaddps %zmm6,%zmm7,%zmm6
+	LONG $0x485cf162; WORD $0xe558 // vaddps %zmm5,%zmm4,%zmm4
+	LONG $0x24848b48; LONG $0x00000250 // mov 0x250(%rsp),%rax
+	WORD $0xff49; BYTE $0xc4 // inc %r12
+	LONG $0x486cf162; WORD $0xd358 // vaddps %zmm3,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	LONG $0x24bc8b48; LONG $0x00000170 // mov 0x170(%rsp),%rdi
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x484cd162; WORD $0xf258 // vaddps %zmm10,%zmm6,%zmm6
+	LONG $0x485cd162; WORD $0xe158 // vaddps %zmm9,%zmm4,%zmm4
+	LONG $0x486cd162; WORD $0xd058 // vaddps %zmm8,%zmm2,%zmm2
+	LONG $0x487cb162; WORD $0xc458 // vaddps %zmm20,%zmm0,%zmm0
+	LONG $0x484c9162; WORD $0xf258 // vaddps %zmm26,%zmm6,%zmm6
+	LONG $0x485c9162; WORD $0xe058 // vaddps %zmm24,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd658 // vaddps %zmm22,%zmm2,%zmm2
+	LONG $0x487cb162; WORD $0xc258 // vaddps %zmm18,%zmm0,%zmm0
+	LONG $0x484c9162; WORD $0xf958 // vaddps %zmm25,%zmm6,%zmm7
+	LONG $0x485cb162; WORD $0xef58 // vaddps %zmm23,%zmm4,%zmm5
+	LONG $0x486cb162; WORD $0xd558 // vaddps %zmm21,%zmm2,%zmm2
+	LONG $0x487cb162; WORD $0xc158 // vaddps %zmm17,%zmm0,%zmm0
+	WORD $0x3949; BYTE $0xc4 // cmp %rax,%r12
+	LONG $0xfd888c0f; WORD $0xffff // jl 8006 <dotBF16F32VNNI+0x18e6>
+	LONG $0x08fde162; LONG $0x4924746e // vmovq 0x248(%rsp),%xmm22
+	LONG $0x08fde162; LONG $0x38246c6e // vmovq 0x1c0(%rsp),%xmm21
+	LONG $0x08fd0162; WORD $0xd76f // vmovdqa64 %xmm31,%xmm26
+	LONG $0x7ef941c4; BYTE $0xe8 // vmovq %xmm13,%r8
+	LONG $0x24a48b4c; LONG $0x00000180 // mov 0x180(%rsp),%r12
+	LONG $0x249c8b48; LONG $0x00000200 // mov 0x200(%rsp),%rbx
+	LONG $0x85348d4a; LONG $0x00000000 // lea 0x0(,%r8,4),%rsi
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xdeaf0f48 // imul %rsi,%rbx
+	LONG $0xc03c8d4a // lea (%rax,%r8,8),%rdi
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	WORD $0x0148; BYTE $0xc3 // add %rax,%rbx
+	LONG $0x0ffc8349 // cmp $0xf,%r12
+	LONG $0x03448f0f; WORD $0x0000 // jg 8613 <dotBF16F32VNNI+0x1ef3>
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	WORD $0xe2d3 // shl %cl,%edx
+	WORD $0x428d; BYTE $0xff // lea -0x1(%rdx),%eax
+	WORD $0xb70f; BYTE $0xd0 // movzwl %ax,%edx
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xca92fbc5 // kmovd %edx,%k1
+	LONG $0x497cf162; WORD $0x3811 // vmovups %zmm7,(%rax){%k1}
+	LONG $0x497cf162; WORD $0x2e11 // vmovups %zmm5,(%rsi){%k1}
+	LONG $0x497cf162; WORD $0x1711 // vmovups %zmm2,(%rdi){%k1}
+	LONG $0xda92f8c5 // kmovw %edx,%k3
+	LONG $0x4b7cf162; WORD $0x0311 // vmovups %zmm0,(%rbx){%k3}
+	LONG $0xffe7d0e9; BYTE $0xff // jmp 6ada <dotBF16F32VNNI+0x3ba>
+	LONG $0x24848b48; LONG $0x00000160 // mov 0x160(%rsp),%rax
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0xaaabbd41; WORD $0xaaaa // mov $0xaaaaaaab,%r13d
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x09e0c148 // shl $0x9,%rax
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
+	LONG $0xf86e79c5 // vmovd %eax,%xmm15
+	LONG $0x249c8d48; LONG $0x00000280 // lea 0x280(%rsp),%rbx
+	WORD $0x8944; BYTE $0xc8 // mov %r9d,%eax
+	LONG $0x248c8b48; LONG $0x00000158 // mov 0x158(%rsp),%rcx
+	LONG $0xc5af0f49 // imul %r13,%rax
+	LONG $0x21e8c148 // shr $0x21,%rax
+	WORD $0x348d; BYTE $0x40 // lea (%rax,%rax,2),%esi
+	WORD $0x6348; BYTE $0xc6 // movslq %esi,%rax
+	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
+	LONG $0xc14f0f48 // cmovg %rcx,%rax
+	WORD $0x8944; BYTE $0xc9 // mov %r9d,%ecx
+	WORD $0xf129 // sub %esi,%ecx
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x43af0f49; BYTE $0x20 // imul 0x20(%r11),%rax
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x86348d49 // lea (%r14,%rax,4),%rsi
+	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x6ef9e1c4; BYTE $0xd6 // vmovq %rsi,%xmm2
+	LONG $0x13348d4a // lea (%rbx,%r10,1),%rsi
+	LONG $0x6ef9e1c4; BYTE $0xce // vmovq %rsi,%xmm1
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x127f // jg 83b1 <dotBF16F32VNNI+0x1c91>
+	WORD $0xf631 // xor %esi,%esi
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0b7e // jle 83b1 <dotBF16F32VNNI+0x1c91>
+	LONG $0xfe7e79c5 // vmovd %xmm15,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0x7ef9c1c4; BYTE $0xd4 // vmovq %xmm2,%r12
+	LONG $0xe692f8c5 // kmovw %esi,%k4
+	LONG $0x7ef9e1c4; BYTE $0xce // vmovq %xmm1,%rsi
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0xcc7e5162; WORD $0x1c6f; BYTE $0x04 // vmovdqu32 (%r12,%rax,1),%zmm11{%k4}{z}
+	LONG $0x48fe7162; WORD $0x1c7f; BYTE $0x06 // vmovdqu64 %zmm11,(%rsi,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xb775 // jne 8394 <dotBF16F32VNNI+0x1c74>
+	WORD $0xff41; BYTE $0xc1 // inc %r9d
+	LONG $0x00c28149; WORD $0x0002; BYTE $0x00 // add $0x200,%r10
+	LONG $0x06f98341 // cmp $0x6,%r9d
+	LONG $0xff51850f; WORD $0xffff // jne 8342 <dotBF16F32VNNI+0x1c22>
+	LONG $0x24b48d48; LONG $0x00000880 // lea 0x880(%rsp),%rsi
+	LONG $0x000400b9; BYTE $0x00 // mov $0x400,%ecx
+	LONG $0x249c8948; LONG $0x00000170 // mov %rbx,0x170(%rsp)
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x24b48948; LONG $0x00000168 // mov %rsi,0x168(%rsp)
+	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
+	LONG $0xfff6e4e9; BYTE $0xff // jmp 7aff <dotBF16F32VNNI+0x13df>
+	LONG $0x000c0162; WORD $0xf657 // vxorps %xmm30,%xmm30,%xmm30
+	LONG $0x487c1162; WORD $0xd628 // vmovaps %zmm30,%zmm10
+	LONG $0x487c1162; WORD $0xce28 // vmovaps %zmm30,%zmm9
+	LONG $0x487c1162; WORD $0xc628 // vmovaps %zmm30,%zmm8
+	LONG $0x487c9162; WORD $0xfe28 // vmovaps %zmm30,%zmm7
+	LONG $0x487c9162; WORD $0xf628 // vmovaps %zmm30,%zmm6
+	LONG $0x24948b48; LONG $0x00000158 // mov 0x158(%rsp),%rdx
+	LONG $0x85348d4a; LONG $0x00000000 // lea 0x0(,%r8,4),%rsi
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xc53c8d4a; LONG $0x00000000 // lea 0x0(,%r8,8),%rdi
+	LONG $0xd6af0f48 // imul %rsi,%rdx
+	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	LONG $0x3a148d4c // lea (%rdx,%rdi,1),%r10
+	LONG $0x32048d4c // lea (%rdx,%rsi,1),%r8
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	LONG $0x0ffc8349 // cmp $0xf,%r12
+	WORD $0x477f // jg 84bf <dotBF16F32VNNI+0x1d9f>
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0xe3d3 // shl %cl,%ebx
+	WORD $0x438d; BYTE $0xff // lea -0x1(%rbx),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0x08fd6162; WORD $0xd07e // vmovq %xmm26,%rax
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497cf162; WORD $0x3011 // vmovups %zmm6,(%rax){%k1}
+	LONG $0x497cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi){%k1}
+	LONG $0x497c7162; WORD $0x0711 // vmovups %zmm8,(%rdi){%k1}
+	LONG $0x497c7162; WORD $0x0a11 // vmovups %zmm9,(%rdx){%k1}
+	LONG $0x497c5162; WORD $0x1011 // vmovups %zmm10,(%r8){%k1}
+	LONG $0xe992f8c5 // kmovw %ecx,%k5
+	LONG $0x4d7c4162; WORD $0x3211 // vmovups %zmm30,(%r10){%k5}
+	LONG $0xffe61be9; BYTE $0xff // jmp 6ada <dotBF16F32VNNI+0x3ba>
+	LONG $0x487cf162; WORD $0x3011 // vmovups %zmm6,(%rax)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi)
+	LONG $0x487c7162; WORD $0x0711 // vmovups %zmm8,(%rdi)
+	LONG $0x487c7162; WORD $0x0a11 // vmovups %zmm9,(%rdx)
+	LONG $0x487c5162; WORD $0x1011 // vmovups %zmm10,(%r8)
+	WORD $0xcceb // jmp 84b0 <dotBF16F32VNNI+0x1d90>
+	LONG $0x24848b48; LONG $0x00000258 // mov 0x258(%rsp),%rax
+	LONG $0x24b48d4c; LONG $0x00000280 // lea 0x280(%rsp),%r14
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0xaaabbf41; WORD $0xaaaa // mov $0xaaaaaaab,%r15d
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x09e0c148 // shl $0x9,%rax
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	LONG $0x6ef9e1c4; BYTE $0xc8 // vmovq %rax,%xmm1
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
+	LONG $0xe06ef9c5 // vmovd %eax,%xmm4
+	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	LONG $0x0003ba41; WORD $0x0000 // mov $0x3,%r10d
+	LONG $0xcfaf0f49 // imul %r15,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
+	WORD $0xce89 // mov %ecx,%esi
+	WORD $0xc629 // sub %eax,%esi
+	WORD $0x468d; BYTE $0x04 // lea 0x4(%rsi),%eax
+	WORD $0x3944; BYTE $0xd0 // cmp %r10d,%eax
+	LONG $0xc24f0f41 // cmovg %r10d,%eax
+	WORD $0xdef7 // neg %esi
+	WORD $0x634c; BYTE $0xd0 // movslq %eax,%r10
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	WORD $0x6348; BYTE $0xf6 // movslq %esi,%rsi
+	WORD $0x294c; BYTE $0xd0 // sub %r10,%rax
+	WORD $0x3948; BYTE $0xf0 // cmp %rsi,%rax
+	LONG $0xc64f0f48 // cmovg %rsi,%rax
+	WORD $0x348d; BYTE $0x49 // lea (%rcx,%rcx,2),%esi
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	WORD $0xf129 // sub %esi,%ecx
+	LONG $0x7ef9e1c4; BYTE $0xce // vmovq %xmm1,%rsi
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x43af0f49; BYTE $0x20 // imul 0x20(%r11),%rax
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x86348d48 // lea (%rsi,%rax,4),%rsi
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x37148d4c // lea (%rdi,%rsi,1),%r10
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x127f // jg 85a3 <dotBF16F32VNNI+0x1e83>
+	WORD $0xf631 // xor %esi,%esi
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0b7e // jle 85a3 <dotBF16F32VNNI+0x1e83>
+	LONG $0xe67ef9c5 // vmovd %xmm4,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0xd692f8c5 // kmovw %esi,%k2
+	LONG $0xca7ed162; WORD $0x346f; BYTE $0x02 // vmovdqu32 (%r10,%rax,1),%zmm6{%k2}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x48fef162; WORD $0x347f; BYTE $0x03 // vmovdqu64 %zmm6,(%rbx,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xc175 // jne 8586 <dotBF16F32VNNI+0x1e66>
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
+	LONG $0x04f88349 // cmp $0x4,%r8
+	LONG $0xff45850f; WORD $0xffff // jne 851e <dotBF16F32VNNI+0x1dfe>
+	LONG $0x249c8d48; LONG $0x00000880 // lea 0x880(%rsp),%rbx
+	LONG $0x000400b9; BYTE $0x00 // mov $0x400,%ecx
+	LONG $0x000200be; BYTE $0x00 // mov $0x200,%esi
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x6ef961c4; BYTE $0xfb // vmovq %rbx,%xmm15
+	LONG $0xfffa23e9; BYTE $0xff // jmp 801b <dotBF16F32VNNI+0x18fb>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
+	LONG $0x487cf162; WORD $0xf828 // vmovaps %zmm0,%zmm7
+	LONG $0xfffc96e9; BYTE $0xff // jmp 82a9 <dotBF16F32VNNI+0x1b89>
+	LONG $0x487cf162; WORD $0x3811 // vmovups %zmm7,(%rax)
+	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	LONG $0x487cf162; WORD $0x2e11 // vmovups %zmm5,(%rsi)
+	LONG $0x487cf162; WORD $0x1711 // vmovups %zmm2,(%rdi)
+	LONG $0xfffccce9; BYTE $0xff // jmp 82fb <dotBF16F32VNNI+0x1bdb>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
 
 // func dotF32F32VNNI(a *Dot)
 TEXT ·dotF32F32VNNI(SB), 0, $6528-8
@@ -6057,6 +6089,7 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc0ec8148; WORD $0x0018; BYTE $0x00 // sub $0x18c0,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
 	LONG $0x38578b4c // mov 0x38(%rdi),%r10
+	LONG $0x247c8948; BYTE $0x78 // mov %rdi,0x78(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
@@ -6064,358 +6097,340 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x0de0c148 // shl $0xd,%rax
 	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
 	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
-	LONG $0x20000548; WORD $0x0000 // add $0x2000,%rax
-	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
+	LONG $0x24848948; LONG $0x000000a8 // mov %rax,0xa8(%rsp)
 	WORD $0x854d; BYTE $0xd2 // test %r10,%r10
-	LONG $0x06eb8e0f; WORD $0x0000 // jle 8c5f <dotF32F32VNNI+0x73f>
-	LONG $0x00150162; WORD $0xedef // vpxord %xmm29,%xmm29,%xmm29
-	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
-	LONG $0x247c8948; BYTE $0x78 // mov %rdi,0x78(%rsp)
-	LONG $0x08fd6162; LONG $0x14246c7e // vmovq %xmm29,0xa0(%rsp)
-	LONG $0x08fd6162; WORD $0xeb7e // vmovq %xmm29,%rbx
-	LONG $0x244c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r9
-	WORD $0x8949; BYTE $0xd6 // mov %rdx,%r14
-	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
-	WORD $0x2949; BYTE $0xde // sub %rbx,%r14
-	LONG $0x30498b49 // mov 0x30(%r9),%rcx
-	LONG $0x20002d48; WORD $0x0000 // sub $0x2000,%rax
-	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	LONG $0x06828e0f; WORD $0x0000 // jle 8d15 <dotF32F32VNNI+0x6d5>
+	LONG $0x0075a162; WORD $0xc9ef // vpxord %xmm17,%xmm17,%xmm17
+	LONG $0x08fde162; LONG $0x13244c7e // vmovq %xmm17,0x98(%rsp)
+	LONG $0x08fde162; WORD $0xc87e // vmovq %xmm17,%rax
+	WORD $0x2949; BYTE $0xc2 // sub %rax,%r10
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
+	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
+	LONG $0x24548b4c; BYTE $0x78 // mov 0x78(%rsp),%r10
+	LONG $0x304a8b49 // mov 0x30(%r10),%rcx
 	LONG $0x0b798d48 // lea 0xb(%rcx),%rdi
 	WORD $0xf748; BYTE $0xef // imul %rdi
 	LONG $0x3fffc148 // sar $0x3f,%rdi
 	WORD $0xd148; BYTE $0xfa // sar %rdx
 	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
-	LONG $0x08fd6162; WORD $0xea6e // vmovq %rdx,%xmm29
+	LONG $0x24548948; BYTE $0x60 // mov %rdx,0x60(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x067f8e0f; WORD $0x0000 // jle 8c5c <dotF32F32VNNI+0x73c>
-	LONG $0x001d0162; WORD $0xe4ef // vpxord %xmm28,%xmm28,%xmm28
-	LONG $0x08fd6162; WORD $0xce6e // vmovq %rsi,%xmm25
-	LONG $0x08fd6162; WORD $0xf36e // vmovq %rbx,%xmm30
-	LONG $0x08fd6162; LONG $0x0e24647e // vmovq %xmm28,0x70(%rsp)
-	LONG $0x245c8b48; BYTE $0x70 // mov 0x70(%rsp),%rbx
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x08fd6162; WORD $0xee7e // vmovq %xmm29,%rsi
-	LONG $0x20518b4d // mov 0x20(%r9),%r10
+	LONG $0x06338e0f; WORD $0x0000 // jle 8d12 <dotF32F32VNNI+0x6d2>
+	LONG $0x2444c748; LONG $0x00000050; BYTE $0x00 // movq $0x0,0x50(%rsp)
+	LONG $0x24748948; BYTE $0x48 // mov %rsi,0x48(%rsp)
+	LONG $0x245c8b48; BYTE $0x50 // mov 0x50(%rsp),%rbx
+	LONG $0x24548b48; BYTE $0x60 // mov 0x60(%rsp),%rdx
+	LONG $0x207a8b4d // mov 0x20(%r10),%r15
 	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
-	LONG $0x08448d48; BYTE $0xff // lea -0x1(%rax,%rcx,1),%rax
-	LONG $0x10498b49 // mov 0x10(%r9),%rcx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0x0a448d48; BYTE $0xff // lea -0x1(%rdx,%rcx,1),%rax
+	LONG $0x104a8b49 // mov 0x10(%r10),%rcx
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xfe // idiv %rsi
+	WORD $0xf748; BYTE $0xff // idiv %rdi
+	LONG $0x08528b49 // mov 0x8(%r10),%rdx
+	WORD $0x8948; BYTE $0xdf // mov %rbx,%rdi
+	LONG $0xdfaf0f49 // imul %r15,%rbx
+	LONG $0x9a0c8d4c // lea (%rdx,%rbx,4),%r9
+	LONG $0x28528b49 // mov 0x28(%r10),%rdx
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	LONG $0xdaaf0f48 // imul %rdx,%rbx
+	LONG $0x24948948; LONG $0x000000a0 // mov %rdx,0xa0(%rsp)
 	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	LONG $0x08fd6162; WORD $0xf67e // vmovq %xmm30,%rsi
-	LONG $0xd2af0f49 // imul %r10,%rdx
-	WORD $0x8949; BYTE $0xc4 // mov %rax,%r12
-	LONG $0x08418b49 // mov 0x8(%r9),%rax
-	LONG $0x90048d4c // lea (%rax,%rdx,4),%r8
-	LONG $0x28418b49 // mov 0x28(%r9),%rax
-	LONG $0xd8af0f48 // imul %rax,%rbx
-	WORD $0x8948; BYTE $0xda // mov %rbx,%rdx
-	WORD $0x0148; BYTE $0xf2 // add %rsi,%rdx
+	LONG $0x249c8b48; LONG $0x00000098 // mov 0x98(%rsp),%rbx
+	WORD $0x0148; BYTE $0xda // add %rbx,%rdx
 	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
-	LONG $0x02fc8349 // cmp $0x2,%r12
-	LONG $0x061d8f0f; WORD $0x0000 // jg 8c6e <dotF32F32VNNI+0x74e>
-	LONG $0x01fc8349 // cmp $0x1,%r12
-	LONG $0x0410840f; WORD $0x0000 // je 8a6b <dotF32F32VNNI+0x54b>
-	LONG $0x02fc8349 // cmp $0x2,%r12
-	LONG $0x02ab850f; WORD $0x0000 // jne 8910 <dotF32F32VNNI+0x3f0>
-	LONG $0x18718b49 // mov 0x18(%r9),%rsi
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0xfebe8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rdi
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xcf480f48 // cmovs %rdi,%rcx
-	LONG $0x953c8d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rdi
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x08fde162; WORD $0xc76e // vmovq %rdi,%xmm16
-	LONG $0x6ef961c4; BYTE $0xd1 // vmovq %rcx,%xmm10
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x03c18e0f; WORD $0x0000 // jle 8a5c <dotF32F32VNNI+0x53c>
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0xef2141c4; BYTE $0xdb // vpxor %xmm11,%xmm11,%xmm11
-	LONG $0xef1941c4; BYTE $0xe4 // vpxor %xmm12,%xmm12,%xmm12
-	LONG $0x6ef9c1c4; BYTE $0xd1 // vmovq %r9,%xmm2
-	LONG $0x07ffc148 // sar $0x7,%rdi
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x24848948; LONG $0x000000a8 // mov %rax,0xa8(%rsp)
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x24bc8948; LONG $0x000000b0 // mov %rdi,0xb0(%rsp)
-	LONG $0x24bc8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rdi
-	LONG $0x7ef961c4; BYTE $0xd8 // vmovq %xmm11,%rax
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x6ef961c4; BYTE $0xda // vmovq %rdx,%xmm11
-	WORD $0x894d; BYTE $0xc5 // mov %r8,%r13
-	LONG $0x7ef961c4; BYTE $0xe2 // vmovq %xmm12,%rdx
-	LONG $0x00c78148; WORD $0x0010; BYTE $0x00 // add $0x1000,%rdi
-	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
-	LONG $0x00998d4d; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r9),%r11
-	LONG $0x08fde162; WORD $0xc77e // vmovq %xmm16,%rdi
-	LONG $0x24843948; LONG $0x000000b0 // cmp %rax,0xb0(%rsp)
-	LONG $0x0226840f; WORD $0x0000 // je 8933 <dotF32F32VNNI+0x413>
-	LONG $0xed57d0c5 // vxorps %xmm5,%xmm5,%xmm5
-	LONG $0x3f0c8d4a // lea (%rdi,%r15,1),%rcx
-	LONG $0x3d5c8d4b; BYTE $0x00 // lea 0x0(%r13,%r15,1),%rbx
-	WORD $0x014c; BYTE $0xe9 // add %r13,%rcx
-	LONG $0x487c7162; WORD $0xc528 // vmovaps %zmm5,%zmm8
-	LONG $0x487cf162; WORD $0xf528 // vmovaps %zmm5,%zmm6
-	LONG $0x487c7162; WORD $0xcd28 // vmovaps %zmm5,%zmm9
-	LONG $0x487cf162; WORD $0xfd28 // vmovaps %zmm5,%zmm7
-	LONG $0x487c7162; WORD $0xed28 // vmovaps %zmm5,%zmm13
-	LONG $0x487cf162; WORD $0xcd28 // vmovaps %zmm5,%zmm1
-	LONG $0x487cf162; WORD $0xe528 // vmovaps %zmm5,%zmm4
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
-	LONG $0x8b180f41; LONG $0x00000080 // prefetcht0 0x80(%r11)
-	LONG $0x8b180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r11)
-	LONG $0x8b180f41; LONG $0x00000100 // prefetcht0 0x100(%r11)
-	LONG $0x8b180f41; LONG $0x00000140 // prefetcht0 0x140(%r11)
-	LONG $0x8b180f41; LONG $0x00000180 // prefetcht0 0x180(%r11)
-	LONG $0x8b180f41; LONG $0x000001c0 // prefetcht0 0x1c0(%r11)
-	LONG $0x487d7262; WORD $0x7b18; BYTE $0x01 // vbroadcastss 0x4(%rbx),%zmm15
-	LONG $0x487d7262; WORD $0x2318 // vbroadcastss (%rbx),%zmm12
-	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
-	LONG $0x08c38348 // add $0x8,%rbx
-	LONG $0x4805d262; WORD $0x63b8; BYTE $0xb9 // vfmadd231ps -0x11c0(%r11),%zmm15,%zmm4
-	LONG $0x487d7262; WORD $0x7918; BYTE $0x01 // vbroadcastss 0x4(%rcx),%zmm15
-	LONG $0x487d7262; WORD $0x7318; BYTE $0x1e // vbroadcastss 0x78(%rbx),%zmm14
-	LONG $0x481dd262; WORD $0x63b8; BYTE $0xb8 // vfmadd231ps -0x1200(%r11),%zmm12,%zmm4
-	LONG $0x4805d262; WORD $0x4bb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%r11),%zmm15,%zmm1
-	LONG $0x487d7262; WORD $0x7b18; BYTE $0x1f // vbroadcastss 0x7c(%rbx),%zmm15
-	LONG $0x487d7262; WORD $0x6118; BYTE $0x20 // vbroadcastss 0x80(%rcx),%zmm12
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x48055262; WORD $0x6bb8; BYTE $0xbb // vfmadd231ps -0x1140(%r11),%zmm15,%zmm13
-	LONG $0x487d7262; WORD $0x7918; BYTE $0x1f // vbroadcastss 0x7c(%rcx),%zmm15
-	LONG $0x480d5262; WORD $0x6bb8; BYTE $0xba // vfmadd231ps -0x1180(%r11),%zmm14,%zmm13
-	LONG $0x4805d262; WORD $0x7bb8; BYTE $0xbb // vfmadd231ps -0x1140(%r11),%zmm15,%zmm7
-	LONG $0x487d7262; WORD $0x7b18; BYTE $0x3f // vbroadcastss 0xfc(%rbx),%zmm15
-	LONG $0x481dd262; WORD $0x7bb8; BYTE $0xba // vfmadd231ps -0x1180(%r11),%zmm12,%zmm7
-	LONG $0x48055262; WORD $0x4bb8; BYTE $0xbd // vfmadd231ps -0x10c0(%r11),%zmm15,%zmm9
-	LONG $0x487d7262; WORD $0x7918; BYTE $0x3f // vbroadcastss 0xfc(%rcx),%zmm15
-	LONG $0x4805d262; WORD $0x73b8; BYTE $0xbd // vfmadd231ps -0x10c0(%r11),%zmm15,%zmm6
-	LONG $0x487d7262; WORD $0x7b18; BYTE $0x5f // vbroadcastss 0x17c(%rbx),%zmm15
-	LONG $0x48055262; WORD $0x43b8; BYTE $0xbf // vfmadd231ps -0x1040(%r11),%zmm15,%zmm8
-	LONG $0x487d7262; WORD $0x7918; BYTE $0x5f // vbroadcastss 0x17c(%rcx),%zmm15
-	LONG $0x4805d262; WORD $0x6bb8; BYTE $0xbf // vfmadd231ps -0x1040(%r11),%zmm15,%zmm5
-	LONG $0x487d7262; WORD $0x7918; BYTE $0xfe // vbroadcastss -0x8(%rcx),%zmm15
-	LONG $0x4805d262; WORD $0x4bb8; BYTE $0xb8 // vfmadd231ps -0x1200(%r11),%zmm15,%zmm1
-	LONG $0x487d7262; WORD $0x7b18; BYTE $0x3e // vbroadcastss 0xf8(%rbx),%zmm15
-	LONG $0x487d7262; WORD $0x7118; BYTE $0x3e // vbroadcastss 0xf8(%rcx),%zmm14
-	LONG $0x487d7262; WORD $0x6318; BYTE $0x5e // vbroadcastss 0x178(%rbx),%zmm12
-	LONG $0x48055262; WORD $0x4bb8; BYTE $0xbc // vfmadd231ps -0x1100(%r11),%zmm15,%zmm9
-	LONG $0x487d7262; WORD $0x7918; BYTE $0x5e // vbroadcastss 0x178(%rcx),%zmm15
-	LONG $0x480dd262; WORD $0x73b8; BYTE $0xbc // vfmadd231ps -0x1100(%r11),%zmm14,%zmm6
-	LONG $0x481d5262; WORD $0x43b8; BYTE $0xbe // vfmadd231ps -0x1080(%r11),%zmm12,%zmm8
-	LONG $0x4805d262; WORD $0x6bb8; BYTE $0xbe // vfmadd231ps -0x1080(%r11),%zmm15,%zmm5
-	WORD $0x394d; BYTE $0xcb // cmp %r9,%r11
-	LONG $0xfed0850f; WORD $0xffff // jne 8747 <dotF32F32VNNI+0x227>
-	LONG $0x4864f162; WORD $0xdc58 // vaddps %zmm4,%zmm3,%zmm3
-	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
-	WORD $0xff48; BYTE $0xc0 // inc %rax
-	LONG $0x7ef961c4; BYTE $0xd7 // vmovq %xmm10,%rdi
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x00c18149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r9
-	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
-	LONG $0x4864d162; WORD $0xdd58 // vaddps %zmm13,%zmm3,%zmm3
-	LONG $0x487cf162; WORD $0xc758 // vaddps %zmm7,%zmm0,%zmm0
-	LONG $0x4864d162; WORD $0xd958 // vaddps %zmm9,%zmm3,%zmm3
-	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
-	LONG $0x4864d162; WORD $0xd858 // vaddps %zmm8,%zmm3,%zmm3
-	LONG $0x487cf162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm0
-	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
-	LONG $0xfe258f0f; WORD $0xffff // jg 86f2 <dotF32F32VNNI+0x1d2>
-	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
-	LONG $0x7ef961c4; BYTE $0xda // vmovq %xmm11,%rdx
-	LONG $0x7ef9c1c4; BYTE $0xd1 // vmovq %xmm2,%r9
-	LONG $0x82348d48 // lea (%rdx,%rax,4),%rsi
-	LONG $0x0ffe8349 // cmp $0xf,%r14
-	LONG $0x01238f0f; WORD $0x0000 // jg 8a10 <dotF32F32VNNI+0x4f0>
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xf092f8c5 // kmovw %eax,%k6
-	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4e7cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx){%k6}
-	LONG $0xf992f8c5 // kmovw %ecx,%k7
-	LONG $0x4f7cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k7}
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x2464014c; BYTE $0x70 // add %r12,0x70(%rsp)
-	WORD $0xff48; BYTE $0xc8 // dec %rax
-	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
-	LONG $0x00f6840f; WORD $0x0000 // je 8a20 <dotF32F32VNNI+0x500>
-	LONG $0x30498b49 // mov 0x30(%r9),%rcx
-	LONG $0xfffcc4e9; BYTE $0xff // jmp 85f7 <dotF32F32VNNI+0xd7>
-	LONG $0x24ac8b4c; LONG $0x000000b0 // mov 0xb0(%rsp),%r13
-	LONG $0x021c8d4a // lea (%rdx,%r8,1),%rbx
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x6ef9e1c4; BYTE $0xcb // vmovq %rbx,%xmm1
-	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
-	LONG $0xfb6ef9c5 // vmovd %ebx,%xmm7
-	LONG $0x07e5c149 // shl $0x7,%r13
-	WORD $0x294c; BYTE $0xe9 // sub %r13,%rcx
-	LONG $0x00ffffbb; BYTE $0x00 // mov $0xffff,%ebx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg 8976 <dotF32F32VNNI+0x456>
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle 8976 <dotF32F32VNNI+0x456>
-	LONG $0xfb7ef9c5 // vmovd %xmm7,%ebx
-	WORD $0xe3d3 // shl %cl,%ebx
-	WORD $0xcbff // dec %ebx
-	WORD $0xb70f; BYTE $0xdb // movzwl %bx,%ebx
-	LONG $0x7ef9c1c4; BYTE $0xcf // vmovq %xmm1,%r15
-	LONG $0xe392f8c5 // kmovw %ebx,%k4
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xcc7ed162; WORD $0x2c6f; BYTE $0x3f // vmovdqu32 (%r15,%rdi,1),%zmm5{%k4}{z}
-	LONG $0x48fef162; LONG $0x033c6c7f // vmovdqu64 %zmm5,0xc0(%rsp,%rdi,1)
-	LONG $0x40c78348 // add $0x40,%rdi
-	LONG $0x00ff8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rdi
-	WORD $0xba75 // jne 8959 <dotF32F32VNNI+0x439>
-	LONG $0x921c8d4a // lea (%rdx,%r10,4),%rbx
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	WORD $0xff31 // xor %edi,%edi
-	WORD $0x294c; BYTE $0xe9 // sub %r13,%rcx
-	LONG $0x183c8d4d // lea (%r8,%rbx,1),%r15
-	LONG $0x0001bd41; WORD $0x0000 // mov $0x1,%r13d
-	LONG $0x00ffffbb; BYTE $0x00 // mov $0xffff,%ebx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x117f // jg 89d1 <dotF32F32VNNI+0x4b1>
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0a7e // jle 89d1 <dotF32F32VNNI+0x4b1>
-	WORD $0x8944; BYTE $0xeb // mov %r13d,%ebx
-	WORD $0xe3d3 // shl %cl,%ebx
-	WORD $0xcbff // dec %ebx
-	WORD $0xb70f; BYTE $0xdb // movzwl %bx,%ebx
-	LONG $0xeb92f8c5 // kmovw %ebx,%k5
-	LONG $0xcd7ed162; WORD $0x2c6f; BYTE $0x3f // vmovdqu32 (%r15,%rdi,1),%zmm5{%k5}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x48fef162; LONG $0x0b3c6c7f // vmovdqu64 %zmm5,0x2c0(%rsp,%rdi,1)
-	LONG $0x40c78348 // add $0x40,%rdi
-	LONG $0x00ff8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rdi
-	WORD $0xc075 // jne 89b5 <dotF32F32VNNI+0x495>
-	LONG $0x000200bb; BYTE $0x00 // mov $0x200,%ebx
-	LONG $0x24ac8d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r13
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x08fde162; WORD $0xc36e // vmovq %rbx,%xmm16
-	LONG $0xfffcfde9; BYTE $0xff // jmp 870d <dotF32F32VNNI+0x1ed>
-	LONG $0x487cf162; WORD $0x1a11 // vmovups %zmm3,(%rdx)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0xfffee6e9; BYTE $0xff // jmp 8906 <dotF32F32VNNI+0x3e6>
-	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
-	LONG $0x24848348; LONG $0x000000a0; BYTE $0x10 // addq $0x10,0xa0(%rsp)
-	LONG $0x08fd6162; WORD $0xce7e // vmovq %xmm25,%rsi
-	LONG $0x38788b48 // mov 0x38(%rax),%rdi
-	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
-	LONG $0x02108d0f; WORD $0x0000 // jge 8c5c <dotF32F32VNNI+0x73c>
-	LONG $0x24b40148; LONG $0x000000b8 // add %rsi,0xb8(%rsp)
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0xfffb34e9; BYTE $0xff // jmp 8590 <dotF32F32VNNI+0x70>
-	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0xfffe74e9; BYTE $0xff // jmp 88df <dotF32F32VNNI+0x3bf>
-	LONG $0x18718b49 // mov 0x18(%r9),%rsi
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	LONG $0xfe9e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rbx
-	LONG $0x7fc08348 // add $0x7f,%rax
-	LONG $0xd8490f48 // cmovns %rax,%rbx
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x019c8e0f; WORD $0x0000 // jle 8c2f <dotF32F32VNNI+0x70f>
-	LONG $0x249c8b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r11
-	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
-	WORD $0x894d; BYTE $0xc2 // mov %r8,%r10
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x07f8c148 // sar $0x7,%rax
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	WORD $0xff31 // xor %edi,%edi
 	LONG $0x24848948; LONG $0x000000b0 // mov %rax,0xb0(%rsp)
-	LONG $0x00838d49; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r11),%rax
-	LONG $0x24bc3948; LONG $0x000000b0 // cmp %rdi,0xb0(%rsp)
-	LONG $0x00dc840f; WORD $0x0000 // je 8ba9 <dotF32F32VNNI+0x689>
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x3a0c8d4b // lea (%r10,%r15,1),%rcx
-	LONG $0x487cf162; WORD $0xe328 // vmovaps %zmm3,%zmm4
-	LONG $0x487cf162; WORD $0xeb28 // vmovaps %zmm3,%zmm5
-	LONG $0x487cf162; WORD $0xc328 // vmovaps %zmm3,%zmm0
+	LONG $0x02f88348 // cmp $0x2,%rax
+	LONG $0x05cf8f0f; WORD $0x0000 // jg 8d24 <dotF32F32VNNI+0x6e4>
+	LONG $0x01f88348 // cmp $0x1,%rax
+	LONG $0x03d7840f; WORD $0x0000 // je 8b36 <dotF32F32VNNI+0x4f6>
+	LONG $0x02f88348 // cmp $0x2,%rax
+	LONG $0x0286850f; WORD $0x0000 // jne 89ef <dotF32F32VNNI+0x3af>
+	LONG $0x18428b49 // mov 0x18(%r10),%rax
+	LONG $0xbd1c8d4a; LONG $0x00000000 // lea 0x0(,%r15,4),%rbx
+	LONG $0x08fde162; WORD $0xc36e // vmovq %rbx,%xmm16
+	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
+	LONG $0xfe808d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%r8
+	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xc8480f49 // cmovs %r8,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x6ef961c4; BYTE $0xd1 // vmovq %rcx,%xmm10
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x03808e0f; WORD $0x0000 // jle 8b27 <dotF32F32VNNI+0x4e7>
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0xef1141c4; BYTE $0xed // vpxor %xmm13,%xmm13,%xmm13
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x6ef961c4; BYTE $0xca // vmovq %rdx,%xmm9
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
+	LONG $0x08fdc162; WORD $0xc47e // vmovq %xmm16,%r12
+	LONG $0x7ef961c4; BYTE $0xea // vmovq %xmm13,%rdx
+	LONG $0x30000548; WORD $0x0000 // add $0x3000,%rax
+	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0x00be8d49; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r14),%rdi
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	WORD $0x394c; BYTE $0xc6 // cmp %r8,%rsi
+	LONG $0x0217840f; WORD $0x0000 // je 8a10 <dotF32F32VNNI+0x3d0>
+	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
+	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x1b0c8d49 // lea (%r11,%rbx,1),%rcx
+	WORD $0x014c; BYTE $0xd8 // add %r11,%rax
+	LONG $0x487cf162; WORD $0xfc28 // vmovaps %zmm4,%zmm7
+	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
+	LONG $0x487c7162; WORD $0xc428 // vmovaps %zmm4,%zmm8
+	LONG $0x487cf162; WORD $0xf428 // vmovaps %zmm4,%zmm6
+	LONG $0x487c7162; WORD $0xe428 // vmovaps %zmm4,%zmm12
+	LONG $0x487cf162; WORD $0xcc28 // vmovaps %zmm4,%zmm1
+	LONG $0x487cf162; WORD $0xdc28 // vmovaps %zmm4,%zmm3
+	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
+	LONG $0x404f180f // prefetcht0 0x40(%rdi)
+	LONG $0x808f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdi)
+	LONG $0xc08f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdi)
+	LONG $0x008f180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x100(%rdi)
+	LONG $0x408f180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x140(%rdi)
+	LONG $0x808f180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x180(%rdi)
+	LONG $0xc08f180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x1c0(%rdi)
+	LONG $0x487d7262; WORD $0x5918; BYTE $0x01 // vbroadcastss 0x4(%rcx),%zmm11
+	LONG $0x487d7262; WORD $0x6918; BYTE $0x21 // vbroadcastss 0x84(%rcx),%zmm13
+	LONG $0x00c78148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdi
+	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x487d7262; WORD $0x7018; BYTE $0x21 // vbroadcastss 0x84(%rax),%zmm14
+	LONG $0x4825f262; WORD $0x5fb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%rdi),%zmm11,%zmm3
+	LONG $0x487d7262; WORD $0x5818; BYTE $0x01 // vbroadcastss 0x4(%rax),%zmm11
+	LONG $0x48157262; WORD $0x67b8; BYTE $0xbb // vfmadd231ps -0x1140(%rdi),%zmm13,%zmm12
+	LONG $0x487d7262; WORD $0x7918; BYTE $0x3f // vbroadcastss 0xfc(%rcx),%zmm15
+	LONG $0x487d7262; WORD $0x6918; BYTE $0x5f // vbroadcastss 0x17c(%rcx),%zmm13
+	LONG $0x4825f262; WORD $0x4fb8; BYTE $0xb9 // vfmadd231ps -0x11c0(%rdi),%zmm11,%zmm1
+	LONG $0x480df262; WORD $0x77b8; BYTE $0xbb // vfmadd231ps -0x1140(%rdi),%zmm14,%zmm6
+	LONG $0x487d7262; WORD $0x5818; BYTE $0x41 // vbroadcastss 0x104(%rax),%zmm11
+	LONG $0x487d7262; WORD $0x7018; BYTE $0x61 // vbroadcastss 0x184(%rax),%zmm14
+	LONG $0x48057262; WORD $0x47b8; BYTE $0xbd // vfmadd231ps -0x10c0(%rdi),%zmm15,%zmm8
+	LONG $0x4815f262; WORD $0x7fb8; BYTE $0xbf // vfmadd231ps -0x1040(%rdi),%zmm13,%zmm7
+	LONG $0x4825f262; WORD $0x6fb8; BYTE $0xbd // vfmadd231ps -0x10c0(%rdi),%zmm11,%zmm5
+	LONG $0x487d7262; WORD $0x6918; BYTE $0x1e // vbroadcastss 0x78(%rcx),%zmm13
+	LONG $0x487d7262; WORD $0x1818 // vbroadcastss (%rax),%zmm11
+	LONG $0x480df262; WORD $0x67b8; BYTE $0xbf // vfmadd231ps -0x1040(%rdi),%zmm14,%zmm4
+	LONG $0x487d7262; WORD $0x7918; BYTE $0xfe // vbroadcastss -0x8(%rcx),%zmm15
+	LONG $0x487d7262; WORD $0x7018; BYTE $0x20 // vbroadcastss 0x80(%rax),%zmm14
+	LONG $0x4825f262; WORD $0x4fb8; BYTE $0xb8 // vfmadd231ps -0x1200(%rdi),%zmm11,%zmm1
+	LONG $0x48157262; WORD $0x67b8; BYTE $0xba // vfmadd231ps -0x1180(%rdi),%zmm13,%zmm12
+	LONG $0x480df262; WORD $0x77b8; BYTE $0xba // vfmadd231ps -0x1180(%rdi),%zmm14,%zmm6
+	LONG $0x4805f262; WORD $0x5fb8; BYTE $0xb8 // vfmadd231ps -0x1200(%rdi),%zmm15,%zmm3
+	LONG $0x487d7262; WORD $0x7918; BYTE $0x3e // vbroadcastss 0xf8(%rcx),%zmm15
+	LONG $0x487d7262; WORD $0x5818; BYTE $0x40 // vbroadcastss 0x100(%rax),%zmm11
+	LONG $0x487d7262; WORD $0x7018; BYTE $0x60 // vbroadcastss 0x180(%rax),%zmm14
+	LONG $0x487d7262; WORD $0x6918; BYTE $0x5e // vbroadcastss 0x178(%rcx),%zmm13
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x48057262; WORD $0x47b8; BYTE $0xbc // vfmadd231ps -0x1100(%rdi),%zmm15,%zmm8
+	LONG $0x4825f262; WORD $0x6fb8; BYTE $0xbc // vfmadd231ps -0x1100(%rdi),%zmm11,%zmm5
+	LONG $0x4815f262; WORD $0x7fb8; BYTE $0xbe // vfmadd231ps -0x1080(%rdi),%zmm13,%zmm7
+	LONG $0x480df262; WORD $0x67b8; BYTE $0xbe // vfmadd231ps -0x1080(%rdi),%zmm14,%zmm4
+	WORD $0x394c; BYTE $0xf7 // cmp %r14,%rdi
+	LONG $0xfed8850f; WORD $0xffff // jne 8831 <dotF32F32VNNI+0x1f1>
+	LONG $0x486cf162; WORD $0xd358 // vaddps %zmm3,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x7ef961c4; BYTE $0xd0 // vmovq %xmm10,%rax
+	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
+	LONG $0x00c68149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r14
+	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
+	LONG $0x486cd162; WORD $0xd458 // vaddps %zmm12,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc658 // vaddps %zmm6,%zmm0,%zmm0
+	LONG $0x486cd162; WORD $0xd058 // vaddps %zmm8,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc558 // vaddps %zmm5,%zmm0,%zmm0
+	LONG $0x486cf162; WORD $0xd758 // vaddps %zmm7,%zmm2,%zmm2
+	LONG $0x487cf162; WORD $0xc458 // vaddps %zmm4,%zmm0,%zmm0
+	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
+	LONG $0xfe378f0f; WORD $0xffff // jg 87e6 <dotF32F32VNNI+0x1a6>
+	LONG $0x7ef961c4; BYTE $0xca // vmovq %xmm9,%rdx
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	LONG $0x823c8d48 // lea (%rdx,%rax,4),%rdi
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x01188f0f; WORD $0x0000 // jg 8ae2 <dotF32F32VNNI+0x4a2>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xf189 // mov %esi,%ecx
+	WORD $0xc9ff // dec %ecx
+	LONG $0xf192f8c5 // kmovw %ecx,%k6
+	WORD $0xb70f; BYTE $0xf1 // movzwl %cx,%esi
+	LONG $0x4e7cf162; WORD $0x1211 // vmovups %zmm2,(%rdx){%k6}
+	LONG $0xfe92f8c5 // kmovw %esi,%k7
+	LONG $0x4f7cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k7}
+	LONG $0x249c8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rbx
+	LONG $0x245c0148; BYTE $0x50 // add %rbx,0x50(%rsp)
+	LONG $0x244cff48; BYTE $0x60 // decq 0x60(%rsp)
+	LONG $0x00eb840f; WORD $0x0000 // je 8af2 <dotF32F32VNNI+0x4b2>
+	LONG $0x304a8b49 // mov 0x30(%r10),%rcx
+	LONG $0xfffcdde9; BYTE $0xff // jmp 86ed <dotF32F32VNNI+0xad>
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x11248d4d // lea (%r9,%rdx,1),%r12
+	LONG $0x07e3c148 // shl $0x7,%rbx
+	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
+	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x187f // jg 8a4c <dotF32F32VNNI+0x40c>
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x107e // jle 8a4c <dotF32F32VNNI+0x40c>
+	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
+	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
+	WORD $0xff41; BYTE $0xcb // dec %r11d
+	LONG $0xdbb70f45 // movzwl %r11w,%r11d
+	LONG $0x9278c1c4; BYTE $0xe3 // kmovw %r11d,%k4
+	LONG $0xcc7ed162; WORD $0x0c6f; BYTE $0x04 // vmovdqu32 (%r12,%rax,1),%zmm1{%k4}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x48fef162; LONG $0x03044c7f // vmovdqu64 %zmm1,0xc0(%rsp,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xb875 // jne 8a28 <dotF32F32VNNI+0x3e8>
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0xba1c8d4e // lea (%rdx,%r15,4),%r11
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
+	LONG $0x191c8d4b // lea (%r9,%r11,1),%rbx
+	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x187f // jg 8aa9 <dotF32F32VNNI+0x469>
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x107e // jle 8aa9 <dotF32F32VNNI+0x469>
+	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
+	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
+	WORD $0xff41; BYTE $0xcb // dec %r11d
+	LONG $0xdbb70f45 // movzwl %r11w,%r11d
+	LONG $0x9278c1c4; BYTE $0xeb // kmovw %r11d,%k5
+	LONG $0xcd7ef162; WORD $0x0c6f; BYTE $0x03 // vmovdqu32 (%rbx,%rax,1),%zmm1{%k5}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x48fef162; LONG $0x0b044c7f // vmovdqu64 %zmm1,0x2c0(%rsp,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xb875 // jne 8a85 <dotF32F32VNNI+0x445>
+	LONG $0x249c8d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r11
+	LONG $0x0200bc41; WORD $0x0000 // mov $0x200,%r12d
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0xfffd17e9; BYTE $0xff // jmp 87f9 <dotF32F32VNNI+0x1b9>
+	LONG $0x487cf162; WORD $0x1211 // vmovups %zmm2,(%rdx)
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
+	LONG $0xfffef3e9; BYTE $0xff // jmp 89e5 <dotF32F32VNNI+0x3a5>
+	LONG $0x24448b48; BYTE $0x78 // mov 0x78(%rsp),%rax
+	LONG $0x24848348; LONG $0x00000098; BYTE $0x10 // addq $0x10,0x98(%rsp)
+	LONG $0x24748b48; BYTE $0x48 // mov 0x48(%rsp),%rsi
+	LONG $0x38508b4c // mov 0x38(%rax),%r10
+	LONG $0x24848b48; LONG $0x00000098 // mov 0x98(%rsp),%rax
+	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
+	LONG $0x01f88d0f; WORD $0x0000 // jge 8d12 <dotF32F32VNNI+0x6d2>
+	LONG $0x24b40148; LONG $0x000000a8 // add %rsi,0xa8(%rsp)
+	LONG $0xfffb80e9; BYTE $0xff // jmp 86a7 <dotF32F32VNNI+0x67>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	LONG $0xfffe7ee9; BYTE $0xff // jmp 89b4 <dotF32F32VNNI+0x374>
+	LONG $0x18428b49 // mov 0x18(%r10),%rax
+	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
+	LONG $0xfea08d4c; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%r12
+	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xe1490f4c // cmovns %rcx,%r12
+	WORD $0x894c; BYTE $0xe6 // mov %r12,%rsi
+	LONG $0x07fec148 // sar $0x7,%rsi
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x017f8e0f; WORD $0x0000 // jle 8ce3 <dotF32F32VNNI+0x6a3>
+	LONG $0x07f8c148 // sar $0x7,%rax
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
+	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x00988d48; WORD $0x0020; BYTE $0x00 // lea 0x2000(%rax),%rbx
+	LONG $0x00838d48; WORD $0xffe0; BYTE $0xff // lea -0x2000(%rbx),%rax
+	WORD $0x394d; BYTE $0xc3 // cmp %r8,%r11
+	LONG $0x00de840f; WORD $0x0000 // je 8c78 <dotF32F32VNNI+0x638>
+	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	LONG $0x340c8d4b // lea (%r12,%r14,1),%rcx
+	LONG $0x487cf162; WORD $0xda28 // vmovaps %zmm2,%zmm3
+	LONG $0x487cf162; WORD $0xe228 // vmovaps %zmm2,%zmm4
+	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
 	LONG $0x487df262; WORD $0x7918; BYTE $0x01 // vbroadcastss 0x4(%rcx),%zmm7
 	LONG $0x487df262; WORD $0x7118; BYTE $0x21 // vbroadcastss 0x84(%rcx),%zmm6
 	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
 	LONG $0x08c18348 // add $0x8,%rcx
 	LONG $0x4845f262; WORD $0x40b8; BYTE $0xf9 // vfmadd231ps -0x1c0(%rax),%zmm7,%zmm0
-	LONG $0x484df262; WORD $0x68b8; BYTE $0xfb // vfmadd231ps -0x140(%rax),%zmm6,%zmm5
+	LONG $0x484df262; WORD $0x60b8; BYTE $0xfb // vfmadd231ps -0x140(%rax),%zmm6,%zmm4
 	LONG $0x487df262; WORD $0x7918; BYTE $0x3f // vbroadcastss 0xfc(%rcx),%zmm7
-	LONG $0x487df262; WORD $0x7118; BYTE $0x5f // vbroadcastss 0x17c(%rcx),%zmm6
-	LONG $0x4845f262; WORD $0x60b8; BYTE $0xfd // vfmadd231ps -0xc0(%rax),%zmm7,%zmm4
-	LONG $0x484df262; WORD $0x58b8; BYTE $0xff // vfmadd231ps -0x40(%rax),%zmm6,%zmm3
-	LONG $0x487df262; WORD $0x7918; BYTE $0xfe // vbroadcastss -0x8(%rcx),%zmm7
-	LONG $0x487df262; WORD $0x7118; BYTE $0x1e // vbroadcastss 0x78(%rcx),%zmm6
-	LONG $0x4845f262; WORD $0x40b8; BYTE $0xf8 // vfmadd231ps -0x200(%rax),%zmm7,%zmm0
-	LONG $0x484df262; WORD $0x68b8; BYTE $0xfa // vfmadd231ps -0x180(%rax),%zmm6,%zmm5
-	LONG $0x487df262; WORD $0x7918; BYTE $0x3e // vbroadcastss 0xf8(%rcx),%zmm7
+	LONG $0x487df262; WORD $0x6918; BYTE $0x5f // vbroadcastss 0x17c(%rcx),%zmm5
+	LONG $0x487df262; WORD $0x7118; BYTE $0xfe // vbroadcastss -0x8(%rcx),%zmm6
+	LONG $0x4845f262; WORD $0x58b8; BYTE $0xfd // vfmadd231ps -0xc0(%rax),%zmm7,%zmm3
+	LONG $0x4855f262; WORD $0x50b8; BYTE $0xff // vfmadd231ps -0x40(%rax),%zmm5,%zmm2
+	LONG $0x487df262; WORD $0x7918; BYTE $0x1e // vbroadcastss 0x78(%rcx),%zmm7
+	LONG $0x484df262; WORD $0x40b8; BYTE $0xf8 // vfmadd231ps -0x200(%rax),%zmm6,%zmm0
+	LONG $0x487df262; WORD $0x6918; BYTE $0x3e // vbroadcastss 0xf8(%rcx),%zmm5
 	LONG $0x487df262; WORD $0x7118; BYTE $0x5e // vbroadcastss 0x178(%rcx),%zmm6
-	LONG $0x4845f262; WORD $0x60b8; BYTE $0xfc // vfmadd231ps -0x100(%rax),%zmm7,%zmm4
-	LONG $0x484df262; WORD $0x58b8; BYTE $0xfe // vfmadd231ps -0x80(%rax),%zmm6,%zmm3
-	WORD $0x394c; BYTE $0xd8 // cmp %r11,%rax
-	WORD $0x8175 // jne 8ae7 <dotF32F32VNNI+0x5c7>
-	LONG $0x4874f162; WORD $0xc858 // vaddps %zmm0,%zmm1,%zmm1
-	WORD $0xff48; BYTE $0xc7 // inc %rdi
-	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
+	LONG $0x4845f262; WORD $0x60b8; BYTE $0xfa // vfmadd231ps -0x180(%rax),%zmm7,%zmm4
+	LONG $0x4855f262; WORD $0x58b8; BYTE $0xfc // vfmadd231ps -0x100(%rax),%zmm5,%zmm3
+	LONG $0x484df262; WORD $0x50b8; BYTE $0xfe // vfmadd231ps -0x80(%rax),%zmm6,%zmm2
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	WORD $0x8175 // jne 8bb4 <dotF32F32VNNI+0x574>
+	LONG $0x487cf162; WORD $0xc958 // vaddps %zmm1,%zmm0,%zmm1
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
+	LONG $0x00c38148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rbx
 	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x00c38149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r11
-	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
-	LONG $0x4874f162; WORD $0xcd58 // vaddps %zmm5,%zmm1,%zmm1
 	LONG $0x4874f162; WORD $0xcc58 // vaddps %zmm4,%zmm1,%zmm1
 	LONG $0x4874f162; WORD $0xcb58 // vaddps %zmm3,%zmm1,%zmm1
-	WORD $0x3948; BYTE $0xf8 // cmp %rdi,%rax
-	LONG $0xff148f0f; WORD $0xffff // jg 8ab8 <dotF32F32VNNI+0x598>
-	LONG $0x00008ae9; BYTE $0x00 // jmp 8c33 <dotF32F32VNNI+0x713>
-	LONG $0x24948b4c; LONG $0x000000b0 // mov 0xb0(%rsp),%r10
-	LONG $0x183c8d4d // lea (%r8,%rbx,1),%r15
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0x6ef9c1c4; BYTE $0xc7 // vmovq %r15,%xmm0
-	LONG $0x0001bf41; WORD $0x0000 // mov $0x1,%r15d
-	LONG $0x6e79c1c4; BYTE $0xf7 // vmovd %r15d,%xmm6
-	LONG $0x07e2c149 // shl $0x7,%r10
-	WORD $0x294c; BYTE $0xd1 // sub %r10,%rcx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xffffbd41; WORD $0x0000 // mov $0xffff,%r13d
+	LONG $0x4874f162; WORD $0xca58 // vaddps %zmm2,%zmm1,%zmm1
+	WORD $0x394c; BYTE $0xc6 // cmp %r8,%rsi
+	WORD $0x7f7e // jle 8ce7 <dotF32F32VNNI+0x6a7>
+	LONG $0x00838d48; WORD $0xffe0; BYTE $0xff // lea -0x2000(%rbx),%rax
+	WORD $0x394d; BYTE $0xc3 // cmp %r8,%r11
+	LONG $0xff22850f; WORD $0xffff // jne 8b9a <dotF32F32VNNI+0x55a>
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	WORD $0x894c; BYTE $0xdf // mov %r11,%rdi
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x39348d4f // lea (%r9,%r15,1),%r14
+	LONG $0x07e7c148 // shl $0x7,%rdi
+	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
+	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x177f // jg 8bf5 <dotF32F32VNNI+0x6d5>
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	WORD $0x137f // jg 8caf <dotF32F32VNNI+0x66f>
+	WORD $0xff31 // xor %edi,%edi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0f7e // jle 8bf5 <dotF32F32VNNI+0x6d5>
-	LONG $0x7e79c1c4; BYTE $0xf5 // vmovd %xmm6,%r13d
-	WORD $0xd341; BYTE $0xe5 // shl %cl,%r13d
-	WORD $0xff41; BYTE $0xcd // dec %r13d
-	LONG $0xedb70f45 // movzwl %r13w,%r13d
-	LONG $0x7ef9c1c4; BYTE $0xc7 // vmovq %xmm0,%r15
-	LONG $0x9278c1c4; BYTE $0xd5 // kmovw %r13d,%k2
+	WORD $0x0c7e // jle 8caf <dotF32F32VNNI+0x66f>
+	LONG $0x000001bf; BYTE $0x00 // mov $0x1,%edi
+	WORD $0xe7d3 // shl %cl,%edi
+	WORD $0xcfff // dec %edi
+	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
+	LONG $0xd792f8c5 // kmovw %edi,%k2
+	LONG $0xca7e9162; WORD $0x146f; BYTE $0x26 // vmovdqu32 (%r14,%r12,1),%zmm2{%k2}{z}
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xca7e9162; WORD $0x246f; BYTE $0x17 // vmovdqu32 (%r15,%r10,1),%zmm4{%k2}{z}
-	LONG $0x48feb162; LONG $0x0314647f // vmovdqu64 %zmm4,0xc0(%rsp,%r10,1)
-	LONG $0x40c28349 // add $0x40,%r10
-	LONG $0x00fa8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r10
-	WORD $0xb375 // jne 8bd2 <dotF32F32VNNI+0x6b2>
-	LONG $0x24948d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r10
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xfffe9ee9; BYTE $0xff // jmp 8acd <dotF32F32VNNI+0x5ad>
+	LONG $0x48feb162; LONG $0x0324547f // vmovdqu64 %zmm2,0xc0(%rsp,%r12,1)
+	LONG $0x40c48349 // add $0x40,%r12
+	LONG $0x00fc8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r12
+	WORD $0xbe75 // jne 8c91 <dotF32F32VNNI+0x651>
+	LONG $0x24a48d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r12
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0xfffeb7e9; BYTE $0xff // jmp 8b9a <dotF32F32VNNI+0x55a>
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ffe8349 // cmp $0xf,%r14
-	WORD $0x0f7f // jg 8c4d <dotF32F32VNNI+0x72d>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0xd892f8c5 // kmovw %eax,%k3
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x117f // jg 8d03 <dotF32F32VNNI+0x6c3>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xf189 // mov %esi,%ecx
+	WORD $0xc9ff // dec %ecx
+	WORD $0xb70f; BYTE $0xc9 // movzwl %cx,%ecx
+	LONG $0xd992f8c5 // kmovw %ecx,%k3
 	LONG $0x4b7cf162; WORD $0x0a11 // vmovups %zmm1,(%rdx){%k3}
-	LONG $0xfffcb4e9; BYTE $0xff // jmp 8910 <dotF32F32VNNI+0x3f0>
+	LONG $0xfffcdde9; BYTE $0xff // jmp 89ef <dotF32F32VNNI+0x3af>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -6425,40 +6440,40 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x18718b49 // mov 0x18(%r9),%rsi
-	WORD $0x8948; BYTE $0xf7 // mov %rsi,%rdi
-	LONG $0xfe8e8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rsi),%rcx
-	LONG $0x7fc78348 // add $0x7f,%rdi
-	LONG $0xcf490f48 // cmovns %rdi,%rcx
-	LONG $0x953c8d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rdi
+	LONG $0x18428b49 // mov 0x18(%r10),%rax
+	LONG $0xbd048d4e; LONG $0x00000000 // lea 0x0(,%r15,4),%r8
+	LONG $0xfe888d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rcx
+	LONG $0x24848948; LONG $0x000000b8 // mov %rax,0xb8(%rsp)
+	LONG $0x7fc08348 // add $0x7f,%rax
+	LONG $0xc8490f48 // cmovns %rax,%rcx
+	LONG $0x24848b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rax
 	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x248c8948; LONG $0x000000a8 // mov %rcx,0xa8(%rsp)
-	LONG $0x04fc8349 // cmp $0x4,%r12
-	LONG $0x0f858e0f; WORD $0x0000 // jle 9c27 <dotF32F32VNNI+0x1707>
-	LONG $0x06fc8349 // cmp $0x6,%r12
-	LONG $0x0af08e0f; WORD $0x0000 // jle 979c <dotF32F32VNNI+0x127c>
-	LONG $0x52148d4f // lea (%r10,%r10,2),%r10
-	LONG $0x02e2c149 // shl $0x2,%r10
-	LONG $0x100c8d4b // lea (%r8,%r10,1),%rcx
-	LONG $0x08fc8349 // cmp $0x8,%r12
-	LONG $0x04c68f0f; WORD $0x0000 // jg 9188 <dotF32F32VNNI+0xc68>
-	LONG $0x245c8d49; BYTE $0xfe // lea -0x2(%r12),%rbx
-	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
-	LONG $0x08fde162; WORD $0xd36e // vmovq %rbx,%xmm18
-	LONG $0xd7af0f4c // imul %rdi,%r10
-	LONG $0x101c8d4b // lea (%r8,%r10,1),%rbx
-	LONG $0x08fde162; WORD $0xcb6e // vmovq %rbx,%xmm17
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x03b58e0f; WORD $0x0000 // jle 909c <dotF32F32VNNI+0xb7c>
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	LONG $0x248c8948; LONG $0x00000088 // mov %rcx,0x88(%rsp)
+	LONG $0x04f88348 // cmp $0x4,%rax
+	LONG $0x0eaa8e0f; WORD $0x0000 // jle 9c0f <dotF32F32VNNI+0x15cf>
+	LONG $0x06f88348 // cmp $0x6,%rax
+	LONG $0x0a7c8e0f; WORD $0x0000 // jle 97eb <dotF32F32VNNI+0x11ab>
+	LONG $0x7f1c8d4f // lea (%r15,%r15,2),%r11
+	LONG $0x02e3c149 // shl $0x2,%r11
+	LONG $0x190c8d4b // lea (%r9,%r11,1),%rcx
+	LONG $0x08f88348 // cmp $0x8,%rax
+	LONG $0x04b38f0f; WORD $0x0000 // jg 9238 <dotF32F32VNNI+0xbf8>
+	LONG $0xfe588d4c // lea -0x2(%rax),%r11
+	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
+	WORD $0x894d; BYTE $0xdf // mov %r11,%r15
+	LONG $0xf8af0f4d // imul %r8,%r15
+	WORD $0x014d; BYTE $0xcf // add %r9,%r15
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x03a98e0f; WORD $0x0000 // jle 914d <dotF32F32VNNI+0xb0d>
+	LONG $0x249c8b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rbx
+	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0x007ca162; WORD $0xc057 // vxorps %xmm16,%xmm16,%xmm16
-	WORD $0x894d; BYTE $0xc7 // mov %r8,%r15
-	LONG $0x24848948; LONG $0x00000090 // mov %rax,0x90(%rsp)
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x08fd4162; WORD $0xfb7e // vmovq %xmm31,%r11
-	LONG $0x08fdc162; WORD $0xc87e // vmovq %xmm17,%r8
-	LONG $0x249c8948; LONG $0x000000b0 // mov %rbx,0xb0(%rsp)
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x08fde162; WORD $0xd26e // vmovq %rdx,%xmm18
+	LONG $0x08fdc162; WORD $0xcb6e // vmovq %r11,%xmm17
+	WORD $0x894d; BYTE $0xce // mov %r9,%r14
 	LONG $0x487c3162; WORD $0xc828 // vmovaps %zmm16,%zmm9
 	LONG $0x487c3162; WORD $0xd028 // vmovaps %zmm16,%zmm10
 	LONG $0x487c3162; WORD $0xd828 // vmovaps %zmm16,%zmm11
@@ -6466,174 +6481,174 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xe828 // vmovaps %zmm16,%zmm13
 	LONG $0x487c3162; WORD $0xf028 // vmovaps %zmm16,%zmm14
 	LONG $0x487c3162; WORD $0xf828 // vmovaps %zmm16,%zmm15
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x24b4894c; LONG $0x00000098 // mov %r14,0x98(%rsp)
-	LONG $0x6ef9e1c4; BYTE $0xd2 // vmovq %rdx,%xmm2
-	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
-	LONG $0x08fdc162; WORD $0xc96e // vmovq %r9,%xmm17
-	WORD $0x894d; BYTE $0xee // mov %r13,%r14
-	LONG $0x2d4c8d4f; BYTE $0x00 // lea 0x0(%r13,%r13,1),%r9
-	LONG $0x249c3948; LONG $0x000000b0 // cmp %rbx,0xb0(%rsp)
-	LONG $0x01f8840f; WORD $0x0000 // je 8f69 <dotF32F32VNNI+0xa49>
-	LONG $0x0f148d4b // lea (%r15,%r9,1),%rdx
-	LONG $0x08fd4162; WORD $0xc66e // vmovq %r14,%xmm24
-	LONG $0x00bb8d49; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r11),%rdi
-	WORD $0x0149; BYTE $0xc9 // add %rcx,%r9
-	LONG $0x08fde162; WORD $0xda6e // vmovq %rdx,%xmm19
-	LONG $0x00938d49; WORD $0x0038; BYTE $0x00 // lea 0x3800(%r11),%rdx
-	LONG $0x24848948; LONG $0x00000088 // mov %rax,0x88(%rsp)
-	WORD $0x894d; BYTE $0xd6 // mov %r10,%r14
-	LONG $0x08fde162; WORD $0xf26e // vmovq %rdx,%xmm22
-	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
-	LONG $0x24a4894c; LONG $0x00000080 // mov %r12,0x80(%rsp)
-	LONG $0x24748948; BYTE $0x68 // mov %rsi,0x68(%rsp)
-	WORD $0x294c; BYTE $0xd2 // sub %r10,%rdx
-	LONG $0x08fde162; WORD $0xfa6e // vmovq %rdx,%xmm23
-	LONG $0x08fde162; WORD $0xf87e // vmovq %xmm23,%rax
+	WORD $0x894c; BYTE $0xc2 // mov %r8,%rdx
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	WORD $0x894d; BYTE $0xe3 // mov %r12,%r11
+	LONG $0x08fdc162; WORD $0xe26e // vmovq %r10,%xmm20
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x12148d4c // lea (%rdx,%rdx,1),%r10
+	WORD $0x3948; BYTE $0xfe // cmp %rdi,%rsi
+	LONG $0x01ec840f; WORD $0x0000 // je 9002 <dotF32F32VNNI+0x9c2>
+	LONG $0x16048d4f // lea (%r14,%r10,1),%r8
+	LONG $0x00a38d4c; WORD $0x0018; BYTE $0x00 // lea 0x1800(%rbx),%r12
+	WORD $0x0149; BYTE $0xca // add %rcx,%r10
+	LONG $0x24ac894c; LONG $0x00000090 // mov %r13,0x90(%rsp)
+	LONG $0x08fdc162; WORD $0xd86e // vmovq %r8,%xmm19
+	LONG $0x00838d4c; WORD $0x0038; BYTE $0x00 // lea 0x3800(%rbx),%r8
+	LONG $0x248c894c; LONG $0x00000080 // mov %r9,0x80(%rsp)
+	LONG $0x08fde162; WORD $0xf86e // vmovq %rax,%xmm23
+	LONG $0x08fdc162; WORD $0xf06e // vmovq %r8,%xmm22
+	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
+	LONG $0x24748948; BYTE $0x70 // mov %rsi,0x70(%rsp)
+	WORD $0x294d; BYTE $0xd8 // sub %r11,%r8
+	LONG $0x08fdc162; WORD $0xe86e // vmovq %r8,%xmm21
+	WORD $0x894d; BYTE $0xd8 // mov %r11,%r8
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x00a78d4c; WORD $0xfff8; BYTE $0xff // lea -0x800(%rdi),%r12
-	LONG $0x08fdc162; WORD $0xea6e // vmovq %r10,%xmm21
-	LONG $0x30148d4a // lea (%rax,%r14,1),%rdx
-	LONG $0x08fd6162; WORD $0xc07e // vmovq %xmm24,%rax
+	LONG $0x08fde162; WORD $0xfe7e // vmovq %xmm23,%rsi
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	LONG $0x24ac8d4d; LONG $0xfffff800 // lea -0x800(%r12),%r13
+	LONG $0x300c8d4d // lea (%r8,%rsi,1),%r9
+	WORD $0x014c; BYTE $0xc0 // add %r8,%rax
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
 	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
 	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
-	LONG $0x30348d4a // lea (%rax,%r14,1),%rsi
 	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
-	WORD $0x894c; BYTE $0xf0 // mov %r14,%rax
 	LONG $0x487cf162; WORD $0xe928 // vmovaps %zmm1,%zmm5
 	LONG $0x487cf162; WORD $0xe128 // vmovaps %zmm1,%zmm4
 	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
-	LONG $0x487ce162; WORD $0xe128 // vmovaps %zmm1,%zmm20
-	LONG $0x48fef162; WORD $0x426f; BYTE $0x01 // vmovdqu64 0x40(%rdx),%zmm0
-	LONG $0x08fdc162; WORD $0xda7e // vmovq %xmm19,%r10
-	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
-	LONG $0x4c180f41; WORD $0x4024 // prefetcht0 0x40(%r12)
-	LONG $0x80ec8349 // sub $0xffffffffffffff80,%r12
-	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
-	LONG $0x587dc262; LONG $0x010764b8 // vfmadd231ps 0x4(%r15,%rax,1){1to16},%zmm0,%zmm20
-	LONG $0x587dd262; LONG $0x01375cb8 // vfmadd231ps 0x4(%r15,%rsi,1){1to16},%zmm0,%zmm3
-	LONG $0x587dd262; LONG $0x010264b8 // vfmadd231ps 0x4(%r10,%rax,1){1to16},%zmm0,%zmm4
-	LONG $0x587df262; LONG $0x01016cb8 // vfmadd231ps 0x4(%rcx,%rax,1){1to16},%zmm0,%zmm5
-	LONG $0x587df262; LONG $0x013174b8 // vfmadd231ps 0x4(%rcx,%rsi,1){1to16},%zmm0,%zmm6
-	LONG $0x587dd262; LONG $0x01017cb8 // vfmadd231ps 0x4(%r9,%rax,1){1to16},%zmm0,%zmm7
-	LONG $0x587d5262; LONG $0x010044b8 // vfmadd231ps 0x4(%r8,%rax,1){1to16},%zmm0,%zmm8
-	LONG $0x5875d262; LONG $0x01304498 // vfmadd132ps 0x4(%r8,%rsi,1){1to16},%zmm1,%zmm0
-	LONG $0x48fef162; WORD $0x4a6f; BYTE $0xf8 // vmovdqu64 -0x200(%rdx),%zmm1
-	LONG $0x5875c262; WORD $0x24b8; BYTE $0x07 // vfmadd231ps (%r15,%rax,1){1to16},%zmm1,%zmm20
-	LONG $0x5875d262; WORD $0x1cb8; BYTE $0x37 // vfmadd231ps (%r15,%rsi,1){1to16},%zmm1,%zmm3
-	LONG $0x5875d262; WORD $0x24b8; BYTE $0x02 // vfmadd231ps (%r10,%rax,1){1to16},%zmm1,%zmm4
-	LONG $0x5875f262; WORD $0x2cb8; BYTE $0x01 // vfmadd231ps (%rcx,%rax,1){1to16},%zmm1,%zmm5
-	LONG $0x5875f262; WORD $0x34b8; BYTE $0x31 // vfmadd231ps (%rcx,%rsi,1){1to16},%zmm1,%zmm6
-	LONG $0x5875d262; WORD $0x3cb8; BYTE $0x01 // vfmadd231ps (%r9,%rax,1){1to16},%zmm1,%zmm7
-	LONG $0x58755262; WORD $0x04b8; BYTE $0x00 // vfmadd231ps (%r8,%rax,1){1to16},%zmm1,%zmm8
-	LONG $0x587dd262; WORD $0x0c98; BYTE $0x30 // vfmadd132ps (%r8,%rsi,1){1to16},%zmm0,%zmm1
-	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
+	LONG $0x08fd6162; WORD $0xfa6e // vmovq %rdx,%xmm31
+	LONG $0x48fef162; WORD $0x406f; BYTE $0x01 // vmovdqu64 0x40(%rax),%zmm0
+	LONG $0x08fde162; WORD $0xda7e // vmovq %xmm19,%rdx
+	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
+	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
+	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
+	LONG $0x02000548; WORD $0x0000 // add $0x200,%rax
+	LONG $0x587dd262; LONG $0x013654b8 // vfmadd231ps 0x4(%r14,%rsi,1){1to16},%zmm0,%zmm2
+	LONG $0x587d9262; LONG $0x010e5cb8 // vfmadd231ps 0x4(%r14,%r9,1){1to16},%zmm0,%zmm3
+	LONG $0x587df262; LONG $0x013264b8 // vfmadd231ps 0x4(%rdx,%rsi,1){1to16},%zmm0,%zmm4
+	LONG $0x587df262; LONG $0x01316cb8 // vfmadd231ps 0x4(%rcx,%rsi,1){1to16},%zmm0,%zmm5
+	LONG $0x587db262; LONG $0x010974b8 // vfmadd231ps 0x4(%rcx,%r9,1){1to16},%zmm0,%zmm6
+	LONG $0x587dd262; LONG $0x01327cb8 // vfmadd231ps 0x4(%r10,%rsi,1){1to16},%zmm0,%zmm7
+	LONG $0x587d5262; LONG $0x013744b8 // vfmadd231ps 0x4(%r15,%rsi,1){1to16},%zmm0,%zmm8
+	LONG $0x58759262; LONG $0x010f4498 // vfmadd132ps 0x4(%r15,%r9,1){1to16},%zmm1,%zmm0
+	LONG $0x48fef162; WORD $0x486f; BYTE $0xf8 // vmovdqu64 -0x200(%rax),%zmm1
+	LONG $0x5875d262; WORD $0x14b8; BYTE $0x36 // vfmadd231ps (%r14,%rsi,1){1to16},%zmm1,%zmm2
+	LONG $0x58759262; WORD $0x1cb8; BYTE $0x0e // vfmadd231ps (%r14,%r9,1){1to16},%zmm1,%zmm3
+	LONG $0x5875f262; WORD $0x24b8; BYTE $0x32 // vfmadd231ps (%rdx,%rsi,1){1to16},%zmm1,%zmm4
+	LONG $0x5875f262; WORD $0x2cb8; BYTE $0x31 // vfmadd231ps (%rcx,%rsi,1){1to16},%zmm1,%zmm5
+	LONG $0x5875b262; WORD $0x34b8; BYTE $0x09 // vfmadd231ps (%rcx,%r9,1){1to16},%zmm1,%zmm6
+	LONG $0x5875d262; WORD $0x3cb8; BYTE $0x32 // vfmadd231ps (%r10,%rsi,1){1to16},%zmm1,%zmm7
+	LONG $0x58755262; WORD $0x04b8; BYTE $0x37 // vfmadd231ps (%r15,%rsi,1){1to16},%zmm1,%zmm8
+	LONG $0x587d9262; WORD $0x0c98; BYTE $0x0f // vfmadd132ps (%r15,%r9,1){1to16},%zmm0,%zmm1
 	LONG $0x08c68348 // add $0x8,%rsi
-	WORD $0x3949; BYTE $0xfc // cmp %rdi,%r12
-	LONG $0xff4d850f; WORD $0xffff // jne 8e0e <dotF32F32VNNI+0x8ee>
-	LONG $0x24bc8d49; LONG $0x00000800 // lea 0x800(%r12),%rdi
+	LONG $0x08c18349 // add $0x8,%r9
+	WORD $0x394d; BYTE $0xe5 // cmp %r12,%r13
+	LONG $0xff4f850f; WORD $0xffff // jne 8eb3 <dotF32F32VNNI+0x873>
+	LONG $0x00a58d4d; WORD $0x0008; BYTE $0x00 // lea 0x800(%r13),%r12
 	LONG $0x08fde162; WORD $0xf07e // vmovq %xmm22,%rax
-	LONG $0x48043162; WORD $0xfc58 // vaddps %zmm20,%zmm15,%zmm15
+	LONG $0x48047162; WORD $0xfa58 // vaddps %zmm2,%zmm15,%zmm15
 	LONG $0x480c7162; WORD $0xf358 // vaddps %zmm3,%zmm14,%zmm14
 	LONG $0x48147162; WORD $0xec58 // vaddps %zmm4,%zmm13,%zmm13
 	LONG $0x481c7162; WORD $0xe558 // vaddps %zmm5,%zmm12,%zmm12
-	LONG $0x08fdc162; WORD $0xea7e // vmovq %xmm21,%r10
-	LONG $0x80ee8349 // sub $0xffffffffffffff80,%r14
+	LONG $0x08fd6162; WORD $0xfa7e // vmovq %xmm31,%rdx
+	LONG $0x80e88349 // sub $0xffffffffffffff80,%r8
 	LONG $0x48247162; WORD $0xde58 // vaddps %zmm6,%zmm11,%zmm11
 	LONG $0x482c7162; WORD $0xd758 // vaddps %zmm7,%zmm10,%zmm10
 	LONG $0x48345162; WORD $0xc858 // vaddps %zmm8,%zmm9,%zmm9
 	LONG $0x407ce162; WORD $0xc158 // vaddps %zmm1,%zmm16,%zmm16
-	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
-	LONG $0xfeaa850f; WORD $0xffff // jne 8dbc <dotF32F32VNNI+0x89c>
-	LONG $0x24948b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rdx
-	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	WORD $0x394c; BYTE $0xe0 // cmp %r12,%rax
+	LONG $0xfead850f; WORD $0xffff // jne 8e61 <dotF32F32VNNI+0x821>
 	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
-	LONG $0x00c28149; WORD $0x0002; BYTE $0x00 // add $0x200,%r10
-	LONG $0x24a48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r12
-	LONG $0x24748b48; BYTE $0x68 // mov 0x68(%rsp),%rsi
-	LONG $0x00c38149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r11
-	WORD $0x3948; BYTE $0xd3 // cmp %rdx,%rbx
-	LONG $0xfe128c0f; WORD $0xffff // jl 8d5b <dotF32F32VNNI+0x83b>
-	LONG $0x24b48b4c; LONG $0x00000098 // mov 0x98(%rsp),%r14
-	LONG $0x24848b48; LONG $0x00000090 // mov 0x90(%rsp),%rax
-	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
-	LONG $0x08fdc162; WORD $0xc97e // vmovq %xmm17,%r9
-	LONG $0x000163e9; BYTE $0x00 // jmp 90cc <dotF32F32VNNI+0xbac>
-	LONG $0x24bc8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdi
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0x24bc8d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r15
-	LONG $0x0001ba41; WORD $0x0000 // mov $0x1,%r10d
-	WORD $0x8948; BYTE $0xfa // mov %rdi,%rdx
-	LONG $0x09e7c148 // shl $0x9,%rdi
-	LONG $0x07e2c148 // shl $0x7,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xcf // vmovq %rdi,%xmm1
-	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
-	LONG $0xaaaaabba; BYTE $0xaa // mov $0xaaaaaaab,%edx
-	LONG $0x6ef9e1c4; BYTE $0xe2 // vmovq %rdx,%xmm4
-	LONG $0x7ef9e1c4; BYTE $0xe2 // vmovq %xmm4,%rdx
-	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
-	LONG $0x0003be41; WORD $0x0000 // mov $0x3,%r14d
-	LONG $0xcaaf0f48 // imul %rdx,%rcx
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x24ac8b4c; LONG $0x00000090 // mov 0x90(%rsp),%r13
+	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
+	LONG $0x248c8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r9
+	LONG $0x24748b48; BYTE $0x70 // mov 0x70(%rsp),%rsi
+	LONG $0x00c38148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rbx
+	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
+	LONG $0xfe1b8c0f; WORD $0xffff // jl 8e06 <dotF32F32VNNI+0x7c6>
+	LONG $0x08fde162; WORD $0xd27e // vmovq %xmm18,%rdx
+	LONG $0x08fdc162; WORD $0xcb7e // vmovq %xmm17,%r11
+	LONG $0x08fdc162; WORD $0xe27e // vmovq %xmm20,%r10
+	LONG $0x00017be9; BYTE $0x00 // jmp 917d <dotF32F32VNNI+0xb3d>
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x07e0c148 // shl $0x7,%rax
+	LONG $0x09e3c149 // shl $0x9,%r11
+	LONG $0x24b48d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r14
+	LONG $0xaaabba41; WORD $0xaaaa // mov $0xaaaaaaab,%r10d
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
+	LONG $0x24b48948; LONG $0x00000090 // mov %rsi,0x90(%rsp)
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	LONG $0x000003be; BYTE $0x00 // mov $0x3,%esi
+	LONG $0xcaaf0f49 // imul %r10,%rcx
 	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
-	WORD $0xcf89 // mov %ecx,%edi
-	WORD $0xd729 // sub %edx,%edi
-	WORD $0x578d; BYTE $0x08 // lea 0x8(%rdi),%edx
-	WORD $0x3944; BYTE $0xf2 // cmp %r14d,%edx
-	LONG $0xd64f0f41 // cmovg %r14d,%edx
-	WORD $0xdff7 // neg %edi
-	WORD $0x634c; BYTE $0xf2 // movslq %edx,%r14
-	WORD $0x894c; BYTE $0xe2 // mov %r12,%rdx
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x294c; BYTE $0xf2 // sub %r14,%rdx
-	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
-	LONG $0xd74f0f48 // cmovg %rdi,%rdx
-	WORD $0x3c8d; BYTE $0x49 // lea (%rcx,%rcx,2),%edi
-	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0xf929 // sub %edi,%ecx
-	LONG $0x08fde162; WORD $0xcf7e // vmovq %xmm17,%rdi
+	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
+	WORD $0x8941; BYTE $0xc8 // mov %ecx,%r8d
+	WORD $0x2941; BYTE $0xc0 // sub %eax,%r8d
+	LONG $0x08408d41 // lea 0x8(%r8),%eax
+	WORD $0xf039 // cmp %esi,%eax
+	WORD $0x4f0f; BYTE $0xc6 // cmovg %esi,%eax
+	WORD $0xf741; BYTE $0xd8 // neg %r8d
+	WORD $0x9848 // cltq
+	WORD $0x634d; BYTE $0xc0 // movslq %r8d,%r8
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x24848b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rax
+	LONG $0x7ef9e1c4; BYTE $0xc6 // vmovq %xmm0,%rsi
+	WORD $0x2948; BYTE $0xf0 // sub %rsi,%rax
+	LONG $0x08fde162; WORD $0xe67e // vmovq %xmm20,%rsi
+	WORD $0x394c; BYTE $0xc0 // cmp %r8,%rax
+	LONG $0xc04f0f49 // cmovg %r8,%rax
+	LONG $0x49048d44 // lea (%rcx,%rcx,2),%r8d
+	WORD $0x8944; BYTE $0xe1 // mov %r12d,%ecx
+	WORD $0x2944; BYTE $0xc1 // sub %r8d,%ecx
 	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x57af0f48; BYTE $0x20 // imul 0x20(%rdi),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xcf // vmovq %xmm1,%rdi
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0x97148d48 // lea (%rdi,%rdx,4),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xdf // vmovq %xmm3,%rdi
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	LONG $0x2f3c8d4b // lea (%r15,%r13,1),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x46af0f48; BYTE $0x20 // imul 0x20(%rsi),%rax
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x83048d4d // lea (%r11,%rax,4),%r8
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x01348d4b // lea (%r9,%r8,1),%rsi
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x6ef9e1c4; BYTE $0xce // vmovq %rsi,%xmm1
+	LONG $0x3e348d4b // lea (%r14,%r15,1),%rsi
+	LONG $0x6ef9e1c4; BYTE $0xc6 // vmovq %rsi,%xmm0
+	LONG $0xf86ff9c5 // vmovdqa %xmm0,%xmm7
+	LONG $0x00ffffbe; BYTE $0x00 // mov $0xffff,%esi
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x117f // jg 903c <dotF32F32VNNI+0xb1c>
-	WORD $0xd231 // xor %edx,%edx
+	WORD $0x107f // jg 90e2 <dotF32F32VNNI+0xaa2>
+	WORD $0xf631 // xor %esi,%esi
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0a7e // jle 903c <dotF32F32VNNI+0xb1c>
-	WORD $0x8944; BYTE $0xd2 // mov %r10d,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0x7ef9c1c4; BYTE $0xc1 // vmovq %xmm0,%r9
-	LONG $0xf292f8c5 // kmovw %edx,%k6
+	WORD $0x097e // jle 90e2 <dotF32F32VNNI+0xaa2>
+	WORD $0xd689 // mov %edx,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0xceff // dec %esi
+	WORD $0xb70f; BYTE $0xf6 // movzwl %si,%esi
+	LONG $0x7ef9c1c4; BYTE $0xc8 // vmovq %xmm1,%r8
+	LONG $0xf692f8c5 // kmovw %esi,%k6
+	LONG $0x7ef9e1c4; BYTE $0xfe // vmovq %xmm7,%rsi
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xce7e1162; WORD $0x046f; BYTE $0x31 // vmovdqu32 (%r9,%r14,1),%zmm8{%k6}{z}
-	LONG $0x48fe3162; WORD $0x047f; BYTE $0x37 // vmovdqu64 %zmm8,(%rdi,%r14,1)
-	LONG $0x40c68349 // add $0x40,%r14
-	LONG $0x00fe8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r14
-	WORD $0xbc75 // jne 9020 <dotF32F32VNNI+0xb00>
-	WORD $0xff41; BYTE $0xc0 // inc %r8d
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x08f88341 // cmp $0x8,%r8d
-	LONG $0xff2c850f; WORD $0xffff // jne 8fa4 <dotF32F32VNNI+0xa84>
-	LONG $0x0400b941; WORD $0x0000 // mov $0x400,%r9d
-	LONG $0x24848d4c; LONG $0x00000cc0 // lea 0xcc0(%rsp),%r8
+	LONG $0xce7ed162; WORD $0x346f; BYTE $0x00 // vmovdqu32 (%r8,%rax,1),%zmm6{%k6}{z}
+	LONG $0x48fef162; WORD $0x347f; BYTE $0x06 // vmovdqu64 %zmm6,(%rsi,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xb975 // jne 90c7 <dotF32F32VNNI+0xa87>
+	WORD $0xff41; BYTE $0xc4 // inc %r12d
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x08fc8341 // cmp $0x8,%r12d
+	LONG $0xff14850f; WORD $0xffff // jne 9036 <dotF32F32VNNI+0x9f6>
+	LONG $0x24b48b48; LONG $0x00000090 // mov 0x90(%rsp),%rsi
+	LONG $0x0400ba41; WORD $0x0000 // mov $0x400,%r10d
+	LONG $0x24bc8d4c; LONG $0x00000cc0 // lea 0xcc0(%rsp),%r15
 	LONG $0x248c8d48; LONG $0x000006c0 // lea 0x6c0(%rsp),%rcx
-	LONG $0x0200bd41; WORD $0x0000 // mov $0x200,%r13d
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0xfffcd5e9; BYTE $0xff // jmp 8d71 <dotF32F32VNNI+0x851>
+	LONG $0x000200ba; BYTE $0x00 // mov $0x200,%edx
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xfffcc9e9; BYTE $0xff // jmp 8e16 <dotF32F32VNNI+0x7d6>
 	LONG $0x007ca162; WORD $0xc057 // vxorps %xmm16,%xmm16,%xmm16
 	LONG $0x487c3162; WORD $0xc828 // vmovaps %zmm16,%zmm9
 	LONG $0x487c3162; WORD $0xd028 // vmovaps %zmm16,%zmm10
@@ -6642,68 +6657,63 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xe828 // vmovaps %zmm16,%zmm13
 	LONG $0x487c3162; WORD $0xf028 // vmovaps %zmm16,%zmm14
 	LONG $0x487c3162; WORD $0xf828 // vmovaps %zmm16,%zmm15
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	LONG $0x850c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rcx
 	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
-	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
-	LONG $0x03e0c148 // shl $0x3,%rax
-	LONG $0xb2048d4c // lea (%rdx,%rsi,4),%r8
-	LONG $0x08fde162; WORD $0xd67e // vmovq %xmm18,%rsi
-	LONG $0xf7af0f48 // imul %rdi,%rsi
-	LONG $0x00148d4d // lea (%r8,%rax,1),%r10
-	LONG $0x381c8d4d // lea (%r8,%rdi,1),%r11
-	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	LONG $0x3e1c8d48 // lea (%rsi,%rdi,1),%rbx
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	LONG $0x0ffe8349 // cmp $0xf,%r14
-	WORD $0x527f // jg 9157 <dotF32F32VNNI+0xc37>
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	LONG $0x0001bf41; WORD $0x0000 // mov $0x1,%r15d
-	WORD $0xd341; BYTE $0xe7 // shl %cl,%r15d
-	WORD $0x8944; BYTE $0xf9 // mov %r15d,%ecx
-	WORD $0xc9ff // dec %ecx
-	LONG $0xc992f8c5 // kmovw %ecx,%k1
+	LONG $0xc21c8d48 // lea (%rdx,%rax,8),%rbx
+	LONG $0xd9af0f4c // imul %rcx,%r11
+	LONG $0xb20c8d4c // lea (%rdx,%rsi,4),%r9
+	LONG $0x0a348d48 // lea (%rdx,%rcx,1),%rsi
+	LONG $0x09048d4d // lea (%r9,%rcx,1),%r8
+	LONG $0x083c8d49 // lea (%r8,%rcx,1),%rdi
+	WORD $0x0149; BYTE $0xd3 // add %rdx,%r11
+	LONG $0x0b248d4d // lea (%r11,%rcx,1),%r12
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x517f // jg 9207 <dotF32F32VNNI+0xbc7>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
+	WORD $0xd341; BYTE $0xe6 // shl %cl,%r14d
+	LONG $0xff468d41 // lea -0x1(%r14),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
 	LONG $0x497c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx){%k1}
-	LONG $0xc993f8c5 // kmovw %k1,%ecx
-	LONG $0x497c7162; WORD $0x3711 // vmovups %zmm14,(%rdi){%k1}
-	LONG $0x497c7162; WORD $0x2811 // vmovups %zmm13,(%rax){%k1}
-	LONG $0x497c5162; WORD $0x2011 // vmovups %zmm12,(%r8){%k1}
-	LONG $0x497c5162; WORD $0x1b11 // vmovups %zmm11,(%r11){%k1}
-	LONG $0x497c5162; WORD $0x1211 // vmovups %zmm10,(%r10){%k1}
-	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
+	LONG $0x497c7162; WORD $0x3611 // vmovups %zmm14,(%rsi){%k1}
+	LONG $0x497c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx){%k1}
+	LONG $0x497c5162; WORD $0x2111 // vmovups %zmm12,(%r9){%k1}
+	LONG $0x497c5162; WORD $0x1811 // vmovups %zmm11,(%r8){%k1}
+	LONG $0x497c7162; WORD $0x1711 // vmovups %zmm10,(%rdi){%k1}
+	LONG $0x497c5162; WORD $0x0b11 // vmovups %zmm9,(%r11){%k1}
 	LONG $0xf992f8c5 // kmovw %ecx,%k7
-	LONG $0x4f7ce162; WORD $0x0311 // vmovups %zmm16,(%rbx){%k7}
-	LONG $0xfff7b9e9; BYTE $0xff // jmp 8910 <dotF32F32VNNI+0x3f0>
+	LONG $0x4f7cc162; WORD $0x0411; BYTE $0x24 // vmovups %zmm16,(%r12){%k7}
+	LONG $0xfff7e8e9; BYTE $0xff // jmp 89ef <dotF32F32VNNI+0x3af>
 	LONG $0x487c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c7162; WORD $0x3711 // vmovups %zmm14,(%rdi)
-	LONG $0x487c7162; WORD $0x2811 // vmovups %zmm13,(%rax)
-	LONG $0x487c5162; WORD $0x2011 // vmovups %zmm12,(%r8)
-	LONG $0x487c5162; WORD $0x1b11 // vmovups %zmm11,(%r11)
-	LONG $0x487c5162; WORD $0x1211 // vmovups %zmm10,(%r10)
-	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
-	WORD $0xc0eb // jmp 9148 <dotF32F32VNNI+0xc28>
-	LONG $0x245c8d49; BYTE $0xfd // lea -0x3(%r12),%rbx
-	LONG $0x0009bb41; WORD $0x0000 // mov $0x9,%r11d
-	WORD $0x0149; BYTE $0xca // add %rcx,%r10
-	WORD $0x394c; BYTE $0xdb // cmp %r11,%rbx
-	LONG $0x245c8948; BYTE $0x68 // mov %rbx,0x68(%rsp)
-	LONG $0xdb4e0f4c // cmovle %rbx,%r11
-	WORD $0x894c; BYTE $0xdb // mov %r11,%rbx
-	LONG $0x08fd4162; WORD $0xe36e // vmovq %r11,%xmm28
-	LONG $0xdfaf0f48 // imul %rdi,%rbx
-	WORD $0x014c; BYTE $0xc3 // add %r8,%rbx
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x05948e0f; WORD $0x0000 // jle 974f <dotF32F32VNNI+0x122f>
-	WORD $0x8949; BYTE $0xf7 // mov %rsi,%r15
+	LONG $0x487c7162; WORD $0x3611 // vmovups %zmm14,(%rsi)
+	LONG $0x487c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx)
+	LONG $0x487c5162; WORD $0x2111 // vmovups %zmm12,(%r9)
+	LONG $0x487c5162; WORD $0x1811 // vmovups %zmm11,(%r8)
+	LONG $0x487c7162; WORD $0x1711 // vmovups %zmm10,(%rdi)
+	LONG $0x487c5162; WORD $0x0b11 // vmovups %zmm9,(%r11)
+	WORD $0xbfeb // jmp 91f7 <dotF32F32VNNI+0xbb7>
+	LONG $0x03e88348 // sub $0x3,%rax
+	LONG $0x000009bb; BYTE $0x00 // mov $0x9,%ebx
+	WORD $0x0149; BYTE $0xcb // add %rcx,%r11
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0x24448948; BYTE $0x58 // mov %rax,0x58(%rsp)
+	LONG $0xd84e0f48 // cmovle %rax,%rbx
+	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
+	WORD $0x8949; BYTE $0xdc // mov %rbx,%r12
+	LONG $0x08fd6162; WORD $0xd36e // vmovq %rbx,%xmm26
+	LONG $0xe0af0f4d // imul %r8,%r12
+	WORD $0x014d; BYTE $0xcc // add %r9,%r12
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x052d8e0f; WORD $0x0000 // jle 979e <dotF32F32VNNI+0x115e>
+	LONG $0x24bc8b4c; LONG $0x000000a8 // mov 0xa8(%rsp),%r15
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0xc0eff9c5 // vpxor %xmm0,%xmm0,%xmm0
-	LONG $0x24948948; LONG $0x00000090 // mov %rdx,0x90(%rsp)
-	LONG $0x07ffc149 // sar $0x7,%r15
-	LONG $0x2464894c; BYTE $0x58 // mov %r12,0x58(%rsp)
-	WORD $0x8949; BYTE $0xc5 // mov %rax,%r13
-	WORD $0x894d; BYTE $0xc3 // mov %r8,%r11
-	LONG $0x24bc894c; LONG $0x00000088 // mov %r15,0x88(%rsp)
-	LONG $0x24bc8b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r15
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x00250162; WORD $0xdbef // vpxord %xmm27,%xmm27,%xmm27
+	LONG $0x24448948; BYTE $0x68 // mov %rax,0x68(%rsp)
+	WORD $0x894c; BYTE $0xcb // mov %r9,%rbx
 	LONG $0x487cb162; WORD $0xcf28 // vmovaps %zmm23,%zmm1
 	LONG $0x487cb162; WORD $0xf728 // vmovaps %zmm23,%zmm6
 	LONG $0x487cb162; WORD $0xff28 // vmovaps %zmm23,%zmm7
@@ -6715,37 +6725,34 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xef28 // vmovaps %zmm23,%zmm13
 	LONG $0x487c3162; WORD $0xf728 // vmovaps %zmm23,%zmm14
 	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
-	LONG $0x2484c748; LONG $0x000000b0; LONG $0x00000000 // movq $0x0,0xb0(%rsp)
-	LONG $0x2444894c; BYTE $0x60 // mov %r8,0x60(%rsp)
-	LONG $0x24bc8948; LONG $0x00000098 // mov %rdi,0x98(%rsp)
-	LONG $0x00ef8149; WORD $0x0010; BYTE $0x00 // sub $0x1000,%r15
-	WORD $0x8948; BYTE $0xf2 // mov %rsi,%rdx
-	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
-	LONG $0x08fd4162; WORD $0xdf6e // vmovq %r15,%xmm27
-	WORD $0x894d; BYTE $0xf7 // mov %r14,%r15
-	LONG $0x08fd4162; WORD $0xdc7e // vmovq %xmm27,%r12
-	LONG $0x08fd4162; WORD $0xd96e // vmovq %r9,%xmm27
-	LONG $0x24bc8b48; LONG $0x00000098 // mov 0x98(%rsp),%rdi
-	LONG $0x24848b4c; LONG $0x000000b0 // mov 0xb0(%rsp),%r8
-	WORD $0x894d; BYTE $0xe1 // mov %r12,%r9
-	WORD $0x8948; BYTE $0xfe // mov %rdi,%rsi
-	WORD $0x0148; BYTE $0xf6 // add %rsi,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xd6 // vmovq %rsi,%xmm2
-	LONG $0x2484394c; LONG $0x00000088 // cmp %r8,0x88(%rsp)
-	LONG $0x033a840f; WORD $0x0000 // je 95d4 <dotF32F32VNNI+0x10b4>
-	LONG $0x00b08d48; WORD $0x0002; BYTE $0x00 // lea 0x200(%rax),%rsi
-	LONG $0x24848d4d; LONG $0x00001000 // lea 0x1000(%r12),%r8
-	LONG $0x08fd6162; LONG $0x0a244c7e // vmovq %xmm25,0x50(%rsp)
-	LONG $0x247c894c; BYTE $0x48 // mov %r15,0x48(%rsp)
-	LONG $0x24b48948; LONG $0x00000080 // mov %rsi,0x80(%rsp)
-	LONG $0x247c8948; BYTE $0x40 // mov %rdi,0x40(%rsp)
-	LONG $0x54d6f9c5; WORD $0x3824 // vmovq %xmm2,0x38(%rsp)
-	LONG $0x24548948; BYTE $0x30 // mov %rdx,0x30(%rsp)
-	LONG $0x246c894c; BYTE $0x28 // mov %r13,0x28(%rsp)
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x24948948; LONG $0x00000080 // mov %rdx,0x80(%rsp)
+	LONG $0x2484894c; LONG $0x00000090 // mov %r8,0x90(%rsp)
+	LONG $0x08fd6162; WORD $0xdf7e // vmovq %xmm27,%rdi
+	LONG $0x2454894c; BYTE $0x70 // mov %r10,0x70(%rsp)
+	LONG $0x24948b48; LONG $0x00000090 // mov 0x90(%rsp),%rdx
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	WORD $0x0148; BYTE $0xc0 // add %rax,%rax
+	LONG $0x08fd6162; WORD $0xc86e // vmovq %rax,%xmm25
+	LONG $0x247c3948; BYTE $0x68 // cmp %rdi,0x68(%rsp)
+	LONG $0x0319840f; WORD $0x0000 // je 9629 <dotF32F32VNNI+0xfe9>
+	LONG $0x00878d49; WORD $0x0038; BYTE $0x00 // lea 0x3800(%r15),%rax
+	LONG $0x00978d4d; WORD $0x0018; BYTE $0x00 // lea 0x1800(%r15),%r10
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	LONG $0x08fd6162; LONG $0x06244c7e // vmovq %xmm25,0x30(%rsp)
+	LONG $0x08fd6162; WORD $0xe06e // vmovq %rax,%xmm28
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	LONG $0x246c894c; BYTE $0x40 // mov %r13,0x40(%rsp)
+	LONG $0x244c894c; BYTE $0x38 // mov %r9,0x38(%rsp)
+	WORD $0x294c; BYTE $0xf0 // sub %r14,%rax
+	LONG $0x24548948; BYTE $0x28 // mov %rdx,0x28(%rsp)
+	LONG $0x08fd6162; WORD $0xe86e // vmovq %rax,%xmm29
+	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
+	LONG $0x244c8b4c; BYTE $0x30 // mov 0x30(%rsp),%r9
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x00908d49; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r8),%rdx
-	WORD $0x894d; BYTE $0xcd // mov %r9,%r13
-	LONG $0x24748b48; BYTE $0x40 // mov 0x40(%rsp),%rsi
+	LONG $0x00928d49; WORD $0xfff8; BYTE $0xff // lea -0x800(%r10),%rdx
+	LONG $0x00348d4a // lea (%rax,%r8,1),%rsi
+	LONG $0x24448b48; BYTE $0x28 // mov 0x28(%rsp),%rax
 	LONG $0x487ce162; WORD $0xf028 // vmovaps %zmm0,%zmm22
 	LONG $0x487ce162; WORD $0xe828 // vmovaps %zmm0,%zmm21
 	LONG $0x487ce162; WORD $0xe028 // vmovaps %zmm0,%zmm20
@@ -6756,54 +6763,53 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cf162; WORD $0xe828 // vmovaps %zmm0,%zmm5
 	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
 	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x487c6162; WORD $0xd028 // vmovaps %zmm0,%zmm26
-	LONG $0x063c8d4c // lea (%rsi,%rax,1),%r15
-	LONG $0x24748b48; BYTE $0x38 // mov 0x38(%rsp),%rsi
-	LONG $0x06348d4c // lea (%rsi,%rax,1),%r14
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0x48fef162; WORD $0x526f; BYTE $0x01 // vmovdqu64 0x40(%rdx),%zmm2
-	LONG $0x00c28148; WORD $0x0002; BYTE $0x00 // add $0x200,%rdx
-	LONG $0x4d180f41; BYTE $0x00 // prefetcht0 0x0(%r13)
-	LONG $0x4d180f41; BYTE $0x40 // prefetcht0 0x40(%r13)
-	LONG $0x80ed8349 // sub $0xffffffffffffff80,%r13
-	LONG $0x487c6162; WORD $0xc228 // vmovaps %zmm2,%zmm24
-	LONG $0x586d4262; LONG $0x013354b8 // vfmadd231ps 0x4(%r11,%rsi,1){1to16},%zmm2,%zmm26
-	LONG $0x586d9262; LONG $0x013b5cb8 // vfmadd231ps 0x4(%r11,%r15,1){1to16},%zmm2,%zmm3
-	LONG $0x586d9262; LONG $0x013364b8 // vfmadd231ps 0x4(%r11,%r14,1){1to16},%zmm2,%zmm4
-	LONG $0x587d2262; LONG $0x01334498 // vfmadd132ps 0x4(%rbx,%r14,1){1to16},%zmm0,%zmm24
-	LONG $0x48fef162; WORD $0x426f; BYTE $0xf8 // vmovdqu64 -0x200(%rdx),%zmm0
-	LONG $0x586df262; LONG $0x01316cb8 // vfmadd231ps 0x4(%rcx,%rsi,1){1to16},%zmm2,%zmm5
-	LONG $0x586da262; LONG $0x013944b8 // vfmadd231ps 0x4(%rcx,%r15,1){1to16},%zmm2,%zmm16
-	LONG $0x586da262; LONG $0x01314cb8 // vfmadd231ps 0x4(%rcx,%r14,1){1to16},%zmm2,%zmm17
-	LONG $0x586dc262; LONG $0x013254b8 // vfmadd231ps 0x4(%r10,%rsi,1){1to16},%zmm2,%zmm18
-	LONG $0x586d8262; LONG $0x013a5cb8 // vfmadd231ps 0x4(%r10,%r15,1){1to16},%zmm2,%zmm19
-	LONG $0x586d8262; LONG $0x013264b8 // vfmadd231ps 0x4(%r10,%r14,1){1to16},%zmm2,%zmm20
-	LONG $0x586de262; LONG $0x01336cb8 // vfmadd231ps 0x4(%rbx,%rsi,1){1to16},%zmm2,%zmm21
-	LONG $0x586da262; LONG $0x013b74b8 // vfmadd231ps 0x4(%rbx,%r15,1){1to16},%zmm2,%zmm22
-	LONG $0x587d4262; WORD $0x14b8; BYTE $0x33 // vfmadd231ps (%r11,%rsi,1){1to16},%zmm0,%zmm26
-	LONG $0x587d9262; WORD $0x1cb8; BYTE $0x3b // vfmadd231ps (%r11,%r15,1){1to16},%zmm0,%zmm3
-	LONG $0x587d9262; WORD $0x24b8; BYTE $0x33 // vfmadd231ps (%r11,%r14,1){1to16},%zmm0,%zmm4
-	LONG $0x587df262; WORD $0x2cb8; BYTE $0x31 // vfmadd231ps (%rcx,%rsi,1){1to16},%zmm0,%zmm5
-	LONG $0x587da262; WORD $0x04b8; BYTE $0x39 // vfmadd231ps (%rcx,%r15,1){1to16},%zmm0,%zmm16
-	LONG $0x587da262; WORD $0x0cb8; BYTE $0x31 // vfmadd231ps (%rcx,%r14,1){1to16},%zmm0,%zmm17
-	LONG $0x587dc262; WORD $0x14b8; BYTE $0x32 // vfmadd231ps (%r10,%rsi,1){1to16},%zmm0,%zmm18
-	LONG $0x587d8262; WORD $0x1cb8; BYTE $0x3a // vfmadd231ps (%r10,%r15,1){1to16},%zmm0,%zmm19
-	LONG $0x587d8262; WORD $0x24b8; BYTE $0x32 // vfmadd231ps (%r10,%r14,1){1to16},%zmm0,%zmm20
-	LONG $0x587de262; WORD $0x2cb8; BYTE $0x33 // vfmadd231ps (%rbx,%rsi,1){1to16},%zmm0,%zmm21
-	LONG $0x587da262; WORD $0x34b8; BYTE $0x3b // vfmadd231ps (%rbx,%r15,1){1to16},%zmm0,%zmm22
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x503db262; WORD $0x0498; BYTE $0x33 // vfmadd132ps (%rbx,%r14,1){1to16},%zmm24,%zmm0
-	LONG $0x08c78349 // add $0x8,%r15
-	LONG $0x08c68349 // add $0x8,%r14
-	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
-	LONG $0xff0e850f; WORD $0xffff // jne 9338 <dotF32F32VNNI+0xe18>
-	LONG $0x48041162; WORD $0xfa58 // vaddps %zmm26,%zmm15,%zmm15
+	LONG $0x082c8d4f // lea (%r8,%r9,1),%r13
+	LONG $0x487cf162; WORD $0xd028 // vmovaps %zmm0,%zmm2
+	WORD $0x894d; BYTE $0xc1 // mov %r8,%r9
+	WORD $0x014c; BYTE $0xc0 // add %r8,%rax
+	LONG $0x48fe6162; WORD $0x5e6f; BYTE $0x01 // vmovdqu64 0x40(%rsi),%zmm27
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x404a180f // prefetcht0 0x40(%rdx)
+	LONG $0x80ea8348 // sub $0xffffffffffffff80,%rdx
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	LONG $0x487c0162; WORD $0xc328 // vmovaps %zmm27,%zmm24
+	LONG $0x5025b262; LONG $0x010b54b8 // vfmadd231ps 0x4(%rbx,%r9,1){1to16},%zmm27,%zmm2
+	LONG $0x5025f262; LONG $0x01035cb8 // vfmadd231ps 0x4(%rbx,%rax,1){1to16},%zmm27,%zmm3
+	LONG $0x5025b262; LONG $0x012b64b8 // vfmadd231ps 0x4(%rbx,%r13,1){1to16},%zmm27,%zmm4
+	LONG $0x587d0262; LONG $0x012c4498 // vfmadd132ps 0x4(%r12,%r13,1){1to16},%zmm0,%zmm24
+	LONG $0x48fef162; WORD $0x466f; BYTE $0xf8 // vmovdqu64 -0x200(%rsi),%zmm0
+	LONG $0x5025b262; LONG $0x01096cb8 // vfmadd231ps 0x4(%rcx,%r9,1){1to16},%zmm27,%zmm5
+	LONG $0x5025e262; LONG $0x010144b8 // vfmadd231ps 0x4(%rcx,%rax,1){1to16},%zmm27,%zmm16
+	LONG $0x5025a262; LONG $0x01294cb8 // vfmadd231ps 0x4(%rcx,%r13,1){1to16},%zmm27,%zmm17
+	LONG $0x50258262; LONG $0x010b54b8 // vfmadd231ps 0x4(%r11,%r9,1){1to16},%zmm27,%zmm18
+	LONG $0x5025c262; LONG $0x01035cb8 // vfmadd231ps 0x4(%r11,%rax,1){1to16},%zmm27,%zmm19
+	LONG $0x50258262; LONG $0x012b64b8 // vfmadd231ps 0x4(%r11,%r13,1){1to16},%zmm27,%zmm20
+	LONG $0x50258262; LONG $0x010c6cb8 // vfmadd231ps 0x4(%r12,%r9,1){1to16},%zmm27,%zmm21
+	LONG $0x5025c262; LONG $0x010474b8 // vfmadd231ps 0x4(%r12,%rax,1){1to16},%zmm27,%zmm22
+	LONG $0x587db262; WORD $0x14b8; BYTE $0x0b // vfmadd231ps (%rbx,%r9,1){1to16},%zmm0,%zmm2
+	LONG $0x587df262; WORD $0x1cb8; BYTE $0x03 // vfmadd231ps (%rbx,%rax,1){1to16},%zmm0,%zmm3
+	LONG $0x587db262; WORD $0x24b8; BYTE $0x2b // vfmadd231ps (%rbx,%r13,1){1to16},%zmm0,%zmm4
+	LONG $0x587db262; WORD $0x2cb8; BYTE $0x09 // vfmadd231ps (%rcx,%r9,1){1to16},%zmm0,%zmm5
+	LONG $0x587de262; WORD $0x04b8; BYTE $0x01 // vfmadd231ps (%rcx,%rax,1){1to16},%zmm0,%zmm16
+	LONG $0x587da262; WORD $0x0cb8; BYTE $0x29 // vfmadd231ps (%rcx,%r13,1){1to16},%zmm0,%zmm17
+	LONG $0x587d8262; WORD $0x14b8; BYTE $0x0b // vfmadd231ps (%r11,%r9,1){1to16},%zmm0,%zmm18
+	LONG $0x587dc262; WORD $0x1cb8; BYTE $0x03 // vfmadd231ps (%r11,%rax,1){1to16},%zmm0,%zmm19
+	LONG $0x587d8262; WORD $0x24b8; BYTE $0x2b // vfmadd231ps (%r11,%r13,1){1to16},%zmm0,%zmm20
+	LONG $0x587d8262; WORD $0x2cb8; BYTE $0x0c // vfmadd231ps (%r12,%r9,1){1to16},%zmm0,%zmm21
+	LONG $0x587dc262; WORD $0x34b8; BYTE $0x04 // vfmadd231ps (%r12,%rax,1){1to16},%zmm0,%zmm22
+	LONG $0x08c18349 // add $0x8,%r9
+	LONG $0x503d9262; WORD $0x0498; BYTE $0x2c // vfmadd132ps (%r12,%r13,1){1to16},%zmm24,%zmm0
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x08c58349 // add $0x8,%r13
+	WORD $0x394c; BYTE $0xd2 // cmp %r10,%rdx
+	LONG $0xff11850f; WORD $0xffff // jne 93b5 <dotF32F32VNNI+0xd75>
+	LONG $0x00928d4c; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdx),%r10
+	LONG $0x08fd6162; WORD $0xe07e // vmovq %xmm28,%rax
+	LONG $0x48047162; WORD $0xfa58 // vaddps %zmm2,%zmm15,%zmm15
 	LONG $0x480c7162; WORD $0xf358 // vaddps %zmm3,%zmm14,%zmm14
-	LONG $0x00c18149; WORD $0x0008; BYTE $0x00 // add $0x800,%r9
-	LONG $0x80e88348 // sub $0xffffffffffffff80,%rax
 	LONG $0x48147162; WORD $0xec58 // vaddps %zmm4,%zmm13,%zmm13
 	LONG $0x481c7162; WORD $0xe558 // vaddps %zmm5,%zmm12,%zmm12
-	LONG $0x80828d4c; WORD $0x0000; BYTE $0x00 // lea 0x80(%rdx),%r8
+	LONG $0x80e88349 // sub $0xffffffffffffff80,%r8
 	LONG $0x48243162; WORD $0xd858 // vaddps %zmm16,%zmm11,%zmm11
 	LONG $0x482c3162; WORD $0xd158 // vaddps %zmm17,%zmm10,%zmm10
 	LONG $0x48343162; WORD $0xca58 // vaddps %zmm18,%zmm9,%zmm9
@@ -6812,155 +6818,147 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x484cb162; WORD $0xf558 // vaddps %zmm21,%zmm6,%zmm6
 	LONG $0x4874b162; WORD $0xce58 // vaddps %zmm22,%zmm1,%zmm1
 	LONG $0x4044e162; WORD $0xf858 // vaddps %zmm0,%zmm23,%zmm23
-	LONG $0x24843948; LONG $0x00000080 // cmp %rax,0x80(%rsp)
-	LONG $0xfe41850f; WORD $0xffff // jne 92d3 <dotF32F32VNNI+0xdb3>
-	LONG $0x2484ff48; LONG $0x000000b0 // incq 0xb0(%rsp)
-	LONG $0x24b48b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rsi
-	LONG $0x00c48149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r12
-	LONG $0x24bc8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdi
-	LONG $0x08fd6162; LONG $0x0a244c6e // vmovq 0x50(%rsp),%xmm25
-	LONG $0x247c8b4c; BYTE $0x48 // mov 0x48(%rsp),%r15
-	LONG $0x24548b48; BYTE $0x30 // mov 0x30(%rsp),%rdx
-	LONG $0x246c8b4c; BYTE $0x28 // mov 0x28(%rsp),%r13
-	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
-	WORD $0x3948; BYTE $0xf7 // cmp %rsi,%rdi
-	LONG $0xfd958c0f; WORD $0xffff // jl 926e <dotF32F32VNNI+0xd4e>
-	LONG $0x24948b48; LONG $0x00000090 // mov 0x90(%rsp),%rdx
-	LONG $0x24648b4c; BYTE $0x58 // mov 0x58(%rsp),%r12
-	WORD $0x894d; BYTE $0xfe // mov %r15,%r14
-	LONG $0x08fd4162; WORD $0xd97e // vmovq %xmm27,%r9
-	WORD $0x894c; BYTE $0xe8 // mov %r13,%rax
-	LONG $0x85048d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r8
-	LONG $0x08fd6162; WORD $0xe67e // vmovq %xmm28,%rsi
-	LONG $0x403c8d48 // lea (%rax,%rax,2),%rdi
-	LONG $0xc51c8d4c; LONG $0x00000000 // lea 0x0(,%rax,8),%r11
-	LONG $0xf0af0f49 // imul %r8,%rsi
-	LONG $0x02e7c148 // shl $0x2,%rdi
-	LONG $0xecc06b48 // imul $0xffffffffffffffec,%rax,%rax
-	LONG $0x3a148d4c // lea (%rdx,%rdi,1),%r10
-	LONG $0x1a1c8d4b // lea (%r10,%r11,1),%rbx
-	WORD $0x014c; BYTE $0xd7 // add %r10,%rdi
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
-	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
-	LONG $0x1e1c8d4a // lea (%rsi,%r11,1),%rbx
-	LONG $0x063c8d4e // lea (%rsi,%r8,1),%r15
-	LONG $0x000c8d4a // lea (%rax,%r8,1),%rcx
-	LONG $0x6ef9e1c4; BYTE $0xeb // vmovq %rbx,%xmm5
-	LONG $0x071c8d4a // lea (%rdi,%r8,1),%rbx
-	LONG $0x031c8d4e // lea (%rbx,%r8,1),%r11
-	LONG $0x6ef9e1c4; BYTE $0xd9 // vmovq %rcx,%xmm3
-	WORD $0x014d; BYTE $0xd0 // add %r10,%r8
-	LONG $0x0ffe8349 // cmp $0xf,%r14
-	LONG $0x01a58f0f; WORD $0x0000 // jg 96fe <dotF32F32VNNI+0x11de>
-	LONG $0x000001b9; BYTE $0x00 // mov $0x1,%ecx
-	WORD $0x8941; BYTE $0xcd // mov %ecx,%r13d
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	WORD $0xd341; BYTE $0xe5 // shl %cl,%r13d
+	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
+	LONG $0xfe44850f; WORD $0xffff // jne 934a <dotF32F32VNNI+0xd0a>
+	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
+	WORD $0xff48; BYTE $0xc7 // inc %rdi
+	LONG $0x246c8b4c; BYTE $0x40 // mov 0x40(%rsp),%r13
+	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
+	LONG $0x244c8b4c; BYTE $0x38 // mov 0x38(%rsp),%r9
+	LONG $0x00c78149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r15
+	WORD $0x3948; BYTE $0xc7 // cmp %rax,%rdi
+	LONG $0xfdbf8c0f; WORD $0xffff // jl 92f1 <dotF32F32VNNI+0xcb1>
+	LONG $0x24948b48; LONG $0x00000080 // mov 0x80(%rsp),%rdx
+	LONG $0x24548b4c; BYTE $0x70 // mov 0x70(%rsp),%r10
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	LONG $0x08fd4162; WORD $0xd07e // vmovq %xmm26,%r8
+	LONG $0x850c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rcx
+	LONG $0x40348d48 // lea (%rax,%rax,2),%rsi
+	LONG $0xc50c8d4c; LONG $0x00000000 // lea 0x0(,%rax,8),%r9
+	WORD $0xf748; BYTE $0xd8 // neg %rax
+	LONG $0xc1af0f4c // imul %rcx,%r8
+	LONG $0x02e6c148 // shl $0x2,%rsi
+	LONG $0x321c8d4c // lea (%rdx,%rsi,1),%r11
+	WORD $0x014c; BYTE $0xde // add %r11,%rsi
+	LONG $0x0b3c8d49 // lea (%r11,%rcx,1),%rdi
+	WORD $0x0149; BYTE $0xd0 // add %rdx,%r8
+	LONG $0x0e348d4e // lea (%rsi,%r9,1),%r14
+	LONG $0x081c8d4b // lea (%r8,%r9,1),%rbx
+	LONG $0x08248d4d // lea (%r8,%rcx,1),%r12
+	WORD $0x014d; BYTE $0xd9 // add %r11,%r9
+	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
+	LONG $0x0e1c8d48 // lea (%rsi,%rcx,1),%rbx
+	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x04e3c148 // shl $0x4,%rbx
+	WORD $0x0148; BYTE $0xf3 // add %rsi,%rbx
+	LONG $0x83048d48 // lea (%rbx,%rax,4),%rax
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x01988f0f; WORD $0x0000 // jg 974c <dotF32F32VNNI+0x110c>
 	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
-	WORD $0xc9ff // dec %ecx
-	LONG $0xc992f8c5 // kmovw %ecx,%k1
-	LONG $0x497c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx){%k1}
-	LONG $0xc993f8c5 // kmovw %k1,%ecx
-	LONG $0x497c7162; WORD $0x3011 // vmovups %zmm14,(%rax){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x497c7162; WORD $0x2811 // vmovups %zmm13,(%rax){%k1}
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0x408d; BYTE $0xff // lea -0x1(%rax),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
 	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
-	LONG $0x497c5162; WORD $0x2211 // vmovups %zmm12,(%r10){%k1}
-	LONG $0x497c5162; WORD $0x1811 // vmovups %zmm11,(%r8){%k1}
-	LONG $0x497c7162; WORD $0x1011 // vmovups %zmm10,(%rax){%k1}
-	LONG $0x497c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi){%k1}
-	LONG $0x497c7162; WORD $0x0311 // vmovups %zmm8,(%rbx){%k1}
-	LONG $0x497cd162; WORD $0x3b11 // vmovups %zmm7,(%r11){%k1}
-	LONG $0x497cf162; WORD $0x3611 // vmovups %zmm6,(%rsi){%k1}
-	LONG $0x497cd162; WORD $0x0f11 // vmovups %zmm1,(%r15){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xe8 // vmovq %xmm5,%rax
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx){%k1}
+	LONG $0x497c7162; WORD $0x3011 // vmovups %zmm14,(%rax){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	LONG $0x497c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx){%k1}
+	LONG $0x497c5162; WORD $0x2311 // vmovups %zmm12,(%r11){%k1}
+	LONG $0x497c7162; WORD $0x1f11 // vmovups %zmm11,(%rdi){%k1}
+	LONG $0x497c5162; WORD $0x1111 // vmovups %zmm10,(%r9){%k1}
+	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
+	LONG $0x497c7162; WORD $0x0011 // vmovups %zmm8,(%rax){%k1}
+	LONG $0x497cd162; WORD $0x3e11 // vmovups %zmm7,(%r14){%k1}
+	LONG $0x497cd162; WORD $0x3011 // vmovups %zmm6,(%r8){%k1}
+	LONG $0x497cd162; WORD $0x0c11; BYTE $0x24 // vmovups %zmm1,(%r12){%k1}
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
 	LONG $0xd992f8c5 // kmovw %ecx,%k3
 	LONG $0x4b7ce162; WORD $0x3811 // vmovups %zmm23,(%rax){%k3}
-	LONG $0xfff33ce9; BYTE $0xff // jmp 8910 <dotF32F32VNNI+0x3f0>
-	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
+	LONG $0xfff3c6e9; BYTE $0xff // jmp 89ef <dotF32F32VNNI+0x3af>
+	LONG $0x24448b48; BYTE $0x68 // mov 0x68(%rsp),%rax
+	LONG $0x24748b48; BYTE $0x70 // mov 0x70(%rsp),%rsi
 	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x249c8d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r11
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x249c8d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rbx
+	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
 	LONG $0x09e0c148 // shl $0x9,%rax
-	LONG $0x07e3c148 // shl $0x7,%rbx
-	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
-	LONG $0xaaaaabb8; BYTE $0xaa // mov $0xaaaaaaab,%eax
-	LONG $0x6ef9e1c4; BYTE $0xdb // vmovq %rbx,%xmm3
-	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
-	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
-	LONG $0x7ef9e1c4; BYTE $0xef // vmovq %xmm5,%rdi
-	WORD $0xf089 // mov %esi,%eax
-	LONG $0x244c8b48; BYTE $0x68 // mov 0x68(%rsp),%rcx
-	LONG $0x24448b4c; BYTE $0x60 // mov 0x60(%rsp),%r8
-	LONG $0xc7af0f48 // imul %rdi,%rax
+	LONG $0x07e2c148 // shl $0x7,%rdx
+	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
+	LONG $0xe86ef9c5 // vmovd %eax,%xmm5
+	WORD $0x8944; BYTE $0xc0 // mov %r8d,%eax
+	LONG $0x24548b48; BYTE $0x58 // mov 0x58(%rsp),%rdx
+	LONG $0xc4af0f49 // imul %r12,%rax
 	LONG $0x21e8c148 // shr $0x21,%rax
-	WORD $0x3c8d; BYTE $0x40 // lea (%rax,%rax,2),%edi
-	WORD $0x6348; BYTE $0xc7 // movslq %edi,%rax
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	LONG $0xc14f0f48 // cmovg %rcx,%rax
-	WORD $0xf189 // mov %esi,%ecx
-	WORD $0xf929 // sub %edi,%ecx
-	LONG $0x08fd6162; WORD $0xdf7e // vmovq %xmm27,%rdi
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	LONG $0x47af0f48; BYTE $0x20 // imul 0x20(%rdi),%rax
-	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x87048d48 // lea (%rdi,%rax,4),%rax
-	LONG $0x7ef9e1c4; BYTE $0xdf // vmovq %xmm3,%rdi
-	WORD $0x014c; BYTE $0xc0 // add %r8,%rax
-	WORD $0x2948; BYTE $0xf9 // sub %rdi,%rcx
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x6ef9e1c4; BYTE $0xe0 // vmovq %rax,%xmm4
-	LONG $0x13048d4b // lea (%r11,%r10,1),%rax
-	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	WORD $0x0c8d; BYTE $0x40 // lea (%rax,%rax,2),%ecx
+	WORD $0x6348; BYTE $0xc1 // movslq %ecx,%rax
+	WORD $0x3948; BYTE $0xd0 // cmp %rdx,%rax
+	LONG $0xc24f0f48 // cmovg %rdx,%rax
+	WORD $0x8944; BYTE $0xc2 // mov %r8d,%edx
+	WORD $0xca29 // sub %ecx,%edx
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	WORD $0x6348; BYTE $0xd2 // movslq %edx,%rdx
+	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
+	LONG $0x46af0f48; BYTE $0x20 // imul 0x20(%rsi),%rax
+	LONG $0x7ef9e1c4; BYTE $0xc2 // vmovq %xmm0,%rdx
+	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x86048d49 // lea (%r14,%rax,4),%rax
+	WORD $0x014c; BYTE $0xc8 // add %r9,%rax
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x13048d4a // lea (%rbx,%r10,1),%rax
+	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x107f // jg 968a <dotF32F32VNNI+0x116a>
+	WORD $0x127f // jg 96d4 <dotF32F32VNNI+0x1094>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x097e // jle 968a <dotF32F32VNNI+0x116a>
-	WORD $0xd889 // mov %ebx,%eax
+	WORD $0x0b7e // jle 96d4 <dotF32F32VNNI+0x1094>
+	LONG $0xe87ef9c5 // vmovd %xmm5,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0x7ef9c1c4; BYTE $0xe0 // vmovq %xmm4,%r8
+	LONG $0x7ef9c1c4; BYTE $0xdb // vmovq %xmm3,%r11
 	LONG $0xd092f8c5 // kmovw %eax,%k2
-	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
 	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xca7ec162; WORD $0x146f; BYTE $0x38 // vmovdqu32 (%r8,%rdi,1),%zmm18{%k2}{z}
-	LONG $0x48fee162; WORD $0x147f; BYTE $0x38 // vmovdqu64 %zmm18,(%rax,%rdi,1)
-	LONG $0x40c78348 // add $0x40,%rdi
-	LONG $0x00ff8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rdi
-	WORD $0xb875 // jne 966f <dotF32F32VNNI+0x114f>
-	WORD $0xc6ff // inc %esi
+	LONG $0xca7ec162; WORD $0x046f; BYTE $0x13 // vmovdqu32 (%r11,%rdx,1),%zmm16{%k2}{z}
+	LONG $0x48fee162; WORD $0x047f; BYTE $0x10 // vmovdqu64 %zmm16,(%rax,%rdx,1)
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x00fa8148; WORD $0x0002; BYTE $0x00 // cmp $0x200,%rdx
+	WORD $0xb675 // jne 96b7 <dotF32F32VNNI+0x1077>
+	WORD $0xff41; BYTE $0xc0 // inc %r8d
 	LONG $0x00c28149; WORD $0x0002; BYTE $0x00 // add $0x200,%r10
-	WORD $0xfe83; BYTE $0x0c // cmp $0xc,%esi
-	LONG $0xff44850f; WORD $0xffff // jne 960d <dotF32F32VNNI+0x10ed>
+	LONG $0x0cf88341 // cmp $0xc,%r8d
+	LONG $0xff4e850f; WORD $0xffff // jne 9663 <dotF32F32VNNI+0x1023>
 	LONG $0x000400b8; BYTE $0x00 // mov $0x400,%eax
-	LONG $0x249c8d48; LONG $0x000012c0 // lea 0x12c0(%rsp),%rbx
-	LONG $0x24948d4c; LONG $0x00000cc0 // lea 0xcc0(%rsp),%r10
+	LONG $0x24a48d4c; LONG $0x000012c0 // lea 0x12c0(%rsp),%r12
+	LONG $0x249c8d4c; LONG $0x00000cc0 // lea 0xcc0(%rsp),%r11
 	LONG $0x248c8d48; LONG $0x000006c0 // lea 0x6c0(%rsp),%rcx
-	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
-	LONG $0x2484c748; LONG $0x00000098; LONG $0x00000200 // movq $0x200,0x98(%rsp)
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0xfffb9ce9; BYTE $0xff // jmp 929a <dotF32F32VNNI+0xd7a>
+	LONG $0x08fd6162; WORD $0xc86e // vmovq %rax,%xmm25
+	LONG $0x2484c748; LONG $0x00000090; LONG $0x00000200 // movq $0x200,0x90(%rsp)
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0xfffbc4e9; BYTE $0xff // jmp 9310 <dotF32F32VNNI+0xcd0>
 	LONG $0x487c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx)
 	LONG $0x487c7162; WORD $0x3011 // vmovups %zmm14,(%rax)
-	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
-	LONG $0x487c7162; WORD $0x2911 // vmovups %zmm13,(%rcx)
-	LONG $0x487c5162; WORD $0x2211 // vmovups %zmm12,(%r10)
+	LONG $0x7ef9e1c4; BYTE $0xc0 // vmovq %xmm0,%rax
+	LONG $0x487c7162; WORD $0x2b11 // vmovups %zmm13,(%rbx)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c5162; WORD $0x1811 // vmovups %zmm11,(%r8)
-	LONG $0x487c7162; WORD $0x1011 // vmovups %zmm10,(%rax)
-	LONG $0x487c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi)
-	LONG $0x487c7162; WORD $0x0311 // vmovups %zmm8,(%rbx)
-	LONG $0x487cd162; WORD $0x3b11 // vmovups %zmm7,(%r11)
-	LONG $0x487cf162; WORD $0x3611 // vmovups %zmm6,(%rsi)
-	LONG $0x487cd162; WORD $0x0f11 // vmovups %zmm1,(%r15)
-	LONG $0xfffe71e9; BYTE $0xff // jmp 95c0 <dotF32F32VNNI+0x10a0>
+	LONG $0x487c5162; WORD $0x2311 // vmovups %zmm12,(%r11)
+	LONG $0x487c7162; WORD $0x1f11 // vmovups %zmm11,(%rdi)
+	LONG $0x487c5162; WORD $0x1111 // vmovups %zmm10,(%r9)
+	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
+	LONG $0x487c7162; WORD $0x0011 // vmovups %zmm8,(%rax)
+	LONG $0x487cd162; WORD $0x3e11 // vmovups %zmm7,(%r14)
+	LONG $0x487cd162; WORD $0x3011 // vmovups %zmm6,(%r8)
+	LONG $0x487cd162; WORD $0x0c11; BYTE $0x24 // vmovups %zmm1,(%r12)
+	LONG $0xfffe77e9; BYTE $0xff // jmp 9615 <dotF32F32VNNI+0xfd5>
 	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
 	LONG $0x487cb162; WORD $0xcf28 // vmovaps %zmm23,%zmm1
 	LONG $0x487cb162; WORD $0xf728 // vmovaps %zmm23,%zmm6
@@ -6973,531 +6971,513 @@ TEXT dotF32F32VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c3162; WORD $0xef28 // vmovaps %zmm23,%zmm13
 	LONG $0x487c3162; WORD $0xf728 // vmovaps %zmm23,%zmm14
 	LONG $0x487c3162; WORD $0xff28 // vmovaps %zmm23,%zmm15
-	LONG $0xfffd56e9; BYTE $0xff // jmp 94f2 <dotF32F32VNNI+0xfd2>
-	LONG $0x245c8d49; BYTE $0xfd // lea -0x3(%r12),%rbx
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
-	LONG $0xcfaf0f48 // imul %rdi,%rcx
-	LONG $0x081c8d49 // lea (%r8,%rcx,1),%rbx
-	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x093c8e0f; WORD $0x0000 // jle a0fc <dotF32F32VNNI+0x1bdc>
-	LONG $0x947efac5; LONG $0x0000b824; BYTE $0x00 // vmovq 0xb8(%rsp),%xmm2
-	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x005da162; WORD $0xe4ef // vpxord %xmm20,%xmm20,%xmm20
-	LONG $0x07fbc148 // sar $0x7,%rbx
-	LONG $0x24b4894c; LONG $0x00000098 // mov %r14,0x98(%rsp)
-	LONG $0x24a4894c; LONG $0x00000090 // mov %r12,0x90(%rsp)
-	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
-	LONG $0x249c8948; LONG $0x000000b0 // mov %rbx,0xb0(%rsp)
-	LONG $0x487cf162; WORD $0xcb28 // vmovaps %zmm3,%zmm1
-	LONG $0x487cf162; WORD $0xf328 // vmovaps %zmm3,%zmm6
-	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
-	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
-	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
+	LONG $0xfffd54e9; BYTE $0xff // jmp 953f <dotF32F32VNNI+0xeff>
+	LONG $0x03e88348 // sub $0x3,%rax
+	LONG $0x24448948; BYTE $0x58 // mov %rax,0x58(%rsp)
+	LONG $0xc0af0f49 // imul %r8,%rax
+	LONG $0x01048d49 // lea (%r9,%rax,1),%rax
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x08758e0f; WORD $0x0000 // jle a087 <dotF32F32VNNI+0x1a47>
+	LONG $0x07f8c148 // sar $0x7,%rax
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	LONG $0x244c894c; BYTE $0x70 // mov %r9,0x70(%rsp)
 	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	WORD $0x894d; BYTE $0xc6 // mov %r8,%r14
-	LONG $0x08fd4162; WORD $0xc47e // vmovq %xmm24,%r12
-	LONG $0x24b48948; LONG $0x00000088 // mov %rsi,0x88(%rsp)
-	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
-	LONG $0x6ef9e1c4; BYTE $0xd2 // vmovq %rdx,%xmm2
-	LONG $0x08fde162; WORD $0xe27e // vmovq %xmm20,%rdx
-	LONG $0x00a88d4c; WORD $0xffe0; BYTE $0xff // lea -0x2000(%rax),%r13
-	LONG $0x00988d4c; WORD $0xfff0; BYTE $0xff // lea -0x1000(%rax),%r11
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0x3f0c8d48 // lea (%rdi,%rdi,1),%rcx
-	LONG $0x24943948; LONG $0x000000b0 // cmp %rdx,0xb0(%rsp)
-	LONG $0x0794840f; WORD $0x0000 // je 9ff3 <dotF32F32VNNI+0x1ad3>
-	LONG $0x007ca162; WORD $0xc057 // vxorps %xmm16,%xmm16,%xmm16
-	LONG $0x3e348d4b // lea (%r14,%r15,1),%rsi
-	LONG $0x3c1c8d4b // lea (%r12,%r15,1),%rbx
-	LONG $0x487ca162; WORD $0xc828 // vmovaps %zmm16,%zmm17
-	LONG $0x487ca162; WORD $0xd028 // vmovaps %zmm16,%zmm18
-	LONG $0x487ca162; WORD $0xd828 // vmovaps %zmm16,%zmm19
-	LONG $0x487c3162; WORD $0xf028 // vmovaps %zmm16,%zmm14
-	LONG $0x487c3162; WORD $0xf828 // vmovaps %zmm16,%zmm15
-	LONG $0x487cb162; WORD $0xe028 // vmovaps %zmm16,%zmm4
-	LONG $0x487cb162; WORD $0xe828 // vmovaps %zmm16,%zmm5
-	LONG $0x487cb162; WORD $0xf828 // vmovaps %zmm16,%zmm7
-	LONG $0x487c3162; WORD $0xc828 // vmovaps %zmm16,%zmm9
-	LONG $0x487c3162; WORD $0xd828 // vmovaps %zmm16,%zmm11
-	LONG $0x487c3162; WORD $0xe828 // vmovaps %zmm16,%zmm13
-	LONG $0x48fec162; WORD $0x7d6f; BYTE $0x01 // vmovdqu64 0x40(%r13),%zmm23
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
-	LONG $0x8b180f41; LONG $0x00000080 // prefetcht0 0x80(%r11)
-	LONG $0x8b180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r11)
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x00c58149; WORD $0x0002; BYTE $0x00 // add $0x200,%r13
-	LONG $0x08c38348 // add $0x8,%rbx
-	LONG $0x50457262; WORD $0x6eb8; BYTE $0x01 // vfmadd231ps 0x4(%rsi){1to16},%zmm23,%zmm13
-	LONG $0x50455262; LONG $0x01325cb8 // vfmadd231ps 0x4(%r10,%rsi,1){1to16},%zmm23,%zmm11
-	LONG $0x50457262; LONG $0x01314cb8 // vfmadd231ps 0x4(%rcx,%rsi,1){1to16},%zmm23,%zmm9
-	LONG $0x5045f262; WORD $0x7bb8; BYTE $0xff // vfmadd231ps -0x4(%rbx){1to16},%zmm23,%zmm7
-	LONG $0x5045b262; LONG $0xff136cb8 // vfmadd231ps -0x4(%rbx,%r10,1){1to16},%zmm23,%zmm5
-	LONG $0x5045f262; LONG $0xff0b64b8 // vfmadd231ps -0x4(%rbx,%rcx,1){1to16},%zmm23,%zmm4
-	LONG $0x48fec162; WORD $0x7d6f; BYTE $0xfb // vmovdqu64 -0x140(%r13),%zmm23
-	LONG $0x50457262; WORD $0x7eb8; BYTE $0x21 // vfmadd231ps 0x84(%rsi){1to16},%zmm23,%zmm15
-	LONG $0x50455262; LONG $0x213274b8 // vfmadd231ps 0x84(%r10,%rsi,1){1to16},%zmm23,%zmm14
-	LONG $0x5045e262; LONG $0x21315cb8 // vfmadd231ps 0x84(%rcx,%rsi,1){1to16},%zmm23,%zmm19
-	LONG $0x5045e262; WORD $0x53b8; BYTE $0x1f // vfmadd231ps 0x7c(%rbx){1to16},%zmm23,%zmm18
-	LONG $0x5045a262; LONG $0x1f134cb8 // vfmadd231ps 0x7c(%rbx,%r10,1){1to16},%zmm23,%zmm17
-	LONG $0x5045e262; LONG $0x1f0b44b8 // vfmadd231ps 0x7c(%rbx,%rcx,1){1to16},%zmm23,%zmm16
-	LONG $0x48fec162; WORD $0x7d6f; BYTE $0xf8 // vmovdqu64 -0x200(%r13),%zmm23
-	LONG $0x50457262; WORD $0x2eb8 // vfmadd231ps (%rsi){1to16},%zmm23,%zmm13
-	LONG $0x50453262; WORD $0x1cb8; BYTE $0x16 // vfmadd231ps (%rsi,%r10,1){1to16},%zmm23,%zmm11
-	LONG $0x50457262; WORD $0x0cb8; BYTE $0x0e // vfmadd231ps (%rsi,%rcx,1){1to16},%zmm23,%zmm9
-	LONG $0x5045f262; WORD $0x7bb8; BYTE $0xfe // vfmadd231ps -0x8(%rbx){1to16},%zmm23,%zmm7
-	LONG $0x5045b262; LONG $0xfe136cb8 // vfmadd231ps -0x8(%rbx,%r10,1){1to16},%zmm23,%zmm5
-	LONG $0x5045f262; LONG $0xfe0b64b8 // vfmadd231ps -0x8(%rbx,%rcx,1){1to16},%zmm23,%zmm4
-	LONG $0x48fec162; WORD $0x7d6f; BYTE $0xfa // vmovdqu64 -0x180(%r13),%zmm23
-	LONG $0x50457262; WORD $0x7eb8; BYTE $0x20 // vfmadd231ps 0x80(%rsi){1to16},%zmm23,%zmm15
-	LONG $0x50455262; LONG $0x203274b8 // vfmadd231ps 0x80(%r10,%rsi,1){1to16},%zmm23,%zmm14
-	LONG $0x5045e262; LONG $0x20315cb8 // vfmadd231ps 0x80(%rcx,%rsi,1){1to16},%zmm23,%zmm19
-	LONG $0x5045e262; WORD $0x53b8; BYTE $0x1e // vfmadd231ps 0x78(%rbx){1to16},%zmm23,%zmm18
-	LONG $0x5045a262; LONG $0x1e134cb8 // vfmadd231ps 0x78(%rbx,%r10,1){1to16},%zmm23,%zmm17
-	LONG $0x5045e262; LONG $0x1e0b44b8 // vfmadd231ps 0x78(%rbx,%rcx,1){1to16},%zmm23,%zmm16
-	LONG $0x08c68348 // add $0x8,%rsi
-	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
-	LONG $0xfef7850f; WORD $0xffff // jne 98af <dotF32F32VNNI+0x138f>
-	LONG $0x481c5162; WORD $0xe558 // vaddps %zmm13,%zmm12,%zmm12
-	LONG $0x48245162; WORD $0xd258 // vaddps %zmm10,%zmm11,%zmm10
-	LONG $0x00b38d49; WORD $0xffe1; BYTE $0xff // lea -0x1f00(%r11),%rsi
-	LONG $0x572041c4; BYTE $0xdb // vxorps %xmm11,%xmm11,%xmm11
-	LONG $0x48345162; WORD $0xc058 // vaddps %zmm8,%zmm9,%zmm8
-	LONG $0x484cf162; WORD $0xf758 // vaddps %zmm7,%zmm6,%zmm6
-	LONG $0x3eac8d4f; LONG $0x00000100 // lea 0x100(%r14,%r15,1),%r13
-	LONG $0x3c9c8d4b; LONG $0x00000100 // lea 0x100(%r12,%r15,1),%rbx
-	LONG $0x4854f162; WORD $0xc958 // vaddps %zmm1,%zmm5,%zmm1
-	LONG $0x4864f162; WORD $0xdc58 // vaddps %zmm4,%zmm3,%zmm3
-	LONG $0x487c5162; WORD $0xeb28 // vmovaps %zmm11,%zmm13
-	LONG $0x487cd162; WORD $0xeb28 // vmovaps %zmm11,%zmm5
-	LONG $0x481c5162; WORD $0xff58 // vaddps %zmm15,%zmm12,%zmm15
-	LONG $0x6ef961c4; BYTE $0xe6 // vmovq %rsi,%xmm12
-	LONG $0x00b38d49; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r11),%rsi
-	LONG $0x482cc162; WORD $0xfe58 // vaddps %zmm14,%zmm10,%zmm23
-	LONG $0x483ca162; WORD $0xdb58 // vaddps %zmm19,%zmm8,%zmm19
-	LONG $0x484ca162; WORD $0xd258 // vaddps %zmm18,%zmm6,%zmm18
-	LONG $0x08fde162; WORD $0xee6e // vmovq %rsi,%xmm21
-	LONG $0x487c5162; WORD $0xf328 // vmovaps %zmm11,%zmm14
-	LONG $0x4874a162; WORD $0xc958 // vaddps %zmm17,%zmm1,%zmm17
-	LONG $0x4864a162; WORD $0xc058 // vaddps %zmm16,%zmm3,%zmm16
-	LONG $0x487cd162; WORD $0xf328 // vmovaps %zmm11,%zmm6
-	LONG $0x487cd162; WORD $0xfb28 // vmovaps %zmm11,%zmm7
-	LONG $0x487cd162; WORD $0xdb28 // vmovaps %zmm11,%zmm3
-	LONG $0x487cd162; WORD $0xcb28 // vmovaps %zmm11,%zmm1
-	LONG $0x487cd162; WORD $0xe328 // vmovaps %zmm11,%zmm4
-	LONG $0x487c5162; WORD $0xcb28 // vmovaps %zmm11,%zmm9
-	LONG $0x487c5162; WORD $0xd328 // vmovaps %zmm11,%zmm10
-	LONG $0x487c5162; WORD $0xc328 // vmovaps %zmm11,%zmm8
-	LONG $0x08fd6162; WORD $0xc06e // vmovq %rax,%xmm24
-	LONG $0x7ef961c4; BYTE $0xe6 // vmovq %xmm12,%rsi
-	LONG $0x48fe6162; WORD $0x566f; BYTE $0x01 // vmovdqu64 0x40(%rsi),%zmm26
-	LONG $0x0b180f41 // prefetcht0 (%r11)
-	LONG $0x4b180f41; BYTE $0x40 // prefetcht0 0x40(%r11)
-	LONG $0x8b180f41; LONG $0x00000080 // prefetcht0 0x80(%r11)
-	LONG $0x8b180f41; LONG $0x000000c0 // prefetcht0 0xc0(%r11)
-	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
-	LONG $0x502d5262; WORD $0x45b8; BYTE $0x01 // vfmadd231ps 0x4(%r13){1to16},%zmm26,%zmm8
-	LONG $0x502d1262; LONG $0x012a54b8 // vfmadd231ps 0x4(%r10,%r13,1){1to16},%zmm26,%zmm10
-	LONG $0x502d5262; LONG $0x010d4cb8 // vfmadd231ps 0x4(%r13,%rcx,1){1to16},%zmm26,%zmm9
-	LONG $0x502df262; WORD $0x63b8; BYTE $0x01 // vfmadd231ps 0x4(%rbx){1to16},%zmm26,%zmm4
-	LONG $0x502dd262; LONG $0x011a4cb8 // vfmadd231ps 0x4(%r10,%rbx,1){1to16},%zmm26,%zmm1
-	LONG $0x502df262; LONG $0x010b5cb8 // vfmadd231ps 0x4(%rbx,%rcx,1){1to16},%zmm26,%zmm3
-	LONG $0x48fe6162; WORD $0x566f; BYTE $0xfb // vmovdqu64 -0x140(%rsi),%zmm26
-	LONG $0x502d7262; WORD $0x73b8; BYTE $0x21 // vfmadd231ps 0x84(%rbx){1to16},%zmm26,%zmm14
-	LONG $0x487c5162; WORD $0xe628 // vmovaps %zmm14,%zmm12
-	LONG $0x48fe7162; WORD $0x766f; BYTE $0xf8 // vmovdqu64 -0x200(%rsi),%zmm14
-	LONG $0x502dd262; WORD $0x7db8; BYTE $0x21 // vfmadd231ps 0x84(%r13){1to16},%zmm26,%zmm7
-	LONG $0x502d9262; LONG $0x212a74b8 // vfmadd231ps 0x84(%r10,%r13,1){1to16},%zmm26,%zmm6
-	LONG $0x502dd262; LONG $0x210d6cb8 // vfmadd231ps 0x84(%r13,%rcx,1){1to16},%zmm26,%zmm5
-	LONG $0x502d5262; LONG $0x211a6cb8 // vfmadd231ps 0x84(%r10,%rbx,1){1to16},%zmm26,%zmm13
-	LONG $0x502d7262; LONG $0x210b5cb8 // vfmadd231ps 0x84(%rbx,%rcx,1){1to16},%zmm26,%zmm11
-	LONG $0x48fe6162; WORD $0x566f; BYTE $0xfa // vmovdqu64 -0x180(%rsi),%zmm26
-	LONG $0x580d5262; WORD $0x45b8; BYTE $0x00 // vfmadd231ps 0x0(%r13){1to16},%zmm14,%zmm8
-	LONG $0x580d1262; LONG $0x001554b8 // vfmadd231ps 0x0(%r13,%r10,1){1to16},%zmm14,%zmm10
-	LONG $0x580d5262; LONG $0x000d4cb8 // vfmadd231ps 0x0(%r13,%rcx,1){1to16},%zmm14,%zmm9
-	LONG $0x580df262; WORD $0x23b8 // vfmadd231ps (%rbx){1to16},%zmm14,%zmm4
-	LONG $0x580db262; WORD $0x0cb8; BYTE $0x13 // vfmadd231ps (%rbx,%r10,1){1to16},%zmm14,%zmm1
-	LONG $0x580df262; WORD $0x1cb8; BYTE $0x0b // vfmadd231ps (%rbx,%rcx,1){1to16},%zmm14,%zmm3
-	LONG $0x487c5162; WORD $0xf428 // vmovaps %zmm12,%zmm14
-	LONG $0x502dd262; WORD $0x7db8; BYTE $0x20 // vfmadd231ps 0x80(%r13){1to16},%zmm26,%zmm7
-	LONG $0x502d9262; LONG $0x202a74b8 // vfmadd231ps 0x80(%r10,%r13,1){1to16},%zmm26,%zmm6
-	LONG $0x502dd262; LONG $0x200d6cb8 // vfmadd231ps 0x80(%r13,%rcx,1){1to16},%zmm26,%zmm5
-	LONG $0x502d7262; WORD $0x73b8; BYTE $0x20 // vfmadd231ps 0x80(%rbx){1to16},%zmm26,%zmm14
-	LONG $0x502d5262; LONG $0x201a6cb8 // vfmadd231ps 0x80(%r10,%rbx,1){1to16},%zmm26,%zmm13
-	LONG $0x502d7262; LONG $0x200b5cb8 // vfmadd231ps 0x80(%rbx,%rcx,1){1to16},%zmm26,%zmm11
-	LONG $0x08c58349 // add $0x8,%r13
-	LONG $0x08c38348 // add $0x8,%rbx
-	WORD $0x3949; BYTE $0xc3 // cmp %rax,%r11
-	LONG $0xfee5850f; WORD $0xffff // jne 9a7b <dotF32F32VNNI+0x155b>
-	LONG $0x40445162; WORD $0xd258 // vaddps %zmm10,%zmm23,%zmm10
-	LONG $0x24b48b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rsi
-	LONG $0x48045162; WORD $0xe058 // vaddps %zmm8,%zmm15,%zmm12
-	LONG $0x08fd6162; WORD $0xc07e // vmovq %xmm24,%rax
-	LONG $0x40645162; WORD $0xc158 // vaddps %zmm9,%zmm19,%zmm8
-	LONG $0x4074f162; WORD $0xc958 // vaddps %zmm1,%zmm17,%zmm1
-	WORD $0xff48; BYTE $0xc2 // inc %rdx
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	LONG $0x407cf162; WORD $0xdb58 // vaddps %zmm3,%zmm16,%zmm3
-	LONG $0x20000548; WORD $0x0000 // add $0x2000,%rax
-	LONG $0x482c7162; WORD $0xd658 // vaddps %zmm6,%zmm10,%zmm10
-	LONG $0x406cf162; WORD $0xf458 // vaddps %zmm4,%zmm18,%zmm6
-	LONG $0x481c7162; WORD $0xe758 // vaddps %zmm7,%zmm12,%zmm12
-	LONG $0x483c7162; WORD $0xc558 // vaddps %zmm5,%zmm8,%zmm8
-	LONG $0x4874d162; WORD $0xcd58 // vaddps %zmm13,%zmm1,%zmm1
-	LONG $0x4864d162; WORD $0xdb58 // vaddps %zmm11,%zmm3,%zmm3
-	LONG $0x484cd162; WORD $0xf658 // vaddps %zmm14,%zmm6,%zmm6
-	WORD $0x3948; BYTE $0xf2 // cmp %rsi,%rdx
-	LONG $0xfc378c0f; WORD $0xffff // jl 983c <dotF32F32VNNI+0x131c>
-	LONG $0x24b48b4c; LONG $0x00000098 // mov 0x98(%rsp),%r14
-	LONG $0x24a48b4c; LONG $0x00000090 // mov 0x90(%rsp),%r12
-	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
-	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
-	LONG $0x0004f7e9; BYTE $0x00 // jmp a11e <dotF32F32VNNI+0x1bfe>
-	LONG $0x245c8d49; BYTE $0xff // lea -0x1(%r12),%rbx
-	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
-	LONG $0xcbaf0f48 // imul %rbx,%rcx
-	LONG $0x880c8d49 // lea (%r8,%rcx,4),%rcx
-	LONG $0x08fde162; WORD $0xc16e // vmovq %rcx,%xmm16
-	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
-	LONG $0x06928e0f; WORD $0x0000 // jle a2d8 <dotF32F32VNNI+0x1db8>
-	LONG $0x24bc8b4c; LONG $0x000000b8 // mov 0xb8(%rsp),%r15
-	WORD $0x8948; BYTE $0xf1 // mov %rsi,%rcx
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0xd2efe9c5 // vpxor %xmm2,%xmm2,%xmm2
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	LONG $0x24b4894c; LONG $0x00000090 // mov %r14,0x90(%rsp)
-	LONG $0x24b48948; LONG $0x00000080 // mov %rsi,0x80(%rsp)
 	LONG $0x24448948; BYTE $0x68 // mov %rax,0x68(%rsp)
-	LONG $0x7ef9e1c4; BYTE $0xd6 // vmovq %xmm2,%rsi
-	LONG $0x248c8948; LONG $0x000000b0 // mov %rcx,0xb0(%rsp)
-	LONG $0x6ef9e1c4; BYTE $0xd3 // vmovq %rbx,%xmm2
-	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
-	LONG $0x487c7162; WORD $0xd128 // vmovaps %zmm1,%zmm10
-	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0x2484894c; LONG $0x00000088 // mov %r8,0x88(%rsp)
-	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
-	WORD $0x8949; BYTE $0xfe // mov %rdi,%r14
-	LONG $0x24a4894c; LONG $0x00000098 // mov %r12,0x98(%rsp)
-	LONG $0x08fde162; WORD $0xc37e // vmovq %xmm16,%rbx
+	LONG $0x24848b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rax
+	LONG $0x487cd162; WORD $0xc228 // vmovaps %zmm10,%zmm0
+	LONG $0x487cd162; WORD $0xd228 // vmovaps %zmm10,%zmm2
+	LONG $0x487cd162; WORD $0xe228 // vmovaps %zmm10,%zmm4
+	LONG $0x487cd162; WORD $0xf228 // vmovaps %zmm10,%zmm6
+	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
+	LONG $0x2484c748; LONG $0x00000090; LONG $0x00000000 // movq $0x0,0x90(%rsp)
+	LONG $0x24848948; LONG $0x00000080 // mov %rax,0x80(%rsp)
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	LONG $0x6ef9e1c4; BYTE $0xda // vmovq %rdx,%xmm3
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x24848b48; LONG $0x00000080 // mov 0x80(%rsp),%rax
+	LONG $0x24bc8b48; LONG $0x00000090 // mov 0x90(%rsp),%rdi
+	LONG $0x000c8d4b // lea (%r8,%r8,1),%rcx
+	LONG $0x00b08d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rax),%rsi
 	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	LONG $0x00878d4d; WORD $0xffe0; BYTE $0xff // lea -0x2000(%r15),%r8
-	LONG $0x00bf8d49; WORD $0xfff0; BYTE $0xff // lea -0x1000(%r15),%rdi
-	WORD $0x894d; BYTE $0xf2 // mov %r14,%r10
-	LONG $0x362c8d4f // lea (%r14,%r14,1),%r13
-	LONG $0x24b43948; LONG $0x000000b0 // cmp %rsi,0xb0(%rsp)
-	LONG $0x04d6840f; WORD $0x0000 // je a1b3 <dotF32F32VNNI+0x1c93>
-	LONG $0xe457d8c5 // vxorps %xmm4,%xmm4,%xmm4
-	LONG $0x180c8d4a // lea (%rax,%r11,1),%rcx
-	LONG $0x1b248d4e // lea (%rbx,%r11,1),%r12
-	LONG $0x487c7162; WORD $0xdc28 // vmovaps %zmm4,%zmm11
-	LONG $0x487c7162; WORD $0xe428 // vmovaps %zmm4,%zmm12
-	LONG $0x487c7162; WORD $0xec28 // vmovaps %zmm4,%zmm13
-	LONG $0x487cf162; WORD $0xdc28 // vmovaps %zmm4,%zmm3
-	LONG $0x487c7162; WORD $0xcc28 // vmovaps %zmm4,%zmm9
-	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
-	LONG $0x487cf162; WORD $0xf428 // vmovaps %zmm4,%zmm6
-	LONG $0x48fec162; WORD $0x486f; BYTE $0x01 // vmovdqu64 0x40(%r8),%zmm17
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x808f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdi)
-	LONG $0xc08f180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdi)
-	LONG $0x00c78148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdi
-	LONG $0x00c08149; WORD $0x0002; BYTE $0x00 // add $0x200,%r8
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x08c48349 // add $0x8,%r12
-	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
-	LONG $0x5075f262; WORD $0x71b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm6
-	LONG $0x5075b262; LONG $0xff116cb8 // vfmadd231ps -0x4(%rcx,%r10,1){1to16},%zmm17,%zmm5
-	LONG $0x50753262; LONG $0xff294cb8 // vfmadd231ps -0x4(%rcx,%r13,1){1to16},%zmm17,%zmm9
-	LONG $0x5075d262; LONG $0xff245cb8 // vfmadd231ps -0x4(%r12){1to16},%zmm17,%zmm3
-	LONG $0x48fec162; WORD $0x486f; BYTE $0xfb // vmovdqu64 -0x140(%r8),%zmm17
-	LONG $0x50757262; WORD $0x69b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm13
-	LONG $0x50753262; LONG $0x1f1164b8 // vfmadd231ps 0x7c(%rcx,%r10,1){1to16},%zmm17,%zmm12
-	LONG $0x50753262; LONG $0x1f295cb8 // vfmadd231ps 0x7c(%rcx,%r13,1){1to16},%zmm17,%zmm11
-	LONG $0x5075d262; LONG $0x1f2464b8 // vfmadd231ps 0x7c(%r12){1to16},%zmm17,%zmm4
-	LONG $0x48fec162; WORD $0x486f; BYTE $0xf8 // vmovdqu64 -0x200(%r8),%zmm17
-	LONG $0x5075f262; WORD $0x71b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm17,%zmm6
-	LONG $0x5075b262; LONG $0xfe116cb8 // vfmadd231ps -0x8(%rcx,%r10,1){1to16},%zmm17,%zmm5
-	LONG $0x50753262; LONG $0xfe294cb8 // vfmadd231ps -0x8(%rcx,%r13,1){1to16},%zmm17,%zmm9
-	LONG $0x5075d262; LONG $0xfe245cb8 // vfmadd231ps -0x8(%r12){1to16},%zmm17,%zmm3
-	LONG $0x48fec162; WORD $0x486f; BYTE $0xfa // vmovdqu64 -0x180(%r8),%zmm17
-	LONG $0x50757262; WORD $0x69b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm17,%zmm13
-	LONG $0x50753262; LONG $0x1e1164b8 // vfmadd231ps 0x78(%rcx,%r10,1){1to16},%zmm17,%zmm12
-	LONG $0x50753262; LONG $0x1e295cb8 // vfmadd231ps 0x78(%rcx,%r13,1){1to16},%zmm17,%zmm11
-	LONG $0x5075d262; LONG $0x1e2464b8 // vfmadd231ps 0x78(%r12){1to16},%zmm17,%zmm4
-	WORD $0x394c; BYTE $0xff // cmp %r15,%rdi
-	LONG $0xff31850f; WORD $0xffff // jne 9d13 <dotF32F32VNNI+0x17f3>
-	LONG $0x4854d162; WORD $0xea58 // vaddps %zmm10,%zmm5,%zmm5
-	LONG $0x484c5162; WORD $0xc058 // vaddps %zmm8,%zmm6,%zmm8
-	LONG $0x00a78d4d; WORD $0xffe1; BYTE $0xff // lea -0x1f00(%r15),%r12
-	LONG $0x188c8d4a; LONG $0x00000100 // lea 0x100(%rax,%r11,1),%rcx
-	LONG $0x4864f162; WORD $0xc958 // vaddps %zmm1,%zmm3,%zmm1
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x1bbc8d4a; LONG $0x00000100 // lea 0x100(%rbx,%r11,1),%rdi
-	LONG $0x00878d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r15),%r8
-	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
-	LONG $0x4854d162; WORD $0xf458 // vaddps %zmm12,%zmm5,%zmm6
-	LONG $0x4844d162; WORD $0xe958 // vaddps %zmm9,%zmm7,%zmm5
-	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
-	LONG $0x487c7162; WORD $0xcb28 // vmovaps %zmm3,%zmm9
-	LONG $0x483c5162; WORD $0xc558 // vaddps %zmm13,%zmm8,%zmm8
-	LONG $0x4874f162; WORD $0xcc58 // vaddps %zmm4,%zmm1,%zmm1
-	LONG $0x487cf162; WORD $0xfb28 // vmovaps %zmm3,%zmm7
-	LONG $0x487cf162; WORD $0xe328 // vmovaps %zmm3,%zmm4
-	LONG $0x487c7162; WORD $0xeb28 // vmovaps %zmm3,%zmm13
-	LONG $0x4854d162; WORD $0xeb58 // vaddps %zmm11,%zmm5,%zmm5
-	LONG $0x487c7162; WORD $0xdb28 // vmovaps %zmm3,%zmm11
-	LONG $0x48fec162; LONG $0x01244c6f // vmovdqu64 0x40(%r12),%zmm17
-	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
-	LONG $0x404a180f // prefetcht0 0x40(%rdx)
-	LONG $0x808a180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rdx)
-	LONG $0xc08a180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rdx)
-	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
-	LONG $0x00c48149; WORD $0x0002; BYTE $0x00 // add $0x200,%r12
-	LONG $0x08c18348 // add $0x8,%rcx
-	LONG $0x08c78348 // add $0x8,%rdi
-	LONG $0x50757262; WORD $0x69b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm17,%zmm13
-	LONG $0x50753262; LONG $0xff115cb8 // vfmadd231ps -0x4(%rcx,%r10,1){1to16},%zmm17,%zmm11
-	LONG $0x5075b262; LONG $0xff297cb8 // vfmadd231ps -0x4(%rcx,%r13,1){1to16},%zmm17,%zmm7
-	LONG $0x5075f262; WORD $0x67b8; BYTE $0xff // vfmadd231ps -0x4(%rdi){1to16},%zmm17,%zmm4
-	LONG $0x48fec162; LONG $0xfb244c6f // vmovdqu64 -0x140(%r12),%zmm17
-	LONG $0x50757262; WORD $0x61b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm17,%zmm12
-	LONG $0x50753262; LONG $0x1f1154b8 // vfmadd231ps 0x7c(%rcx,%r10,1){1to16},%zmm17,%zmm10
-	LONG $0x50753262; LONG $0x1f294cb8 // vfmadd231ps 0x7c(%rcx,%r13,1){1to16},%zmm17,%zmm9
-	LONG $0x5075f262; WORD $0x5fb8; BYTE $0x1f // vfmadd231ps 0x7c(%rdi){1to16},%zmm17,%zmm3
-	LONG $0x48fec162; LONG $0xf8244c6f // vmovdqu64 -0x200(%r12),%zmm17
-	LONG $0x50757262; WORD $0x69b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm17,%zmm13
-	LONG $0x50753262; LONG $0xfe115cb8 // vfmadd231ps -0x8(%rcx,%r10,1){1to16},%zmm17,%zmm11
-	LONG $0x5075b262; LONG $0xfe297cb8 // vfmadd231ps -0x8(%rcx,%r13,1){1to16},%zmm17,%zmm7
-	LONG $0x5075f262; WORD $0x67b8; BYTE $0xfe // vfmadd231ps -0x8(%rdi){1to16},%zmm17,%zmm4
-	LONG $0x48fec162; LONG $0xfa244c6f // vmovdqu64 -0x180(%r12),%zmm17
-	LONG $0x50757262; WORD $0x61b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm17,%zmm12
-	LONG $0x50753262; LONG $0x1e1154b8 // vfmadd231ps 0x78(%rcx,%r10,1){1to16},%zmm17,%zmm10
-	LONG $0x50753262; LONG $0x1e294cb8 // vfmadd231ps 0x78(%rcx,%r13,1){1to16},%zmm17,%zmm9
-	LONG $0x5075f262; WORD $0x5fb8; BYTE $0x1e // vfmadd231ps 0x78(%rdi){1to16},%zmm17,%zmm3
-	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
-	LONG $0xff34850f; WORD $0xffff // jne 9e5e <dotF32F32VNNI+0x193e>
-	LONG $0x24948b48; LONG $0x000000a8 // mov 0xa8(%rsp),%rdx
-	LONG $0x483c5162; WORD $0xc558 // vaddps %zmm13,%zmm8,%zmm8
-	LONG $0x484cd162; WORD $0xf358 // vaddps %zmm11,%zmm6,%zmm6
-	WORD $0xff48; BYTE $0xc6 // inc %rsi
-	LONG $0x4854f162; WORD $0xef58 // vaddps %zmm7,%zmm5,%zmm5
-	LONG $0x4874f162; WORD $0xcc58 // vaddps %zmm4,%zmm1,%zmm1
-	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
-	LONG $0x00c78149; WORD $0x0020; BYTE $0x00 // add $0x2000,%r15
-	LONG $0x483c5162; WORD $0xc458 // vaddps %zmm12,%zmm8,%zmm8
-	LONG $0x484c5162; WORD $0xd258 // vaddps %zmm10,%zmm6,%zmm10
-	LONG $0x4854d162; WORD $0xf958 // vaddps %zmm9,%zmm5,%zmm7
-	LONG $0x4874f162; WORD $0xcb58 // vaddps %zmm3,%zmm1,%zmm1
-	WORD $0x3948; BYTE $0xd6 // cmp %rdx,%rsi
-	LONG $0xfd3e8c0f; WORD $0xffff // jl 9cba <dotF32F32VNNI+0x179a>
-	LONG $0x24b48b4c; LONG $0x00000090 // mov 0x90(%rsp),%r14
-	LONG $0x24a48b4c; LONG $0x00000098 // mov 0x98(%rsp),%r12
-	LONG $0x7ef9e1c4; BYTE $0xc2 // vmovq %xmm0,%rdx
-	LONG $0x7ef9e1c4; BYTE $0xd3 // vmovq %xmm2,%rbx
-	LONG $0x24448b48; BYTE $0x68 // mov 0x68(%rsp),%rax
-	LONG $0x85348d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rsi
-	LONG $0xc23c8d48 // lea (%rdx,%rax,8),%rdi
-	LONG $0xdeaf0f48 // imul %rsi,%rbx
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	WORD $0x8949; BYTE $0xda // mov %rbx,%r10
-	WORD $0x0149; BYTE $0xd2 // add %rdx,%r10
-	LONG $0x0ffe8349 // cmp $0xf,%r14
-	LONG $0x03358f0f; WORD $0x0000 // jg a2f3 <dotF32F32VNNI+0x1dd3>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	WORD $0xe0d3 // shl %cl,%eax
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x0211 // vmovups %zmm8,(%rdx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497c7162; WORD $0x1611 // vmovups %zmm10,(%rsi){%k1}
-	LONG $0x497cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi){%k1}
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cd162; WORD $0x0a11 // vmovups %zmm1,(%r10){%k3}
-	LONG $0xffe91de9; BYTE $0xff // jmp 8910 <dotF32F32VNNI+0x3f0>
-	LONG $0x24bc8b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rdi
-	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x24b48d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r14
-	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
-	LONG $0xee6e79c5 // vmovd %esi,%xmm13
-	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
-	LONG $0x09e7c148 // shl $0x9,%rdi
-	LONG $0x07e3c148 // shl $0x7,%rbx
-	LONG $0x6ef9e1c4; BYTE $0xff // vmovq %rdi,%xmm7
-	LONG $0x6ef961c4; BYTE $0xcb // vmovq %rbx,%xmm9
-	WORD $0xdb31 // xor %ebx,%ebx
-	WORD $0xd989 // mov %ebx,%ecx
-	LONG $0x7ef9e1c4; BYTE $0xc7 // vmovq %xmm0,%rdi
-	LONG $0xccaf0f49 // imul %r12,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x49148d44 // lea (%rcx,%rcx,2),%r10d
-	WORD $0x6349; BYTE $0xca // movslq %r10d,%rcx
-	WORD $0x3948; BYTE $0xf9 // cmp %rdi,%rcx
-	LONG $0xcf4f0f48 // cmovg %rdi,%rcx
-	WORD $0xdf89 // mov %ebx,%edi
-	WORD $0x2944; BYTE $0xd7 // sub %r10d,%edi
-	LONG $0x7ef941c4; BYTE $0xca // vmovq %xmm9,%r10
-	WORD $0x6348; BYTE $0xff // movslq %edi,%rdi
-	WORD $0x0148; BYTE $0xf9 // add %rdi,%rcx
-	LONG $0x49af0f49; BYTE $0x20 // imul 0x20(%r9),%rcx
-	LONG $0x7ef9e1c4; BYTE $0xff // vmovq %xmm7,%rdi
-	LONG $0x8f3c8d48 // lea (%rdi,%rcx,4),%rdi
-	LONG $0x248c8b48; LONG $0x00000088 // mov 0x88(%rsp),%rcx
-	WORD $0x014c; BYTE $0xc7 // add %r8,%rdi
-	LONG $0x6ef9e1c4; BYTE $0xef // vmovq %rdi,%xmm5
-	LONG $0x3e3c8d4b // lea (%r14,%r15,1),%rdi
-	LONG $0x6ef9e1c4; BYTE $0xe7 // vmovq %rdi,%xmm4
-	WORD $0x294c; BYTE $0xd1 // sub %r10,%rcx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x00ffffbf; BYTE $0x00 // mov $0xffff,%edi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x127f // jg a0a3 <dotF32F32VNNI+0x1b83>
-	WORD $0xff31 // xor %edi,%edi
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0b7e // jle a0a3 <dotF32F32VNNI+0x1b83>
-	LONG $0xef7e79c5 // vmovd %xmm13,%edi
-	WORD $0xe7d3 // shl %cl,%edi
-	WORD $0xcfff // dec %edi
-	WORD $0xb70f; BYTE $0xff // movzwl %di,%edi
-	LONG $0x7ef9e1c4; BYTE $0xee // vmovq %xmm5,%rsi
-	LONG $0xe792f8c5 // kmovw %edi,%k4
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0xcc7e3162; WORD $0x346f; BYTE $0x16 // vmovdqu32 (%rsi,%r10,1),%zmm14{%k4}{z}
-	LONG $0x7ef9e1c4; BYTE $0xe6 // vmovq %xmm4,%rsi
-	LONG $0x48fe3162; WORD $0x347f; BYTE $0x16 // vmovdqu64 %zmm14,(%rsi,%r10,1)
-	LONG $0x40c28349 // add $0x40,%r10
-	LONG $0x00fa8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r10
-	WORD $0xb675 // jne a086 <dotF32F32VNNI+0x1b66>
-	WORD $0xc3ff // inc %ebx
-	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
-	WORD $0xfb83; BYTE $0x06 // cmp $0x6,%ebx
-	LONG $0xff4a850f; WORD $0xffff // jne a02c <dotF32F32VNNI+0x1b0c>
-	LONG $0x000400b9; BYTE $0x00 // mov $0x400,%ecx
-	LONG $0x24a48d4c; LONG $0x000006c0 // lea 0x6c0(%rsp),%r12
-	LONG $0x000200bf; BYTE $0x00 // mov $0x200,%edi
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0xfff763e9; BYTE $0xff // jmp 985f <dotF32F32VNNI+0x133f>
-	LONG $0xdb57e0c5 // vxorps %xmm3,%xmm3,%xmm3
-	LONG $0x487cf162; WORD $0xcb28 // vmovaps %zmm3,%zmm1
-	LONG $0x487cf162; WORD $0xf328 // vmovaps %zmm3,%zmm6
-	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
-	LONG $0x487c7162; WORD $0xd328 // vmovaps %zmm3,%zmm10
-	LONG $0x487c7162; WORD $0xe328 // vmovaps %zmm3,%zmm12
-	LONG $0x853c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rdi
-	LONG $0x7ef9e1c4; BYTE $0xc6 // vmovq %xmm0,%rsi
-	LONG $0x03e0c148 // shl $0x3,%rax
-	LONG $0xf7af0f48 // imul %rdi,%rsi
-	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
-	LONG $0x06148d4c // lea (%rsi,%rax,1),%r10
-	LONG $0x3e048d4c // lea (%rsi,%rdi,1),%r8
+	LONG $0x247c3948; BYTE $0x68 // cmp %rdi,0x68(%rsp)
+	LONG $0x06ef840f; WORD $0x0000 // je 9f87 <dotF32F32VNNI+0x1947>
+	LONG $0x247c8b48; BYTE $0x70 // mov 0x70(%rsp),%rdi
+	LONG $0x24b48b4c; LONG $0x00000080 // mov 0x80(%rsp),%r14
+	LONG $0x00140162; WORD $0xed57 // vxorps %xmm29,%xmm29,%xmm29
+	WORD $0x014c; BYTE $0xf8 // add %r15,%rax
+	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
+	LONG $0x487c1162; WORD $0xf528 // vmovaps %zmm29,%zmm14
+	LONG $0x487c8162; WORD $0xcd28 // vmovaps %zmm29,%zmm17
+	LONG $0x487c8162; WORD $0xe528 // vmovaps %zmm29,%zmm20
+	LONG $0x487c8162; WORD $0xfd28 // vmovaps %zmm29,%zmm23
+	LONG $0x487c0162; WORD $0xd528 // vmovaps %zmm29,%zmm26
+	LONG $0x487c1162; WORD $0xe528 // vmovaps %zmm29,%zmm12
+	LONG $0x487c1162; WORD $0xfd28 // vmovaps %zmm29,%zmm15
+	LONG $0x487c8162; WORD $0xd528 // vmovaps %zmm29,%zmm18
+	LONG $0x487c8162; WORD $0xed28 // vmovaps %zmm29,%zmm21
+	LONG $0x487c0162; WORD $0xc528 // vmovaps %zmm29,%zmm24
+	LONG $0x487c0162; WORD $0xdd28 // vmovaps %zmm29,%zmm27
+	LONG $0x071c8d48 // lea (%rdi,%rax,1),%rbx
+	LONG $0x0f1c8d4c // lea (%rdi,%rcx,1),%r11
+	LONG $0x3f248d4e // lea (%rdi,%r15,1),%r12
 	WORD $0x0148; BYTE $0xd0 // add %rdx,%rax
-	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
-	LONG $0x0ffe8349 // cmp $0xf,%r14
-	WORD $0x447f // jg a18e <dotF32F32VNNI+0x1c6e>
-	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
-	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
-	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
-	LONG $0xff5b8d41 // lea -0x1(%r11),%ebx
-	WORD $0xb70f; BYTE $0xcb // movzwl %bx,%ecx
-	LONG $0xc992fbc5 // kmovd %ecx,%k1
-	LONG $0x497c7162; WORD $0x2211 // vmovups %zmm12,(%rdx){%k1}
-	LONG $0x497c7162; WORD $0x1711 // vmovups %zmm10,(%rdi){%k1}
-	LONG $0x497c7162; WORD $0x0011 // vmovups %zmm8,(%rax){%k1}
-	LONG $0x497cf162; WORD $0x3611 // vmovups %zmm6,(%rsi){%k1}
-	LONG $0x497cd162; WORD $0x0811 // vmovups %zmm1,(%r8){%k1}
-	LONG $0xe992f8c5 // kmovw %ecx,%k5
-	LONG $0x4d7cd162; WORD $0x1a11 // vmovups %zmm3,(%r10){%k5}
-	LONG $0xffe782e9; BYTE $0xff // jmp 8910 <dotF32F32VNNI+0x3f0>
-	LONG $0x487c7162; WORD $0x2211 // vmovups %zmm12,(%rdx)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487c7162; WORD $0x1711 // vmovups %zmm10,(%rdi)
-	LONG $0x487c7162; WORD $0x0011 // vmovups %zmm8,(%rax)
-	LONG $0x487cf162; WORD $0x3611 // vmovups %zmm6,(%rsi)
-	LONG $0x487cd162; WORD $0x0811 // vmovups %zmm1,(%r8)
-	WORD $0xcceb // jmp a17f <dotF32F32VNNI+0x1c5f>
-	LONG $0x24848b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rax
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xaaabbc41; WORD $0xaaaa // mov $0xaaaaaaab,%r12d
-	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
-	LONG $0x09e0c148 // shl $0x9,%rax
-	LONG $0x07e3c148 // shl $0x7,%rbx
-	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
-	LONG $0x24848d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rax
-	LONG $0x6ef961c4; BYTE $0xcb // vmovq %rbx,%xmm9
-	WORD $0x8949; BYTE $0xc6 // mov %rax,%r14
-	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
-	WORD $0x8944; BYTE $0xd9 // mov %r11d,%ecx
-	LONG $0x0003bd41; WORD $0x0000 // mov $0x3,%r13d
+	LONG $0x3a3c8d4a // lea (%rdx,%r15,1),%rdi
+	WORD $0x0148; BYTE $0xd1 // add %rdx,%rcx
+	LONG $0x487c1162; WORD $0xed28 // vmovaps %zmm29,%zmm13
+	LONG $0x487c8162; WORD $0xc528 // vmovaps %zmm29,%zmm16
+	LONG $0x487c8162; WORD $0xdd28 // vmovaps %zmm29,%zmm19
+	LONG $0x487c8162; WORD $0xf528 // vmovaps %zmm29,%zmm22
+	LONG $0x487c0162; WORD $0xcd28 // vmovaps %zmm29,%zmm25
+	LONG $0x487c0162; WORD $0xe528 // vmovaps %zmm29,%zmm28
+	LONG $0x487c1162; WORD $0xdd28 // vmovaps %zmm29,%zmm11
+	LONG $0x487c9162; WORD $0xcd28 // vmovaps %zmm29,%zmm1
+	LONG $0x487c0162; WORD $0xfd28 // vmovaps %zmm29,%zmm31
+	LONG $0x487c9162; WORD $0xed28 // vmovaps %zmm29,%zmm5
+	LONG $0x487c9162; WORD $0xfd28 // vmovaps %zmm29,%zmm7
+	LONG $0x487c1162; WORD $0xcd28 // vmovaps %zmm29,%zmm9
+	LONG $0x00c68149; WORD $0x0030; BYTE $0x00 // add $0x3000,%r14
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x404e180f // prefetcht0 0x40(%rsi)
+	LONG $0x808e180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rsi)
+	LONG $0xc08e180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rsi)
+	LONG $0x008e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x100(%rsi)
+	LONG $0x408e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x140(%rsi)
+	LONG $0x808e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x180(%rsi)
+	LONG $0xc08e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x1c0(%rsi)
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xc1 // vmovdqu64 -0xfc0(%rsi),%zmm30
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	LONG $0x08c48349 // add $0x8,%r12
+	LONG $0x08c38348 // add $0x8,%rbx
+	LONG $0x08c38349 // add $0x8,%r11
+	LONG $0x08c78348 // add $0x8,%rdi
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x500d5262; LONG $0xff244cb8 // vfmadd231ps -0x4(%r12){1to16},%zmm30,%zmm9
+	LONG $0x500df262; WORD $0x7bb8; BYTE $0xff // vfmadd231ps -0x4(%rbx){1to16},%zmm30,%zmm7
+	LONG $0x500dd262; WORD $0x6bb8; BYTE $0xff // vfmadd231ps -0x4(%r11){1to16},%zmm30,%zmm5
+	LONG $0x500d6262; WORD $0x7fb8; BYTE $0xff // vfmadd231ps -0x4(%rdi){1to16},%zmm30,%zmm31
+	LONG $0x500df262; WORD $0x48b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm30,%zmm1
+	LONG $0x500d7262; WORD $0x59b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm30,%zmm11
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xbb // vmovdqu64 -0x1140(%rsi),%zmm30
+	LONG $0x500d4262; LONG $0x1f2464b8 // vfmadd231ps 0x7c(%r12){1to16},%zmm30,%zmm28
+	LONG $0x500d6262; WORD $0x4bb8; BYTE $0x1f // vfmadd231ps 0x7c(%rbx){1to16},%zmm30,%zmm25
+	LONG $0x500dc262; WORD $0x73b8; BYTE $0x1f // vfmadd231ps 0x7c(%r11){1to16},%zmm30,%zmm22
+	LONG $0x500de262; WORD $0x5fb8; BYTE $0x1f // vfmadd231ps 0x7c(%rdi){1to16},%zmm30,%zmm19
+	LONG $0x500de262; WORD $0x40b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm30,%zmm16
+	LONG $0x500d7262; WORD $0x69b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm30,%zmm13
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xbd // vmovdqu64 -0x10c0(%rsi),%zmm30
+	LONG $0x500d4262; LONG $0x3f245cb8 // vfmadd231ps 0xfc(%r12){1to16},%zmm30,%zmm27
+	LONG $0x500d6262; WORD $0x43b8; BYTE $0x3f // vfmadd231ps 0xfc(%rbx){1to16},%zmm30,%zmm24
+	LONG $0x500dc262; WORD $0x6bb8; BYTE $0x3f // vfmadd231ps 0xfc(%r11){1to16},%zmm30,%zmm21
+	LONG $0x500de262; WORD $0x57b8; BYTE $0x3f // vfmadd231ps 0xfc(%rdi){1to16},%zmm30,%zmm18
+	LONG $0x500d7262; WORD $0x78b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm30,%zmm15
+	LONG $0x500d7262; WORD $0x61b8; BYTE $0x3f // vfmadd231ps 0xfc(%rcx){1to16},%zmm30,%zmm12
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xbf // vmovdqu64 -0x1040(%rsi),%zmm30
+	LONG $0x500d4262; LONG $0x5f2454b8 // vfmadd231ps 0x17c(%r12){1to16},%zmm30,%zmm26
+	LONG $0x500de262; WORD $0x7bb8; BYTE $0x5f // vfmadd231ps 0x17c(%rbx){1to16},%zmm30,%zmm23
+	LONG $0x500dc262; WORD $0x63b8; BYTE $0x5f // vfmadd231ps 0x17c(%r11){1to16},%zmm30,%zmm20
+	LONG $0x500de262; WORD $0x4fb8; BYTE $0x5f // vfmadd231ps 0x17c(%rdi){1to16},%zmm30,%zmm17
+	LONG $0x500d7262; WORD $0x70b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm30,%zmm14
+	LONG $0x500d6262; WORD $0x69b8; BYTE $0x5f // vfmadd231ps 0x17c(%rcx){1to16},%zmm30,%zmm29
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xb8 // vmovdqu64 -0x1200(%rsi),%zmm30
+	LONG $0x500d5262; LONG $0xfe244cb8 // vfmadd231ps -0x8(%r12){1to16},%zmm30,%zmm9
+	LONG $0x500df262; WORD $0x7bb8; BYTE $0xfe // vfmadd231ps -0x8(%rbx){1to16},%zmm30,%zmm7
+	LONG $0x500dd262; WORD $0x6bb8; BYTE $0xfe // vfmadd231ps -0x8(%r11){1to16},%zmm30,%zmm5
+	LONG $0x500d6262; WORD $0x7fb8; BYTE $0xfe // vfmadd231ps -0x8(%rdi){1to16},%zmm30,%zmm31
+	LONG $0x500df262; WORD $0x48b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm30,%zmm1
+	LONG $0x500d7262; WORD $0x59b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm30,%zmm11
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xba // vmovdqu64 -0x1180(%rsi),%zmm30
+	LONG $0x500d4262; LONG $0x1e2464b8 // vfmadd231ps 0x78(%r12){1to16},%zmm30,%zmm28
+	LONG $0x500d6262; WORD $0x4bb8; BYTE $0x1e // vfmadd231ps 0x78(%rbx){1to16},%zmm30,%zmm25
+	LONG $0x500dc262; WORD $0x73b8; BYTE $0x1e // vfmadd231ps 0x78(%r11){1to16},%zmm30,%zmm22
+	LONG $0x500de262; WORD $0x5fb8; BYTE $0x1e // vfmadd231ps 0x78(%rdi){1to16},%zmm30,%zmm19
+	LONG $0x500de262; WORD $0x40b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm30,%zmm16
+	LONG $0x500d7262; WORD $0x69b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm30,%zmm13
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xbc // vmovdqu64 -0x1100(%rsi),%zmm30
+	LONG $0x500d4262; LONG $0x3e245cb8 // vfmadd231ps 0xf8(%r12){1to16},%zmm30,%zmm27
+	LONG $0x500d6262; WORD $0x43b8; BYTE $0x3e // vfmadd231ps 0xf8(%rbx){1to16},%zmm30,%zmm24
+	LONG $0x500dc262; WORD $0x6bb8; BYTE $0x3e // vfmadd231ps 0xf8(%r11){1to16},%zmm30,%zmm21
+	LONG $0x500de262; WORD $0x57b8; BYTE $0x3e // vfmadd231ps 0xf8(%rdi){1to16},%zmm30,%zmm18
+	LONG $0x500d7262; WORD $0x78b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm30,%zmm15
+	LONG $0x500d7262; WORD $0x61b8; BYTE $0x3e // vfmadd231ps 0xf8(%rcx){1to16},%zmm30,%zmm12
+	LONG $0x48fe6162; WORD $0x766f; BYTE $0xbe // vmovdqu64 -0x1080(%rsi),%zmm30
+	LONG $0x500d4262; LONG $0x5e2454b8 // vfmadd231ps 0x178(%r12){1to16},%zmm30,%zmm26
+	LONG $0x500de262; WORD $0x7bb8; BYTE $0x5e // vfmadd231ps 0x178(%rbx){1to16},%zmm30,%zmm23
+	LONG $0x500dc262; WORD $0x63b8; BYTE $0x5e // vfmadd231ps 0x178(%r11){1to16},%zmm30,%zmm20
+	LONG $0x500de262; WORD $0x4fb8; BYTE $0x5e // vfmadd231ps 0x178(%rdi){1to16},%zmm30,%zmm17
+	LONG $0x500d7262; WORD $0x70b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm30,%zmm14
+	LONG $0x500d6262; WORD $0x69b8; BYTE $0x5e // vfmadd231ps 0x178(%rcx){1to16},%zmm30,%zmm29
+	WORD $0x394c; BYTE $0xf6 // cmp %r14,%rsi
+	LONG $0xfe17850f; WORD $0xffff // jne 9958 <dotF32F32VNNI+0x1318>
+	LONG $0x48345162; WORD $0xc058 // vaddps %zmm8,%zmm9,%zmm8
+	LONG $0x4844f162; WORD $0xf658 // vaddps %zmm6,%zmm7,%zmm6
+	LONG $0x2484ff48; LONG $0x00000090 // incq 0x90(%rsp)
+	LONG $0x249c8b48; LONG $0x00000088 // mov 0x88(%rsp),%rbx
+	LONG $0x4854f162; WORD $0xe458 // vaddps %zmm4,%zmm5,%zmm4
+	LONG $0x4004f162; WORD $0xd258 // vaddps %zmm2,%zmm31,%zmm2
+	LONG $0x24848b48; LONG $0x00000090 // mov 0x90(%rsp),%rax
+	LONG $0x24848148; LONG $0x00000080; LONG $0x00002000 // addq $0x2000,0x80(%rsp)
+	LONG $0x487cf162; WORD $0xc158 // vaddps %zmm1,%zmm0,%zmm0
+	LONG $0x482c5162; WORD $0xd358 // vaddps %zmm11,%zmm10,%zmm10
+	LONG $0x00c78149; WORD $0x0002; BYTE $0x00 // add $0x200,%r15
+	LONG $0x483c1162; WORD $0xc458 // vaddps %zmm28,%zmm8,%zmm8
+	LONG $0x484c9162; WORD $0xf158 // vaddps %zmm25,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe658 // vaddps %zmm22,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd358 // vaddps %zmm19,%zmm2,%zmm2
+	LONG $0x487cb162; WORD $0xc058 // vaddps %zmm16,%zmm0,%zmm0
+	LONG $0x482c5162; WORD $0xd558 // vaddps %zmm13,%zmm10,%zmm10
+	LONG $0x483c1162; WORD $0xc358 // vaddps %zmm27,%zmm8,%zmm8
+	LONG $0x484c9162; WORD $0xf058 // vaddps %zmm24,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe558 // vaddps %zmm21,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd258 // vaddps %zmm18,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc758 // vaddps %zmm15,%zmm0,%zmm0
+	LONG $0x482c5162; WORD $0xd458 // vaddps %zmm12,%zmm10,%zmm10
+	LONG $0x483c1162; WORD $0xc258 // vaddps %zmm26,%zmm8,%zmm8
+	LONG $0x484cb162; WORD $0xf758 // vaddps %zmm23,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe458 // vaddps %zmm20,%zmm4,%zmm4
+	LONG $0x486cb162; WORD $0xd158 // vaddps %zmm17,%zmm2,%zmm2
+	LONG $0x487cd162; WORD $0xc658 // vaddps %zmm14,%zmm0,%zmm0
+	LONG $0x482c1162; WORD $0xd558 // vaddps %zmm29,%zmm10,%zmm10
+	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
+	LONG $0xfc6a8c0f; WORD $0xffff // jl 986f <dotF32F32VNNI+0x122f>
+	LONG $0x7ef9e1c4; BYTE $0xda // vmovq %xmm3,%rdx
+	LONG $0x00049be9; BYTE $0x00 // jmp a0aa <dotF32F32VNNI+0x1a6a>
+	LONG $0xff608d4c // lea -0x1(%rax),%r12
+	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
 	LONG $0xccaf0f49 // imul %r12,%rcx
-	LONG $0x21e9c148 // shr $0x21,%rcx
-	LONG $0x008d148d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%edx
-	WORD $0x8941; BYTE $0xca // mov %ecx,%r10d
-	WORD $0x2941; BYTE $0xd2 // sub %edx,%r10d
-	LONG $0x04528d41 // lea 0x4(%r10),%edx
-	WORD $0x3944; BYTE $0xea // cmp %r13d,%edx
-	LONG $0xd54f0f41 // cmovg %r13d,%edx
-	WORD $0xf741; BYTE $0xda // neg %r10d
-	WORD $0x634c; BYTE $0xea // movslq %edx,%r13
-	LONG $0x24948b48; LONG $0x00000098 // mov 0x98(%rsp),%rdx
-	WORD $0x634d; BYTE $0xd2 // movslq %r10d,%r10
-	WORD $0x294c; BYTE $0xea // sub %r13,%rdx
-	LONG $0x24ac8b4c; LONG $0x00000088 // mov 0x88(%rsp),%r13
-	WORD $0x394c; BYTE $0xd2 // cmp %r10,%rdx
-	LONG $0xd24f0f49 // cmovg %r10,%rdx
-	LONG $0x49148d44 // lea (%rcx,%rcx,2),%r10d
-	WORD $0x8944; BYTE $0xd9 // mov %r11d,%ecx
-	WORD $0x2944; BYTE $0xd1 // sub %r10d,%ecx
-	LONG $0x7ef941c4; BYTE $0xca // vmovq %xmm9,%r10
-	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
-	WORD $0x0148; BYTE $0xca // add %rcx,%rdx
-	LONG $0x51af0f49; BYTE $0x20 // imul 0x20(%r9),%rdx
-	LONG $0x7ef9e1c4; BYTE $0xf1 // vmovq %xmm6,%rcx
-	LONG $0x91148d48 // lea (%rcx,%rdx,4),%rdx
-	LONG $0x248c8b48; LONG $0x00000080 // mov 0x80(%rsp),%rcx
-	WORD $0x0149; BYTE $0xd5 // add %rdx,%r13
-	WORD $0x294c; BYTE $0xd1 // sub %r10,%rcx
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x107f // jg a284 <dotF32F32VNNI+0x1d64>
-	WORD $0xd231 // xor %edx,%edx
-	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x097e // jle a284 <dotF32F32VNNI+0x1d64>
-	WORD $0xda89 // mov %ebx,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0xcaff // dec %edx
-	WORD $0xb70f; BYTE $0xd2 // movzwl %dx,%edx
-	LONG $0xd292f8c5 // kmovw %edx,%k2
-	LONG $0xca7e1162; LONG $0x00155c6f // vmovdqu32 0x0(%r13,%r10,1),%zmm11{%k2}{z}
-	LONG $0x10e98348 // sub $0x10,%rcx
-	LONG $0x48fe1162; WORD $0x1c7f; BYTE $0x16 // vmovdqu64 %zmm11,(%r14,%r10,1)
-	LONG $0x40c28349 // add $0x40,%r10
-	LONG $0x00fa8149; WORD $0x0002; BYTE $0x00 // cmp $0x200,%r10
-	WORD $0xc175 // jne a269 <dotF32F32VNNI+0x1d49>
-	WORD $0xff49; BYTE $0xc3 // inc %r11
-	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
-	LONG $0x04fb8349 // cmp $0x4,%r11
-	LONG $0xff2d850f; WORD $0xffff // jne a1e9 <dotF32F32VNNI+0x1cc9>
-	LONG $0x0400bd41; WORD $0x0000 // mov $0x400,%r13d
-	LONG $0x249c8d48; LONG $0x000006c0 // lea 0x6c0(%rsp),%rbx
-	LONG $0x0200be41; WORD $0x0000 // mov $0x200,%r14d
-	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
-	LONG $0xfffa05e9; BYTE $0xff // jmp 9cdd <dotF32F32VNNI+0x17bd>
+	LONG $0x89048d49 // lea (%r9,%rcx,4),%rax
+	LONG $0x08fd6162; WORD $0xc06e // vmovq %rax,%xmm24
+	LONG $0x24848b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rax
+	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
+	LONG $0x06438e0f; WORD $0x0000 // jle a278 <dotF32F32VNNI+0x1c38>
+	LONG $0x08fde162; LONG $0x15247c6e // vmovq 0xa8(%rsp),%xmm23
+	LONG $0x07f8c148 // sar $0x7,%rax
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x487cf162; WORD $0xf928 // vmovaps %zmm1,%zmm7
-	LONG $0x487c7162; WORD $0xd128 // vmovaps %zmm1,%zmm10
-	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
-	LONG $0xfffca8e9; BYTE $0xff // jmp 9f9b <dotF32F32VNNI+0x1a7b>
+	LONG $0x08fde162; WORD $0xf26e // vmovq %rdx,%xmm22
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
+	LONG $0x487cf162; WORD $0xe128 // vmovaps %zmm1,%zmm4
+	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
+	WORD $0xdb31 // xor %ebx,%ebx
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	LONG $0x08fde162; WORD $0xe86e // vmovq %rax,%xmm21
+	LONG $0x08fde162; WORD $0xfa7e // vmovq %xmm23,%rdx
+	LONG $0x00b28d48; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rdx),%rsi
+	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
+	LONG $0x000c8d4b // lea (%r8,%r8,1),%rcx
+	WORD $0x394c; BYTE $0xff // cmp %r15,%rdi
+	LONG $0x04bd840f; WORD $0x0000 // je a14b <dotF32F32VNNI+0x1b0b>
+	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	WORD $0x0148; BYTE $0xd9 // add %rbx,%rcx
+	LONG $0x08fd4162; WORD $0xc37e // vmovq %xmm24,%r11
+	WORD $0x014c; BYTE $0xe0 // add %r12,%rax
+	LONG $0x1c348d4d // lea (%r12,%rbx,1),%r14
+	WORD $0x014c; BYTE $0xe1 // add %r12,%rcx
+	WORD $0x0149; BYTE $0xdb // add %rbx,%r11
+	LONG $0x08fd6162; WORD $0xf86e // vmovq %rax,%xmm31
+	LONG $0x00828d48; WORD $0x0030; BYTE $0x00 // lea 0x3000(%rdx),%rax
+	LONG $0x487c5162; WORD $0xea28 // vmovaps %zmm10,%zmm13
+	LONG $0x487cc162; WORD $0xc228 // vmovaps %zmm10,%zmm16
+	LONG $0x08fde162; WORD $0xd06e // vmovq %rax,%xmm18
+	LONG $0x487cc162; WORD $0xda28 // vmovaps %zmm10,%zmm19
+	LONG $0x487c5162; WORD $0xda28 // vmovaps %zmm10,%zmm11
+	LONG $0x487c5162; WORD $0xf228 // vmovaps %zmm10,%zmm14
+	LONG $0x487cc162; WORD $0xca28 // vmovaps %zmm10,%zmm17
+	LONG $0x487cc162; WORD $0xe228 // vmovaps %zmm10,%zmm20
+	LONG $0x487c5162; WORD $0xe228 // vmovaps %zmm10,%zmm12
+	LONG $0x487c5162; WORD $0xfa28 // vmovaps %zmm10,%zmm15
+	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
+	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
+	LONG $0x487cd162; WORD $0xd228 // vmovaps %zmm10,%zmm2
+	LONG $0x487cd162; WORD $0xda28 // vmovaps %zmm10,%zmm3
+	LONG $0x487cd162; WORD $0xea28 // vmovaps %zmm10,%zmm5
+	LONG $0x487cd162; WORD $0xfa28 // vmovaps %zmm10,%zmm7
+	LONG $0x08fde162; WORD $0xfa6e // vmovq %rdx,%xmm23
+	LONG $0x08fd6162; WORD $0xf87e // vmovq %xmm31,%rax
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x404e180f // prefetcht0 0x40(%rsi)
+	LONG $0x808e180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rsi)
+	LONG $0xc08e180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rsi)
+	LONG $0x008e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x100(%rsi)
+	LONG $0x408e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x140(%rsi)
+	LONG $0x808e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x180(%rsi)
+	LONG $0xc08e180f; WORD $0x0001; BYTE $0x00 // prefetcht0 0x1c0(%rsi)
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xc1 // vmovdqu64 -0xfc0(%rsi),%zmm26
+	LONG $0x00c68148; WORD $0x0002; BYTE $0x00 // add $0x200,%rsi
+	LONG $0x08fde162; WORD $0xd27e // vmovq %xmm18,%rdx
+	LONG $0x08c68349 // add $0x8,%r14
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x08c38349 // add $0x8,%r11
+	LONG $0x502dd262; WORD $0x7eb8; BYTE $0xff // vfmadd231ps -0x4(%r14){1to16},%zmm26,%zmm7
+	LONG $0x502df262; WORD $0x68b8; BYTE $0xff // vfmadd231ps -0x4(%rax){1to16},%zmm26,%zmm5
+	LONG $0x502df262; WORD $0x59b8; BYTE $0xff // vfmadd231ps -0x4(%rcx){1to16},%zmm26,%zmm3
+	LONG $0x502dd262; WORD $0x53b8; BYTE $0xff // vfmadd231ps -0x4(%r11){1to16},%zmm26,%zmm2
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xbb // vmovdqu64 -0x1140(%rsi),%zmm26
+	LONG $0x502d5262; WORD $0x4eb8; BYTE $0x1f // vfmadd231ps 0x7c(%r14){1to16},%zmm26,%zmm9
+	LONG $0x502d7262; WORD $0x40b8; BYTE $0x1f // vfmadd231ps 0x7c(%rax){1to16},%zmm26,%zmm8
+	LONG $0x502d7262; WORD $0x79b8; BYTE $0x1f // vfmadd231ps 0x7c(%rcx){1to16},%zmm26,%zmm15
+	LONG $0x502d5262; WORD $0x63b8; BYTE $0x1f // vfmadd231ps 0x7c(%r11){1to16},%zmm26,%zmm12
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xbd // vmovdqu64 -0x10c0(%rsi),%zmm26
+	LONG $0x502dc262; WORD $0x66b8; BYTE $0x3f // vfmadd231ps 0xfc(%r14){1to16},%zmm26,%zmm20
+	LONG $0x502de262; WORD $0x48b8; BYTE $0x3f // vfmadd231ps 0xfc(%rax){1to16},%zmm26,%zmm17
+	LONG $0x502d7262; WORD $0x71b8; BYTE $0x3f // vfmadd231ps 0xfc(%rcx){1to16},%zmm26,%zmm14
+	LONG $0x502d5262; WORD $0x5bb8; BYTE $0x3f // vfmadd231ps 0xfc(%r11){1to16},%zmm26,%zmm11
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xbf // vmovdqu64 -0x1040(%rsi),%zmm26
+	LONG $0x502dc262; WORD $0x5eb8; BYTE $0x5f // vfmadd231ps 0x17c(%r14){1to16},%zmm26,%zmm19
+	LONG $0x502de262; WORD $0x40b8; BYTE $0x5f // vfmadd231ps 0x17c(%rax){1to16},%zmm26,%zmm16
+	LONG $0x502d7262; WORD $0x69b8; BYTE $0x5f // vfmadd231ps 0x17c(%rcx){1to16},%zmm26,%zmm13
+	LONG $0x502d5262; WORD $0x53b8; BYTE $0x5f // vfmadd231ps 0x17c(%r11){1to16},%zmm26,%zmm10
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xb8 // vmovdqu64 -0x1200(%rsi),%zmm26
+	LONG $0x502dd262; WORD $0x7eb8; BYTE $0xfe // vfmadd231ps -0x8(%r14){1to16},%zmm26,%zmm7
+	LONG $0x502df262; WORD $0x68b8; BYTE $0xfe // vfmadd231ps -0x8(%rax){1to16},%zmm26,%zmm5
+	LONG $0x502df262; WORD $0x59b8; BYTE $0xfe // vfmadd231ps -0x8(%rcx){1to16},%zmm26,%zmm3
+	LONG $0x502dd262; WORD $0x53b8; BYTE $0xfe // vfmadd231ps -0x8(%r11){1to16},%zmm26,%zmm2
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xba // vmovdqu64 -0x1180(%rsi),%zmm26
+	LONG $0x502d5262; WORD $0x4eb8; BYTE $0x1e // vfmadd231ps 0x78(%r14){1to16},%zmm26,%zmm9
+	LONG $0x502d7262; WORD $0x40b8; BYTE $0x1e // vfmadd231ps 0x78(%rax){1to16},%zmm26,%zmm8
+	LONG $0x502d7262; WORD $0x79b8; BYTE $0x1e // vfmadd231ps 0x78(%rcx){1to16},%zmm26,%zmm15
+	LONG $0x502d5262; WORD $0x63b8; BYTE $0x1e // vfmadd231ps 0x78(%r11){1to16},%zmm26,%zmm12
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xbc // vmovdqu64 -0x1100(%rsi),%zmm26
+	LONG $0x502dc262; WORD $0x66b8; BYTE $0x3e // vfmadd231ps 0xf8(%r14){1to16},%zmm26,%zmm20
+	LONG $0x502de262; WORD $0x48b8; BYTE $0x3e // vfmadd231ps 0xf8(%rax){1to16},%zmm26,%zmm17
+	LONG $0x502d7262; WORD $0x71b8; BYTE $0x3e // vfmadd231ps 0xf8(%rcx){1to16},%zmm26,%zmm14
+	LONG $0x502d5262; WORD $0x5bb8; BYTE $0x3e // vfmadd231ps 0xf8(%r11){1to16},%zmm26,%zmm11
+	LONG $0x48fe6162; WORD $0x566f; BYTE $0xbe // vmovdqu64 -0x1080(%rsi),%zmm26
+	LONG $0x502dc262; WORD $0x5eb8; BYTE $0x5e // vfmadd231ps 0x178(%r14){1to16},%zmm26,%zmm19
+	LONG $0x502de262; WORD $0x40b8; BYTE $0x5e // vfmadd231ps 0x178(%rax){1to16},%zmm26,%zmm16
+	LONG $0x502d7262; WORD $0x69b8; BYTE $0x5e // vfmadd231ps 0x178(%rcx){1to16},%zmm26,%zmm13
+	LONG $0x502d5262; WORD $0x53b8; BYTE $0x5e // vfmadd231ps 0x178(%r11){1to16},%zmm26,%zmm10
+	WORD $0x3948; BYTE $0xd6 // cmp %rdx,%rsi
+	LONG $0xfe91850f; WORD $0xffff // jne 9d25 <dotF32F32VNNI+0x16e5>
+	LONG $0x484cf162; WORD $0xf758 // vaddps %zmm7,%zmm6,%zmm6
+	LONG $0x4854f162; WORD $0xe458 // vaddps %zmm4,%zmm5,%zmm4
+	LONG $0x24848b48; LONG $0x00000088 // mov 0x88(%rsp),%rax
+	LONG $0x08fde162; WORD $0xfa7e // vmovq %xmm23,%rdx
+	LONG $0x487cf162; WORD $0xc358 // vaddps %zmm3,%zmm0,%zmm0
+	LONG $0x4874f162; WORD $0xca58 // vaddps %zmm2,%zmm1,%zmm1
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x00c38148; WORD $0x0002; BYTE $0x00 // add $0x200,%rbx
+	LONG $0x00c28148; WORD $0x0020; BYTE $0x00 // add $0x2000,%rdx
+	LONG $0x484cd162; WORD $0xf158 // vaddps %zmm9,%zmm6,%zmm6
+	LONG $0x485cd162; WORD $0xe058 // vaddps %zmm8,%zmm4,%zmm4
+	LONG $0x487cd162; WORD $0xc758 // vaddps %zmm15,%zmm0,%zmm0
+	LONG $0x4874d162; WORD $0xcc58 // vaddps %zmm12,%zmm1,%zmm1
+	LONG $0x484cb162; WORD $0xf458 // vaddps %zmm20,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe158 // vaddps %zmm17,%zmm4,%zmm4
+	LONG $0x487cd162; WORD $0xc658 // vaddps %zmm14,%zmm0,%zmm0
+	LONG $0x4874d162; WORD $0xcb58 // vaddps %zmm11,%zmm1,%zmm1
+	LONG $0x484cb162; WORD $0xf358 // vaddps %zmm19,%zmm6,%zmm6
+	LONG $0x485cb162; WORD $0xe058 // vaddps %zmm16,%zmm4,%zmm4
+	LONG $0x487cd162; WORD $0xc558 // vaddps %zmm13,%zmm0,%zmm0
+	LONG $0x4874d162; WORD $0xca58 // vaddps %zmm10,%zmm1,%zmm1
+	WORD $0x3949; BYTE $0xc7 // cmp %rax,%r15
+	LONG $0xfd5b8c0f; WORD $0xffff // jl 9c77 <dotF32F32VNNI+0x1637>
+	LONG $0x08fde162; WORD $0xf27e // vmovq %xmm22,%rdx
+	LONG $0x08fdc162; WORD $0xec7e // vmovq %xmm21,%r12
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	LONG $0x850c8d48; LONG $0x00000000 // lea 0x0(,%rax,4),%rcx
+	LONG $0xc2048d4c // lea (%rdx,%rax,8),%r8
+	LONG $0xe1af0f4c // imul %rcx,%r12
+	LONG $0x0a3c8d48 // lea (%rdx,%rcx,1),%rdi
+	WORD $0x0149; BYTE $0xd4 // add %rdx,%r12
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x03428f0f; WORD $0x0000 // jg a293 <dotF32F32VNNI+0x1c53>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x000001be; BYTE $0x00 // mov $0x1,%esi
+	WORD $0xe6d3 // shl %cl,%esi
+	WORD $0x468d; BYTE $0xff // lea -0x1(%rsi),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497cf162; WORD $0x3211 // vmovups %zmm6,(%rdx){%k1}
+	LONG $0x497cf162; WORD $0x2711 // vmovups %zmm4,(%rdi){%k1}
+	LONG $0x497cd162; WORD $0x0011 // vmovups %zmm0,(%r8){%k1}
+	LONG $0xd992f8c5 // kmovw %ecx,%k3
+	LONG $0x4b7cd162; WORD $0x0c11; BYTE $0x24 // vmovups %zmm1,(%r12){%k3}
+	LONG $0xffea68e9; BYTE $0xff // jmp 89ef <dotF32F32VNNI+0x3af>
+	LONG $0x24448b48; BYTE $0x68 // mov 0x68(%rsp),%rax
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x249c8d48; LONG $0x000000c0 // lea 0xc0(%rsp),%rbx
+	LONG $0xaaabbe41; WORD $0xaaaa // mov $0xaaaaaaab,%r14d
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x09e0c148 // shl $0x9,%rax
+	WORD $0x8949; BYTE $0xc7 // mov %rax,%r15
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	LONG $0x07e2c148 // shl $0x7,%rdx
+	LONG $0xf86ef9c5 // vmovd %eax,%xmm7
+	WORD $0xf889 // mov %edi,%eax
+	LONG $0x244c8b48; BYTE $0x58 // mov 0x58(%rsp),%rcx
+	LONG $0xc6af0f49 // imul %r14,%rax
+	LONG $0x21e8c148 // shr $0x21,%rax
+	LONG $0x40048d44 // lea (%rax,%rax,2),%r8d
+	WORD $0x6349; BYTE $0xc0 // movslq %r8d,%rax
+	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
+	LONG $0xc14f0f48 // cmovg %rcx,%rax
+	WORD $0xf989 // mov %edi,%ecx
+	WORD $0x2944; BYTE $0xc1 // sub %r8d,%ecx
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x42af0f49; BYTE $0x20 // imul 0x20(%r10),%rax
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
+	LONG $0x87048d4d // lea (%r15,%rax,4),%r8
+	WORD $0xc031 // xor %eax,%eax
+	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
+	LONG $0x6ef9c1c4; BYTE $0xe8 // vmovq %r8,%xmm5
+	LONG $0x1b048d4e // lea (%rbx,%r11,1),%r8
+	LONG $0x6ef9c1c4; BYTE $0xc8 // vmovq %r8,%xmm1
+	LONG $0xffffb841; WORD $0x0000 // mov $0xffff,%r8d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x177f // jg a028 <dotF32F32VNNI+0x19e8>
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0f7e // jle a028 <dotF32F32VNNI+0x19e8>
+	LONG $0x7e79c1c4; BYTE $0xf8 // vmovd %xmm7,%r8d
+	WORD $0xd341; BYTE $0xe0 // shl %cl,%r8d
+	WORD $0xff41; BYTE $0xc8 // dec %r8d
+	LONG $0xc0b70f45 // movzwl %r8w,%r8d
+	LONG $0x7ef9c1c4; BYTE $0xec // vmovq %xmm5,%r12
+	LONG $0x9278c1c4; BYTE $0xe0 // kmovw %r8d,%k4
+	LONG $0x7ef9c1c4; BYTE $0xc8 // vmovq %xmm1,%r8
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0xcc7e5162; WORD $0x246f; BYTE $0x04 // vmovdqu32 (%r12,%rax,1),%zmm12{%k4}{z}
+	LONG $0x48fe5162; WORD $0x247f; BYTE $0x00 // vmovdqu64 %zmm12,(%r8,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xb075 // jne a005 <dotF32F32VNNI+0x19c5>
+	WORD $0xc7ff // inc %edi
+	LONG $0x00c38149; WORD $0x0002; BYTE $0x00 // add $0x200,%r11
+	WORD $0xff83; BYTE $0x06 // cmp $0x6,%edi
+	LONG $0xff4f850f; WORD $0xffff // jne 9fb6 <dotF32F32VNNI+0x1976>
+	LONG $0x000400b9; BYTE $0x00 // mov $0x400,%ecx
+	LONG $0x24948d48; LONG $0x000006c0 // lea 0x6c0(%rsp),%rdx
+	LONG $0x245c8948; BYTE $0x70 // mov %rbx,0x70(%rsp)
+	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0xfff811e9; BYTE $0xff // jmp 9898 <dotF32F32VNNI+0x1258>
+	LONG $0x572841c4; BYTE $0xd2 // vxorps %xmm10,%xmm10,%xmm10
+	LONG $0x487cd162; WORD $0xc228 // vmovaps %zmm10,%zmm0
+	LONG $0x487cd162; WORD $0xd228 // vmovaps %zmm10,%zmm2
+	LONG $0x487cd162; WORD $0xe228 // vmovaps %zmm10,%zmm4
+	LONG $0x487cd162; WORD $0xf228 // vmovaps %zmm10,%zmm6
+	LONG $0x487c5162; WORD $0xc228 // vmovaps %zmm10,%zmm8
+	LONG $0x24848b48; LONG $0x000000a0 // mov 0xa0(%rsp),%rax
+	LONG $0x24748b48; BYTE $0x58 // mov 0x58(%rsp),%rsi
+	LONG $0x850c8d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r9
+	LONG $0xc53c8d48; LONG $0x00000000 // lea 0x0(,%rax,8),%rdi
+	LONG $0xf1af0f49 // imul %r9,%rsi
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	LONG $0x3e1c8d48 // lea (%rsi,%rdi,1),%rbx
+	LONG $0x0e1c8d4e // lea (%rsi,%r9,1),%r11
+	WORD $0x0148; BYTE $0xd7 // add %rdx,%rdi
+	WORD $0x0149; BYTE $0xd1 // add %rdx,%r9
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x447f // jg a126 <dotF32F32VNNI+0x1ae6>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	LONG $0x0001b841; WORD $0x0000 // mov $0x1,%r8d
+	WORD $0xd341; BYTE $0xe0 // shl %cl,%r8d
+	LONG $0xff408d41 // lea -0x1(%r8),%eax
+	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
+	LONG $0xc992fbc5 // kmovd %ecx,%k1
+	LONG $0x497c7162; WORD $0x0211 // vmovups %zmm8,(%rdx){%k1}
+	LONG $0x497cd162; WORD $0x3111 // vmovups %zmm6,(%r9){%k1}
+	LONG $0x497cf162; WORD $0x2711 // vmovups %zmm4,(%rdi){%k1}
+	LONG $0x497cf162; WORD $0x1611 // vmovups %zmm2,(%rsi){%k1}
+	LONG $0x497cd162; WORD $0x0311 // vmovups %zmm0,(%r11){%k1}
+	LONG $0xe992f8c5 // kmovw %ecx,%k5
+	LONG $0x4d7c7162; WORD $0x1311 // vmovups %zmm10,(%rbx){%k5}
+	LONG $0xffe8c9e9; BYTE $0xff // jmp 89ef <dotF32F32VNNI+0x3af>
 	LONG $0x487c7162; WORD $0x0211 // vmovups %zmm8,(%rdx)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c7162; WORD $0x1611 // vmovups %zmm10,(%rsi)
-	LONG $0x487cf162; WORD $0x3f11 // vmovups %zmm7,(%rdi)
-	LONG $0xfffcd5e9; BYTE $0xff // jmp 9fe4 <dotF32F32VNNI+0x1ac4>
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cd162; WORD $0x3111 // vmovups %zmm6,(%r9)
+	LONG $0x487cf162; WORD $0x2711 // vmovups %zmm4,(%rdi)
+	LONG $0x487cf162; WORD $0x1611 // vmovups %zmm2,(%rsi)
+	LONG $0x487cd162; WORD $0x0311 // vmovups %zmm0,(%r11)
+	WORD $0xcceb // jmp a117 <dotF32F32VNNI+0x1ad7>
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x24a48d4c; LONG $0x000000c0 // lea 0xc0(%rsp),%r12
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x07e0c148 // shl $0x7,%rax
+	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
+	LONG $0x6ef9e1c4; BYTE $0xf8 // vmovq %rax,%xmm7
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x09e0c148 // shl $0x9,%rax
+	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
+	LONG $0xaaaaabb8; BYTE $0xaa // mov $0xaaaaaaab,%eax
+	LONG $0x6ef9e1c4; BYTE $0xd8 // vmovq %rax,%xmm3
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	LONG $0xd06ef9c5 // vmovd %eax,%xmm2
+	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	LONG $0x000003bb; BYTE $0x00 // mov $0x3,%ebx
+	LONG $0xc8af0f48 // imul %rax,%rcx
+	LONG $0x21e9c148 // shr $0x21,%rcx
+	LONG $0x008d048d; WORD $0x0000; BYTE $0x00 // lea 0x0(,%rcx,4),%eax
+	WORD $0x8941; BYTE $0xcb // mov %ecx,%r11d
+	WORD $0x2941; BYTE $0xc3 // sub %eax,%r11d
+	LONG $0x04438d41 // lea 0x4(%r11),%eax
+	WORD $0xd839 // cmp %ebx,%eax
+	WORD $0x4f0f; BYTE $0xc3 // cmovg %ebx,%eax
+	WORD $0xf741; BYTE $0xdb // neg %r11d
+	WORD $0x6348; BYTE $0xd8 // movslq %eax,%rbx
+	LONG $0x24848b48; LONG $0x000000b0 // mov 0xb0(%rsp),%rax
+	WORD $0x634d; BYTE $0xdb // movslq %r11d,%r11
+	WORD $0x2948; BYTE $0xd8 // sub %rbx,%rax
+	LONG $0x7ef9e1c4; BYTE $0xeb // vmovq %xmm5,%rbx
+	WORD $0x394c; BYTE $0xd8 // cmp %r11,%rax
+	LONG $0xc34f0f49 // cmovg %r11,%rax
+	LONG $0x491c8d44 // lea (%rcx,%rcx,2),%r11d
+	WORD $0x8944; BYTE $0xc1 // mov %r8d,%ecx
+	WORD $0x2944; BYTE $0xd9 // sub %r11d,%ecx
+	WORD $0x6348; BYTE $0xc9 // movslq %ecx,%rcx
+	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
+	LONG $0x42af0f49; BYTE $0x20 // imul 0x20(%r10),%rax
+	LONG $0x248c8b48; LONG $0x000000b8 // mov 0xb8(%rsp),%rcx
+	LONG $0x831c8d4c // lea (%rbx,%rax,4),%r11
+	LONG $0x7ef9e1c4; BYTE $0xf8 // vmovq %xmm7,%rax
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x191c8d4b // lea (%r9,%r11,1),%rbx
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x177f // jg a221 <dotF32F32VNNI+0x1be1>
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x0f7e // jle a221 <dotF32F32VNNI+0x1be1>
+	LONG $0x7e79c1c4; BYTE $0xd3 // vmovd %xmm2,%r11d
+	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
+	WORD $0xff41; BYTE $0xcb // dec %r11d
+	LONG $0xdbb70f45 // movzwl %r11w,%r11d
+	LONG $0x9278c1c4; BYTE $0xd3 // kmovw %r11d,%k2
+	LONG $0xca7e7162; WORD $0x046f; BYTE $0x03 // vmovdqu32 (%rbx,%rax,1),%zmm8{%k2}{z}
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x48fe5162; WORD $0x047f; BYTE $0x06 // vmovdqu64 %zmm8,(%r14,%rax,1)
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x02003d48; WORD $0x0000 // cmp $0x200,%rax
+	WORD $0xba75 // jne a1fe <dotF32F32VNNI+0x1bbe>
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x00c68149; WORD $0x0002; BYTE $0x00 // add $0x200,%r14
+	LONG $0x04f88349 // cmp $0x4,%r8
+	LONG $0xff2c850f; WORD $0xffff // jne a184 <dotF32F32VNNI+0x1b44>
+	LONG $0x249c8d48; LONG $0x000006c0 // lea 0x6c0(%rsp),%rbx
+	LONG $0x000400b9; BYTE $0x00 // mov $0x400,%ecx
+	LONG $0x0200b841; WORD $0x0000 // mov $0x200,%r8d
+	LONG $0x08fd6162; WORD $0xc36e // vmovq %rbx,%xmm24
+	WORD $0xdb31 // xor %ebx,%ebx
+	LONG $0xfffa16e9; BYTE $0xff // jmp 9c8e <dotF32F32VNNI+0x164e>
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
+	LONG $0x487cf162; WORD $0xe128 // vmovaps %zmm1,%zmm4
+	LONG $0x487cf162; WORD $0xf128 // vmovaps %zmm1,%zmm6
+	LONG $0xfffc95e9; BYTE $0xff // jmp 9f28 <dotF32F32VNNI+0x18e8>
+	LONG $0x487cf162; WORD $0x3211 // vmovups %zmm6,(%rdx)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cf162; WORD $0x2711 // vmovups %zmm4,(%rdi)
+	LONG $0x487cd162; WORD $0x0011 // vmovups %zmm0,(%r8)
+	LONG $0xfffcc8e9; BYTE $0xff // jmp 9f77 <dotF32F32VNNI+0x1937>

@@ -3,11 +3,11 @@
 #include "textflag.h"
 
 // func dotFP4Int8VNNI(a *Dot)
-TEXT ·dotFP4Int8VNNI(SB), 0, $1088-8
+TEXT ·dotFP4Int8VNNI(SB), 0, $1344-8
 	MOVQ a+0(FP), DI
-	ADDQ $1088, SP
+	ADDQ $1344, SP
 	CALL dotFP4Int8VNNIBody<>(SB)
-	SUBQ $1088, SP
+	SUBQ $1344, SP
 	RET
 
 TEXT dotFP4Int8VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -19,1055 +19,726 @@ TEXT dotFP4Int8VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
 	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
-	LONG $0x80ec8148; WORD $0x0003; BYTE $0x00 // sub $0x380,%rsp
+	LONG $0x80ec8148; WORD $0x0004; BYTE $0x00 // sub $0x480,%rsp
 	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
 	LONG $0x38778b4c // mov 0x38(%rdi),%r14
-	LONG $0x24bc8948; LONG $0x00000168 // mov %rdi,0x168(%rsp)
-	LONG $0x2484c748; LONG $0x00000350; LONG $0x00000000 // movq $0x0,0x350(%rsp)
+	LONG $0x2484c748; LONG $0x00000458; LONG $0x00000000 // movq $0x0,0x458(%rsp)
 	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
 	LONG $0x7fc28348 // add $0x7f,%rdx
 	LONG $0xc2490f48 // cmovns %rdx,%rax
 	LONG $0x07f8c148 // sar $0x7,%rax
-	LONG $0x40f06948; WORD $0x0004; BYTE $0x00 // imul $0x440,%rax,%rsi
+	LONG $0x40d0694c; WORD $0x0004; BYTE $0x00 // imul $0x440,%rax,%r10
 	WORD $0x8b48; BYTE $0x07 // mov (%rdi),%rax
-	LONG $0x00988d48; WORD $0x0014; BYTE $0x00 // lea 0x1400(%rax),%rbx
-	LONG $0x12000548; WORD $0x0000 // add $0x1200,%rax
-	LONG $0x249c8948; LONG $0x00000170 // mov %rbx,0x170(%rsp)
-	LONG $0x24848948; LONG $0x00000360 // mov %rax,0x360(%rsp)
+	LONG $0x14000548; WORD $0x0000 // add $0x1400,%rax
+	LONG $0x24848948; LONG $0x00000468 // mov %rax,0x468(%rsp)
 	WORD $0x854d; BYTE $0xf6 // test %r14,%r14
-	LONG $0x365d8e0f; WORD $0x0000 // jle 36d4 <dotFP4Int8VNNI+0x36d4>
+	LONG $0x2af78e0f; WORD $0x0000 // jle 2b57 <dotFP4Int8VNNI+0x2b57>
 	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	WORD $0x894c; BYTE $0xf3 // mov %r14,%rbx
-	LONG $0x487d7262; WORD $0xf07a // vpbroadcastb %eax,%zmm14
-	LONG $0x487d7162; LONG $0x0324747f // vmovdqa32 %zmm14,0xc0(%rsp)
-	LONG $0x487d7162; LONG $0x0424747f // vmovdqa32 %zmm14,0x100(%rsp)
-	LONG $0x48fd5162; WORD $0xee6f // vmovdqa64 %zmm14,%zmm13
-	LONG $0x24848b48; LONG $0x00000360 // mov 0x360(%rsp),%rax
-	LONG $0x248c8b4c; LONG $0x00000168 // mov 0x168(%rsp),%r9
-	LONG $0x12002d48; WORD $0x0000 // sub $0x1200,%rax
-	LONG $0x30498b49 // mov 0x30(%r9),%rcx
-	LONG $0x24848948; LONG $0x00000178 // mov %rax,0x178(%rsp)
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0x249c8b48; LONG $0x00000350 // mov 0x350(%rsp),%rbx
-	LONG $0x0b798d48 // lea 0xb(%rcx),%rdi
-	WORD $0x2948; BYTE $0xd8 // sub %rbx,%rax
-	LONG $0x24848948; LONG $0x00000378 // mov %rax,0x378(%rsp)
+	LONG $0x24bc8948; LONG $0x00000228 // mov %rdi,0x228(%rsp)
+	LONG $0x487d7262; WORD $0xc87a // vpbroadcastb %eax,%zmm9
+	LONG $0x487d7162; LONG $0x07244c7f // vmovdqa32 %zmm9,0x1c0(%rsp)
+	LONG $0x487d7162; LONG $0x06244c7f // vmovdqa32 %zmm9,0x180(%rsp)
+	LONG $0x24848b48; LONG $0x00000468 // mov 0x468(%rsp),%rax
+	LONG $0x249c8b48; LONG $0x00000228 // mov 0x228(%rsp),%rbx
+	LONG $0x14002d48; WORD $0x0000 // sub $0x1400,%rax
+	LONG $0x304b8b48 // mov 0x30(%rbx),%rcx
+	LONG $0x24848948; LONG $0x00000450 // mov %rax,0x450(%rsp)
+	LONG $0x24848b48; LONG $0x00000458 // mov 0x458(%rsp),%rax
+	LONG $0x0b718d48 // lea 0xb(%rcx),%rsi
+	WORD $0x2949; BYTE $0xc6 // sub %rax,%r14
 	LONG $0xaaabb848; LONG $0xaaaaaaaa; WORD $0x2aaa // movabs $0x2aaaaaaaaaaaaaab,%rax
-	WORD $0xf748; BYTE $0xef // imul %rdi
-	LONG $0x3fffc148 // sar $0x3f,%rdi
+	WORD $0xf748; BYTE $0xee // imul %rsi
+	LONG $0x3ffec148 // sar $0x3f,%rsi
+	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
 	WORD $0xd148; BYTE $0xfa // sar %rdx
-	WORD $0x2948; BYTE $0xfa // sub %rdi,%rdx
-	LONG $0x24948948; LONG $0x00000150 // mov %rdx,0x150(%rsp)
+	WORD $0x2948; BYTE $0xf2 // sub %rsi,%rdx
+	LONG $0x24948948; LONG $0x00000230 // mov %rdx,0x230(%rsp)
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	LONG $0x35d28e0f; WORD $0x0000 // jle 36d1 <dotFP4Int8VNNI+0x36d1>
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	LONG $0x24b48948; LONG $0x00000358 // mov %rsi,0x358(%rsp)
-	LONG $0x48fdd162; WORD $0xfd6f // vmovdqa64 %zmm13,%zmm7
-	LONG $0x24b4894c; LONG $0x00000370 // mov %r14,0x370(%rsp)
-	LONG $0x249c8b48; LONG $0x00000370 // mov 0x370(%rsp),%rbx
-	LONG $0x24bc8b48; LONG $0x00000150 // mov 0x150(%rsp),%rdi
-	LONG $0x20618b4d // mov 0x20(%r9),%r12
-	LONG $0x08798b4d // mov 0x8(%r9),%r15
-	LONG $0x28518b4d // mov 0x28(%r9),%r10
-	WORD $0x2948; BYTE $0xd9 // sub %rbx,%rcx
-	LONG $0x0f448d48; BYTE $0xff // lea -0x1(%rdi,%rcx,1),%rax
+	LONG $0x2a758e0f; WORD $0x0000 // jle 2b54 <dotFP4Int8VNNI+0x2b54>
+	LONG $0x487df162; LONG $0x07246c6f // vmovdqa32 0x1c0(%rsp),%zmm5
+	LONG $0xf6efc9c5 // vpxor %xmm6,%xmm6,%xmm6
+	LONG $0x2494894c; LONG $0x00000470 // mov %r10,0x470(%rsp)
+	LONG $0x6ef961c4; BYTE $0xd3 // vmovq %rbx,%xmm10
+	LONG $0x487df162; LONG $0x06245c6f // vmovdqa32 0x180(%rsp),%zmm3
+	LONG $0x48fd5162; WORD $0xd96f // vmovdqa64 %zmm9,%zmm11
+	LONG $0x249c8b48; LONG $0x00000230 // mov 0x230(%rsp),%rbx
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	LONG $0x7ef9e1c4; BYTE $0xf7 // vmovq %xmm6,%rdi
+	WORD $0x2948; BYTE $0xc1 // sub %rax,%rcx
+	LONG $0x0b448d48; BYTE $0xff // lea -0x1(%rbx,%rcx,1),%rax
 	WORD $0x9948 // cqto
-	WORD $0xf748; BYTE $0xff // idiv %rdi
-	LONG $0x10518b49 // mov 0x10(%r9),%rdx
-	WORD $0x8949; BYTE $0xc3 // mov %rax,%r11
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	LONG $0xdcaf0f49 // imul %r12,%rbx
-	LONG $0xc2af0f49 // imul %r10,%rax
-	WORD $0x0149; BYTE $0xdf // add %rbx,%r15
-	LONG $0x249c8b48; LONG $0x00000350 // mov 0x350(%rsp),%rbx
-	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
-	LONG $0x82048d48 // lea (%rdx,%rax,4),%rax
-	LONG $0x6ef961c4; BYTE $0xe8 // vmovq %rax,%xmm13
-	LONG $0x06fb8349 // cmp $0x6,%r11
-	LONG $0x134d8f0f; WORD $0x0000 // jg 14c1 <dotFP4Int8VNNI+0x14c1>
-	LONG $0x05fb8349 // cmp $0x5,%r11
-	LONG $0x2678840f; WORD $0x0000 // je 27f6 <dotFP4Int8VNNI+0x27f6>
-	LONG $0x06fb8349 // cmp $0x6,%r11
-	LONG $0x08a5850f; WORD $0x0000 // jne a2d <dotFP4Int8VNNI+0xa2d>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x48fef162; WORD $0x406f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm0
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x35568e0f; WORD $0x0000 // jle 36f6 <dotFP4Int8VNNI+0x36f6>
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc08348 // add $0x7f,%rax
-	LONG $0x249c8b48; LONG $0x00000360 // mov 0x360(%rsp),%rbx
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0xc2480f48 // cmovs %rdx,%rax
-	LONG $0x48fdf162; WORD $0xe06f // vmovdqa64 %zmm0,%zmm4
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
-	LONG $0x249c894c; LONG $0x00000280 // mov %r11,0x280(%rsp)
-	LONG $0x07f8c148 // sar $0x7,%rax
-	LONG $0x487cf162; WORD $0xca28 // vmovaps %zmm2,%zmm1
-	LONG $0x487c7162; WORD $0xca28 // vmovaps %zmm2,%zmm9
-	LONG $0x487c7162; WORD $0xe228 // vmovaps %zmm2,%zmm12
-	LONG $0x24848948; LONG $0x00000300 // mov %rax,0x300(%rsp)
-	LONG $0x24048d4b // lea (%r12,%r12,1),%rax
-	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
-	LONG $0x487ce162; WORD $0xf228 // vmovaps %zmm2,%zmm22
-	LONG $0x20148d4a // lea (%rax,%r12,1),%rdx
-	LONG $0x2494894c; LONG $0x000002c0 // mov %r10,0x2c0(%rsp)
-	LONG $0x7ef941c4; BYTE $0xeb // vmovq %xmm13,%r11
-	LONG $0x48fdf162; LONG $0x09247c7f // vmovdqa64 %zmm7,0x240(%rsp)
-	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	LONG $0x487de262; WORD $0x6958; BYTE $0x24 // vpbroadcastd 0x90(%rcx),%zmm21
-	LONG $0x487dc262; LONG $0x240c6458 // vpbroadcastd 0x90(%r12,%rcx,1),%zmm20
-	LONG $0x00838d4c; WORD $0xfffe; BYTE $0xff // lea -0x200(%rbx),%r8
-	LONG $0x40938d4c; WORD $0xffee; BYTE $0xff // lea -0x11c0(%rbx),%r10
-	LONG $0x487de262; LONG $0x24085c58 // vpbroadcastd 0x90(%rax,%rcx,1),%zmm19
-	LONG $0x487de262; WORD $0x5258; BYTE $0x24 // vpbroadcastd 0x90(%rdx),%zmm18
-	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
-	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
-	LONG $0x487dc262; LONG $0x24144c58 // vpbroadcastd 0x90(%r12,%rdx,1),%zmm17
-	LONG $0x487de262; LONG $0x24104458 // vpbroadcastd 0x90(%rax,%rdx,1),%zmm16
-	LONG $0x008b180f; WORD $0xffee; BYTE $0xff // prefetcht0 -0x1200(%rbx)
-	LONG $0x487d7262; WORD $0x5158; BYTE $0x25 // vpbroadcastd 0x94(%rcx),%zmm10
-	LONG $0x487d5262; LONG $0x250c4458 // vpbroadcastd 0x94(%r12,%rcx,1),%zmm8
-	LONG $0x487df262; LONG $0x25087c58 // vpbroadcastd 0x94(%rax,%rcx,1),%zmm7
-	LONG $0x487de262; WORD $0x7a58; BYTE $0x25 // vpbroadcastd 0x94(%rdx),%zmm23
-	LONG $0x487d5262; LONG $0x25147c58 // vpbroadcastd 0x94(%r12,%rdx,1),%zmm15
-	LONG $0x487d7262; LONG $0x25105c58 // vpbroadcastd 0x94(%rax,%rdx,1),%zmm11
-	LONG $0x487d7162; LONG $0x04246c6f // vmovdqa32 0x100(%rsp),%zmm13
-	LONG $0x487d6262; WORD $0x0658 // vpbroadcastd (%rsi),%zmm24
-	LONG $0x4855d162; WORD $0x1271; BYTE $0x04 // vpsrlw $0x4,(%r10),%zmm5
-	LONG $0x4865d162; LONG $0x04015271 // vpsrlw $0x4,0x40(%r10),%zmm3
-	LONG $0x48155162; WORD $0x32db // vpandd (%r10),%zmm13,%zmm14
-	LONG $0x4815d162; WORD $0x72db; BYTE $0x01 // vpandd 0x40(%r10),%zmm13,%zmm6
-	LONG $0x487d2162; WORD $0xcb6f // vmovdqa32 %zmm19,%zmm25
-	LONG $0x487d2162; WORD $0xd26f // vmovdqa32 %zmm18,%zmm26
-	LONG $0x487de262; WORD $0x1f58 // vpbroadcastd (%rdi),%zmm19
-	LONG $0x487da262; WORD $0x1458; BYTE $0x27 // vpbroadcastd (%rdi,%r12,1),%zmm18
-	LONG $0x487d2162; WORD $0xd96f // vmovdqa32 %zmm17,%zmm27
-	LONG $0x487d2162; WORD $0xe06f // vmovdqa32 %zmm16,%zmm28
-	LONG $0x487de262; WORD $0x0c58; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm17
-	LONG $0x487d6162; WORD $0xf76f // vmovdqa32 %zmm7,%zmm30
-	LONG $0x487df262; WORD $0x7f58; BYTE $0x08 // vpbroadcastd 0x20(%rdi),%zmm7
-	LONG $0x487d4162; WORD $0xe86f // vmovdqa32 %zmm8,%zmm29
-	LONG $0x487d7262; LONG $0x08304458 // vpbroadcastd 0x20(%rax,%rsi,1),%zmm8
-	LONG $0x487d4162; WORD $0xfb6f // vmovdqa32 %zmm11,%zmm31
-	LONG $0x487d5262; LONG $0x093c5c58 // vpbroadcastd 0x24(%r12,%rdi,1),%zmm11
-	LONG $0x08180f41 // prefetcht0 (%r8)
-	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
-	LONG $0x80e88349 // sub $0xffffffffffffff80,%r8
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x4855d162; WORD $0xeddb // vpandd %zmm13,%zmm5,%zmm5
-	LONG $0x4865d162; WORD $0xdddb // vpandd %zmm13,%zmm3,%zmm3
-	LONG $0x487d3162; WORD $0xed6f // vmovdqa32 %zmm21,%zmm13
-	LONG $0x487da262; WORD $0x2c58; BYTE $0x26 // vpbroadcastd (%rsi,%r12,1),%zmm21
-	LONG $0x485d5262; WORD $0xf600 // vpshufb %zmm14,%zmm4,%zmm14
-	LONG $0x485df262; WORD $0xf600 // vpshufb %zmm6,%zmm4,%zmm6
-	LONG $0x480d1262; WORD $0xe850 // vpdpbusd %zmm24,%zmm14,%zmm13
-	LONG $0x487d2162; WORD $0xc46f // vmovdqa32 %zmm20,%zmm24
-	LONG $0x487de262; WORD $0x2458; BYTE $0x06 // vpbroadcastd (%rsi,%rax,1),%zmm20
-	LONG $0x485df262; WORD $0xed00 // vpshufb %zmm5,%zmm4,%zmm5
-	LONG $0x485df262; WORD $0xdb00 // vpshufb %zmm3,%zmm4,%zmm3
-	LONG $0x480d2262; WORD $0xd350 // vpdpbusd %zmm19,%zmm14,%zmm26
-	LONG $0x480d2262; WORD $0xda50 // vpdpbusd %zmm18,%zmm14,%zmm27
-	LONG $0x480d2262; WORD $0xe150 // vpdpbusd %zmm17,%zmm14,%zmm28
-	LONG $0x484d4262; WORD $0xf050 // vpdpbusd %zmm8,%zmm6,%zmm30
-	LONG $0x480d2262; WORD $0xc550 // vpdpbusd %zmm21,%zmm14,%zmm24
-	LONG $0x480d2262; WORD $0xcc50 // vpdpbusd %zmm20,%zmm14,%zmm25
-	LONG $0x487d7262; WORD $0x7658; BYTE $0x08 // vpbroadcastd 0x20(%rsi),%zmm14
-	LONG $0x484d5262; WORD $0xd650 // vpdpbusd %zmm14,%zmm6,%zmm10
-	LONG $0x487d5262; LONG $0x08347458 // vpbroadcastd 0x20(%r12,%rsi,1),%zmm14
-	LONG $0x484d4262; WORD $0xee50 // vpdpbusd %zmm14,%zmm6,%zmm29
-	LONG $0x487d3162; WORD $0xf76f // vmovdqa32 %zmm23,%zmm14
-	LONG $0x484d7262; WORD $0xf750 // vpdpbusd %zmm7,%zmm6,%zmm14
-	LONG $0x487dd262; LONG $0x083c7c58 // vpbroadcastd 0x20(%r12,%rdi,1),%zmm7
-	LONG $0x484d7262; WORD $0xff50 // vpdpbusd %zmm7,%zmm6,%zmm15
-	LONG $0x487df262; LONG $0x08387c58 // vpbroadcastd 0x20(%rax,%rdi,1),%zmm7
-	LONG $0x484d6262; WORD $0xff50 // vpdpbusd %zmm7,%zmm6,%zmm31
-	LONG $0x487df262; WORD $0x7658; BYTE $0x01 // vpbroadcastd 0x4(%rsi),%zmm6
-	LONG $0x48557262; WORD $0xee50 // vpdpbusd %zmm6,%zmm5,%zmm13
-	LONG $0x487dd262; LONG $0x01347458 // vpbroadcastd 0x4(%r12,%rsi,1),%zmm6
-	LONG $0x487cc162; WORD $0xed28 // vmovaps %zmm13,%zmm21
-	LONG $0x48556262; WORD $0xc650 // vpdpbusd %zmm6,%zmm5,%zmm24
-	LONG $0x487df262; LONG $0x01307458 // vpbroadcastd 0x4(%rax,%rsi,1),%zmm6
-	LONG $0x487c8162; WORD $0xe028 // vmovaps %zmm24,%zmm20
-	LONG $0x48556262; WORD $0xce50 // vpdpbusd %zmm6,%zmm5,%zmm25
-	LONG $0x487df262; WORD $0x7758; BYTE $0x01 // vpbroadcastd 0x4(%rdi),%zmm6
-	LONG $0x487c8162; WORD $0xd928 // vmovaps %zmm25,%zmm19
-	LONG $0x48556262; WORD $0xd650 // vpdpbusd %zmm6,%zmm5,%zmm26
-	LONG $0x487dd262; LONG $0x013c7458 // vpbroadcastd 0x4(%r12,%rdi,1),%zmm6
-	LONG $0x487c8162; WORD $0xd228 // vmovaps %zmm26,%zmm18
-	LONG $0x48556262; WORD $0xde50 // vpdpbusd %zmm6,%zmm5,%zmm27
-	LONG $0x487df262; LONG $0x01387458 // vpbroadcastd 0x4(%rax,%rdi,1),%zmm6
-	LONG $0x487c8162; WORD $0xcb28 // vmovaps %zmm27,%zmm17
-	LONG $0x48556262; WORD $0xe650 // vpdpbusd %zmm6,%zmm5,%zmm28
-	LONG $0x487df262; WORD $0x7658; BYTE $0x09 // vpbroadcastd 0x24(%rsi),%zmm6
-	LONG $0x487dd162; WORD $0xea6f // vmovdqa32 %zmm10,%zmm5
-	LONG $0x487c8162; WORD $0xc428 // vmovaps %zmm28,%zmm16
-	LONG $0x4865f262; WORD $0xee50 // vpdpbusd %zmm6,%zmm3,%zmm5
-	LONG $0x487dd262; LONG $0x09347458 // vpbroadcastd 0x24(%r12,%rsi,1),%zmm6
-	LONG $0x487c7162; WORD $0xd528 // vmovaps %zmm5,%zmm10
-	LONG $0x48656262; WORD $0xee50 // vpdpbusd %zmm6,%zmm3,%zmm29
-	LONG $0x487df262; LONG $0x09307458 // vpbroadcastd 0x24(%rax,%rsi,1),%zmm6
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x487c1162; WORD $0xc528 // vmovaps %zmm29,%zmm8
-	LONG $0x48656262; WORD $0xf650 // vpdpbusd %zmm6,%zmm3,%zmm30
-	LONG $0x487df262; WORD $0x7758; BYTE $0x09 // vpbroadcastd 0x24(%rdi),%zmm6
-	LONG $0x487c9162; WORD $0xfe28 // vmovaps %zmm30,%zmm7
-	LONG $0x48657262; WORD $0xf650 // vpdpbusd %zmm6,%zmm3,%zmm14
-	LONG $0x487dd162; WORD $0xf76f // vmovdqa32 %zmm15,%zmm6
-	LONG $0x4865d262; WORD $0xf350 // vpdpbusd %zmm11,%zmm3,%zmm6
-	LONG $0x487d7262; LONG $0x09385c58 // vpbroadcastd 0x24(%rax,%rdi,1),%zmm11
-	LONG $0x08c78348 // add $0x8,%rdi
-	LONG $0x487cc162; WORD $0xfe28 // vmovaps %zmm14,%zmm23
-	LONG $0x487c7162; WORD $0xfe28 // vmovaps %zmm6,%zmm15
-	LONG $0x48654262; WORD $0xfb50 // vpdpbusd %zmm11,%zmm3,%zmm31
-	LONG $0x487c1162; WORD $0xdf28 // vmovaps %zmm31,%zmm11
-	WORD $0x3949; BYTE $0xd8 // cmp %rbx,%r8
-	LONG $0xfdc1850f; WORD $0xffff // jne 290 <dotFP4Int8VNNI+0x290>
-	LONG $0x487df262; LONG $0xee009b31; WORD $0xffff // vpmovzxbd -0x1200(%rbx),%zmm3
-	LONG $0x487cd162; WORD $0xfd5b // vcvtdq2ps %zmm13,%zmm7
-	LONG $0x487d7262; WORD $0x7958; BYTE $0x26 // vpbroadcastd 0x98(%rcx),%zmm15
-	LONG $0x00ab8d4c; WORD $0x0002; BYTE $0x00 // lea 0x200(%rbx),%r13
-	LONG $0x487c1162; WORD $0xd85b // vcvtdq2ps %zmm24,%zmm11
-	LONG $0x487de262; WORD $0x6958; BYTE $0x27 // vpbroadcastd 0x9c(%rcx),%zmm21
-	LONG $0x487dc262; LONG $0x270c6458 // vpbroadcastd 0x9c(%r12,%rcx,1),%zmm20
-	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
-	LONG $0x487c0162; WORD $0xc95b // vcvtdq2ps %zmm25,%zmm25
-	LONG $0x487d6262; WORD $0x4258; BYTE $0x27 // vpbroadcastd 0x9c(%rdx),%zmm24
-	LONG $0x487dc262; LONG $0x27147c58 // vpbroadcastd 0x9c(%r12,%rdx,1),%zmm23
-	LONG $0xc0938d4c; WORD $0xffee; BYTE $0xff // lea -0x1140(%rbx),%r10
-	LONG $0x487c0162; WORD $0xd25b // vcvtdq2ps %zmm26,%zmm26
-	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
-	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
-	LONG $0x487c1162; WORD $0xeb5b // vcvtdq2ps %zmm27,%zmm13
-	LONG $0x487c0162; WORD $0xe45b // vcvtdq2ps %zmm28,%zmm28
-	LONG $0x487cf162; WORD $0xed5b // vcvtdq2ps %zmm5,%zmm5
-	LONG $0x487c5162; WORD $0xf65b // vcvtdq2ps %zmm14,%zmm14
-	LONG $0x4865f162; WORD $0xf372; BYTE $0x17 // vpslld $0x17,%zmm3,%zmm3
-	LONG $0x58647162; WORD $0x4159; BYTE $0x20 // vmulps 0x80(%rcx){1to16},%zmm3,%zmm8
-	LONG $0x487cf162; WORD $0xf65b // vcvtdq2ps %zmm6,%zmm6
-	LONG $0x404dd262; WORD $0xf898 // vfmadd132ps %zmm8,%zmm22,%zmm7
-	LONG $0x58645162; LONG $0x200c4459 // vmulps 0x80(%r12,%rcx,1){1to16},%zmm3,%zmm8
-	LONG $0x487de262; LONG $0x27107458 // vpbroadcastd 0x9c(%rax,%rdx,1),%zmm22
-	LONG $0x487d5262; WORD $0xd898 // vfmadd132ps %zmm8,%zmm0,%zmm11
-	LONG $0x5864f162; LONG $0x20084459 // vmulps 0x80(%rax,%rcx,1){1to16},%zmm3,%zmm0
-	LONG $0x487c1162; WORD $0xc55b // vcvtdq2ps %zmm29,%zmm8
-	LONG $0x40357262; WORD $0xe0b8 // vfmadd231ps %zmm0,%zmm25,%zmm12
-	LONG $0x5864f162; WORD $0x4259; BYTE $0x20 // vmulps 0x80(%rdx){1to16},%zmm3,%zmm0
-	LONG $0x487d6262; LONG $0x27084c58 // vpbroadcastd 0x9c(%rax,%rcx,1),%zmm25
-	LONG $0x402d7262; WORD $0xc8b8 // vfmadd231ps %zmm0,%zmm26,%zmm9
-	LONG $0x5864d162; LONG $0x20144459 // vmulps 0x80(%r12,%rdx,1){1to16},%zmm3,%zmm0
-	LONG $0x5864f162; LONG $0x20105c59 // vmulps 0x80(%rax,%rdx,1){1to16},%zmm3,%zmm3
-	LONG $0x48757262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm1,%zmm13
-	LONG $0x487df262; LONG $0xee108b31; WORD $0xffff // vpmovzxbd -0x11f0(%rbx),%zmm1
-	LONG $0x401df262; WORD $0xd3b8 // vfmadd231ps %zmm3,%zmm28,%zmm2
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x5874d162; LONG $0x210c5c59 // vmulps 0x84(%r12,%rcx,1){1to16},%zmm1,%zmm3
-	LONG $0x5874f162; WORD $0x4159; BYTE $0x21 // vmulps 0x84(%rcx){1to16},%zmm1,%zmm0
-	LONG $0x48257262; WORD $0xc398 // vfmadd132ps %zmm3,%zmm11,%zmm8
-	LONG $0x4845f262; WORD $0xc598 // vfmadd132ps %zmm5,%zmm7,%zmm0
-	LONG $0x5874f162; LONG $0x21085c59 // vmulps 0x84(%rax,%rcx,1){1to16},%zmm1,%zmm3
-	LONG $0x487c9162; WORD $0xfe5b // vcvtdq2ps %zmm30,%zmm7
-	LONG $0x487c1162; WORD $0xdf5b // vcvtdq2ps %zmm31,%zmm11
-	LONG $0x08fd4162; WORD $0xfd6e // vmovq %r13,%xmm31
-	LONG $0x487c4162; WORD $0xd828 // vmovaps %zmm8,%zmm27
-	WORD $0x8949; BYTE $0xd5 // mov %rdx,%r13
-	LONG $0x481df262; WORD $0xfb98 // vfmadd132ps %zmm3,%zmm12,%zmm7
-	LONG $0x5874f162; WORD $0x5a59; BYTE $0x21 // vmulps 0x84(%rdx){1to16},%zmm1,%zmm3
-	LONG $0x487c6162; WORD $0xe728 // vmovaps %zmm7,%zmm28
-	LONG $0x487dd262; LONG $0x26147c58 // vpbroadcastd 0x98(%r12,%rdx,1),%zmm7
-	LONG $0x48357262; WORD $0xf398 // vfmadd132ps %zmm3,%zmm9,%zmm14
-	LONG $0x5874d162; LONG $0x21145c59 // vmulps 0x84(%r12,%rdx,1){1to16},%zmm1,%zmm3
-	LONG $0x5874f162; LONG $0x21104c59 // vmulps 0x84(%rax,%rdx,1){1to16},%zmm1,%zmm1
-	LONG $0x487d7262; WORD $0x4a58; BYTE $0x26 // vpbroadcastd 0x98(%rdx),%zmm9
-	LONG $0x487c4162; WORD $0xee28 // vmovaps %zmm14,%zmm29
-	LONG $0x4815f262; WORD $0xf398 // vfmadd132ps %zmm3,%zmm13,%zmm6
-	LONG $0x486d7262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm2,%zmm11
-	LONG $0x487d5262; LONG $0x260c6c58 // vpbroadcastd 0x98(%r12,%rcx,1),%zmm13
-	LONG $0x487c4162; WORD $0xf328 // vmovaps %zmm11,%zmm30
-	LONG $0x487d7262; LONG $0x26085c58 // vpbroadcastd 0x98(%rax,%rcx,1),%zmm11
-	LONG $0x487df262; LONG $0x26105c58 // vpbroadcastd 0x98(%rax,%rdx,1),%zmm3
-	LONG $0x487ce162; WORD $0xc628 // vmovaps %zmm6,%zmm16
-	LONG $0x08fd6162; WORD $0xfa7e // vmovq %xmm31,%rdx
-	LONG $0x487cf162; WORD $0xf028 // vmovaps %zmm0,%zmm6
-	LONG $0x487df162; LONG $0x04246c6f // vmovdqa32 0x100(%rsp),%zmm5
-	LONG $0x4875d162; WORD $0x1271; BYTE $0x04 // vpsrlw $0x4,(%r10),%zmm1
-	LONG $0x487dd162; LONG $0x04015271 // vpsrlw $0x4,0x40(%r10),%zmm0
-	LONG $0x487d5162; WORD $0xf76f // vmovdqa32 %zmm15,%zmm14
-	LONG $0x4855c162; WORD $0x0adb // vpandd (%r10),%zmm5,%zmm17
-	LONG $0x4855d162; WORD $0x52db; BYTE $0x01 // vpandd 0x40(%r10),%zmm5,%zmm2
-	LONG $0x487d5162; WORD $0xe56f // vmovdqa32 %zmm13,%zmm12
-	LONG $0x487d5162; WORD $0xd36f // vmovdqa32 %zmm11,%zmm10
-	LONG $0x487d5162; WORD $0xc16f // vmovdqa32 %zmm9,%zmm8
-	LONG $0x487d2162; WORD $0xd56f // vmovdqa32 %zmm21,%zmm26
-	LONG $0x487d5262; LONG $0x103c4c58 // vpbroadcastd 0x40(%r12,%rdi,1),%zmm9
-	LONG $0x08180f41 // prefetcht0 (%r8)
-	LONG $0x487da162; WORD $0xdc6f // vmovdqa32 %zmm20,%zmm19
-	LONG $0x487d8162; WORD $0xd16f // vmovdqa32 %zmm25,%zmm18
-	LONG $0x487d2162; WORD $0xfe6f // vmovdqa32 %zmm22,%zmm31
-	LONG $0x487de262; LONG $0x11386458 // vpbroadcastd 0x44(%rax,%rdi,1),%zmm20
-	LONG $0x487dc262; LONG $0x193c7458 // vpbroadcastd 0x64(%r12,%rdi,1),%zmm22
-	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
-	LONG $0x80e88349 // sub $0xffffffffffffff80,%r8
-	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x4875f162; WORD $0xcddb // vpandd %zmm5,%zmm1,%zmm1
-	LONG $0x487df162; WORD $0xc5db // vpandd %zmm5,%zmm0,%zmm0
-	LONG $0x487df262; WORD $0x6e58; BYTE $0x10 // vpbroadcastd 0x40(%rsi),%zmm5
-	LONG $0x485da262; WORD $0xc900 // vpshufb %zmm17,%zmm4,%zmm17
-	LONG $0x485df262; WORD $0xd200 // vpshufb %zmm2,%zmm4,%zmm2
-	LONG $0x485df262; WORD $0xc900 // vpshufb %zmm1,%zmm4,%zmm1
-	LONG $0x485df262; WORD $0xc000 // vpshufb %zmm0,%zmm4,%zmm0
-	LONG $0x40757262; WORD $0xf550 // vpdpbusd %zmm5,%zmm17,%zmm14
-	LONG $0x487dd262; LONG $0x10346c58 // vpbroadcastd 0x40(%r12,%rsi,1),%zmm5
-	LONG $0x40757262; WORD $0xe550 // vpdpbusd %zmm5,%zmm17,%zmm12
-	LONG $0x487df262; LONG $0x10306c58 // vpbroadcastd 0x40(%rax,%rsi,1),%zmm5
-	LONG $0x40757262; WORD $0xd550 // vpdpbusd %zmm5,%zmm17,%zmm10
-	LONG $0x487df262; WORD $0x6f58; BYTE $0x10 // vpbroadcastd 0x40(%rdi),%zmm5
-	LONG $0x40757262; WORD $0xc550 // vpdpbusd %zmm5,%zmm17,%zmm8
-	LONG $0x487df162; WORD $0xef6f // vmovdqa32 %zmm7,%zmm5
-	LONG $0x487df262; LONG $0x10387c58 // vpbroadcastd 0x40(%rax,%rdi,1),%zmm7
-	LONG $0x4075d262; WORD $0xe950 // vpdpbusd %zmm9,%zmm17,%zmm5
-	LONG $0x4075f262; WORD $0xdf50 // vpdpbusd %zmm7,%zmm17,%zmm3
-	LONG $0x487df262; WORD $0x7e58; BYTE $0x18 // vpbroadcastd 0x60(%rsi),%zmm7
-	LONG $0x487d8162; WORD $0xc86f // vmovdqa32 %zmm24,%zmm17
-	LONG $0x4875b262; WORD $0xdc50 // vpdpbusd %zmm20,%zmm1,%zmm3
-	LONG $0x486d6262; WORD $0xd750 // vpdpbusd %zmm7,%zmm2,%zmm26
-	LONG $0x487dd262; LONG $0x18347c58 // vpbroadcastd 0x60(%r12,%rsi,1),%zmm7
-	LONG $0x486de262; WORD $0xdf50 // vpdpbusd %zmm7,%zmm2,%zmm19
-	LONG $0x487df262; LONG $0x18307c58 // vpbroadcastd 0x60(%rax,%rsi,1),%zmm7
-	LONG $0x486de262; WORD $0xd750 // vpdpbusd %zmm7,%zmm2,%zmm18
-	LONG $0x487df262; WORD $0x7f58; BYTE $0x18 // vpbroadcastd 0x60(%rdi),%zmm7
-	LONG $0x486de262; WORD $0xcf50 // vpdpbusd %zmm7,%zmm2,%zmm17
-	LONG $0x487dd262; LONG $0x183c7c58 // vpbroadcastd 0x60(%r12,%rdi,1),%zmm7
-	LONG $0x486de262; WORD $0xff50 // vpdpbusd %zmm7,%zmm2,%zmm23
-	LONG $0x487df262; LONG $0x18387c58 // vpbroadcastd 0x60(%rax,%rdi,1),%zmm7
-	LONG $0x486d6262; WORD $0xff50 // vpdpbusd %zmm7,%zmm2,%zmm31
-	LONG $0x487df262; WORD $0x5658; BYTE $0x11 // vpbroadcastd 0x44(%rsi),%zmm2
-	LONG $0x48757262; WORD $0xf250 // vpdpbusd %zmm2,%zmm1,%zmm14
-	LONG $0x487dd262; LONG $0x11345458 // vpbroadcastd 0x44(%r12,%rsi,1),%zmm2
-	LONG $0x487c5162; WORD $0xfe28 // vmovaps %zmm14,%zmm15
-	LONG $0x48757262; WORD $0xe250 // vpdpbusd %zmm2,%zmm1,%zmm12
-	LONG $0x487df262; LONG $0x11305458 // vpbroadcastd 0x44(%rax,%rsi,1),%zmm2
-	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
-	LONG $0x48757262; WORD $0xd250 // vpdpbusd %zmm2,%zmm1,%zmm10
-	LONG $0x487df262; WORD $0x5758; BYTE $0x11 // vpbroadcastd 0x44(%rdi),%zmm2
-	LONG $0x487c5162; WORD $0xda28 // vmovaps %zmm10,%zmm11
-	LONG $0x48757262; WORD $0xc250 // vpdpbusd %zmm2,%zmm1,%zmm8
-	LONG $0x487dd262; LONG $0x113c5458 // vpbroadcastd 0x44(%r12,%rdi,1),%zmm2
-	LONG $0x487c5162; WORD $0xc828 // vmovaps %zmm8,%zmm9
-	LONG $0x4875f262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm5
-	LONG $0x487df262; WORD $0x4e58; BYTE $0x19 // vpbroadcastd 0x64(%rsi),%zmm1
-	LONG $0x487df162; WORD $0xd36f // vmovdqa32 %zmm3,%zmm2
-	LONG $0x487cf162; WORD $0xfd28 // vmovaps %zmm5,%zmm7
-	LONG $0x487d6262; WORD $0xd150 // vpdpbusd %zmm1,%zmm0,%zmm26
-	LONG $0x487dd262; LONG $0x19344c58 // vpbroadcastd 0x64(%r12,%rsi,1),%zmm1
-	LONG $0x487c8162; WORD $0xea28 // vmovaps %zmm26,%zmm21
-	LONG $0x487de262; WORD $0xd950 // vpdpbusd %zmm1,%zmm0,%zmm19
-	LONG $0x487df262; LONG $0x19304c58 // vpbroadcastd 0x64(%rax,%rsi,1),%zmm1
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x487ca162; WORD $0xe328 // vmovaps %zmm19,%zmm20
-	LONG $0x487de262; WORD $0xd150 // vpdpbusd %zmm1,%zmm0,%zmm18
-	LONG $0x487df262; WORD $0x4f58; BYTE $0x19 // vpbroadcastd 0x64(%rdi),%zmm1
-	LONG $0x487c2162; WORD $0xca28 // vmovaps %zmm18,%zmm25
-	LONG $0x487de262; WORD $0xc950 // vpdpbusd %zmm1,%zmm0,%zmm17
-	LONG $0x487db162; WORD $0xcf6f // vmovdqa32 %zmm23,%zmm1
-	LONG $0x487db262; WORD $0xce50 // vpdpbusd %zmm22,%zmm0,%zmm1
-	LONG $0x487de262; LONG $0x19387458 // vpbroadcastd 0x64(%rax,%rdi,1),%zmm22
-	LONG $0x08c78348 // add $0x8,%rdi
-	LONG $0x487c2162; WORD $0xc128 // vmovaps %zmm17,%zmm24
-	LONG $0x487ce162; WORD $0xf928 // vmovaps %zmm1,%zmm23
-	LONG $0x487d2262; WORD $0xfe50 // vpdpbusd %zmm22,%zmm0,%zmm31
-	LONG $0x487c8162; WORD $0xf728 // vmovaps %zmm31,%zmm22
-	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
-	LONG $0xfdc1850f; WORD $0xffff // jne 683 <dotFP4Int8VNNI+0x683>
-	LONG $0x487df262; LONG $0xee209b31; WORD $0xffff // vpmovzxbd -0x11e0(%rbx),%zmm3
-	LONG $0x487c5162; WORD $0xf65b // vcvtdq2ps %zmm14,%zmm14
-	LONG $0x487cf162; WORD $0xc628 // vmovaps %zmm6,%zmm0
-	WORD $0x894c; BYTE $0xea // mov %r13,%rdx
-	LONG $0x487c5162; WORD $0xc05b // vcvtdq2ps %zmm8,%zmm8
-	LONG $0x487cb162; WORD $0xf028 // vmovaps %zmm16,%zmm6
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	LONG $0x487cf162; WORD $0xed5b // vcvtdq2ps %zmm5,%zmm5
-	LONG $0x487cf162; WORD $0xd25b // vcvtdq2ps %zmm2,%zmm2
-	LONG $0x487c8162; WORD $0xf25b // vcvtdq2ps %zmm26,%zmm22
-	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
-	LONG $0x4865f162; WORD $0xf372; BYTE $0x17 // vpslld $0x17,%zmm3,%zmm3
-	LONG $0x5864f162; WORD $0x7959; BYTE $0x22 // vmulps 0x88(%rcx){1to16},%zmm3,%zmm7
-	LONG $0x58645162; LONG $0x220c4c59 // vmulps 0x88(%r12,%rcx,1){1to16},%zmm3,%zmm9
-	LONG $0x480df262; WORD $0xc7b8 // vfmadd231ps %zmm7,%zmm14,%zmm0
-	LONG $0x487cd162; WORD $0xfc5b // vcvtdq2ps %zmm12,%zmm7
-	LONG $0x487c3162; WORD $0xe25b // vcvtdq2ps %zmm18,%zmm12
-	LONG $0x4025d262; WORD $0xf998 // vfmadd132ps %zmm9,%zmm27,%zmm7
-	LONG $0x487c5162; WORD $0xca5b // vcvtdq2ps %zmm10,%zmm9
-	LONG $0x58647162; LONG $0x22085459 // vmulps 0x88(%rax,%rcx,1){1to16},%zmm3,%zmm10
-	LONG $0x401d5262; WORD $0xca98 // vfmadd132ps %zmm10,%zmm28,%zmm9
-	LONG $0x58647162; WORD $0x5259; BYTE $0x22 // vmulps 0x88(%rdx){1to16},%zmm3,%zmm10
-	LONG $0x40155262; WORD $0xc298 // vfmadd132ps %zmm10,%zmm29,%zmm8
-	LONG $0x58645162; LONG $0x22145459 // vmulps 0x88(%r12,%rdx,1){1to16},%zmm3,%zmm10
-	LONG $0x5864f162; LONG $0x22105c59 // vmulps 0x88(%rax,%rdx,1){1to16},%zmm3,%zmm3
-	LONG $0x4855d262; WORD $0xf2b8 // vfmadd231ps %zmm10,%zmm5,%zmm6
-	LONG $0x487cf162; WORD $0xea28 // vmovaps %zmm2,%zmm5
-	LONG $0x400df262; WORD $0xeb98 // vfmadd132ps %zmm3,%zmm30,%zmm5
-	LONG $0x487df262; LONG $0xe9f09b31; WORD $0xffff // vpmovzxbd -0x1610(%rbx),%zmm3
-	LONG $0x4865f162; WORD $0xf372; BYTE $0x17 // vpslld $0x17,%zmm3,%zmm3
-	LONG $0x5864f162; WORD $0x5159; BYTE $0x23 // vmulps 0x8c(%rcx){1to16},%zmm3,%zmm2
-	LONG $0x487de262; WORD $0xf298 // vfmadd132ps %zmm2,%zmm0,%zmm22
-	LONG $0x5864d162; LONG $0x230c5459 // vmulps 0x8c(%r12,%rcx,1){1to16},%zmm3,%zmm2
-	LONG $0x487cb162; WORD $0xc35b // vcvtdq2ps %zmm19,%zmm0
-	LONG $0x4845f262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm7,%zmm0
-	LONG $0x5864f162; LONG $0x23085459 // vmulps 0x8c(%rax,%rcx,1){1to16},%zmm3,%zmm2
-	LONG $0xa0c18148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rcx
-	LONG $0x48357262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm9,%zmm12
-	LONG $0x5864f162; WORD $0x5259; BYTE $0x23 // vmulps 0x8c(%rdx){1to16},%zmm3,%zmm2
-	LONG $0x487c3162; WORD $0xc95b // vcvtdq2ps %zmm17,%zmm9
-	LONG $0x483d7262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm8,%zmm9
-	LONG $0x5864d162; LONG $0x23145459 // vmulps 0x8c(%r12,%rdx,1){1to16},%zmm3,%zmm2
-	LONG $0x5864f162; LONG $0x23105c59 // vmulps 0x8c(%rax,%rdx,1){1to16},%zmm3,%zmm3
-	LONG $0xa0c28148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdx
-	LONG $0x484df262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm6,%zmm1
-	LONG $0x487c9162; WORD $0xd75b // vcvtdq2ps %zmm31,%zmm2
-	LONG $0x4855f262; WORD $0xd398 // vfmadd132ps %zmm3,%zmm5,%zmm2
-	LONG $0x24bc394c; LONG $0x00000300 // cmp %r15,0x300(%rsp)
-	LONG $0xf80e8f0f; WORD $0xffff // jg 219 <dotFP4Int8VNNI+0x219>
-	LONG $0x6ef941c4; BYTE $0xeb // vmovq %r11,%xmm13
-	LONG $0x48fdf162; LONG $0x09247c6f // vmovdqa64 0x240(%rsp),%zmm7
-	LONG $0x24948b4c; LONG $0x000002c0 // mov 0x2c0(%rsp),%r10
-	LONG $0x249c8b4c; LONG $0x00000280 // mov 0x280(%rsp),%r11
-	LONG $0x002cebe9; BYTE $0x00 // jmp 3718 <dotFP4Int8VNNI+0x3718>
-	LONG $0x03fb8349 // cmp $0x3,%r11
-	LONG $0x1693840f; WORD $0x0000 // je 20ca <dotFP4Int8VNNI+0x20ca>
-	LONG $0x04fb8349 // cmp $0x4,%r11
-	LONG $0x06b4850f; WORD $0x0000 // jne 10f5 <dotFP4Int8VNNI+0x10f5>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x48fe7162; WORD $0x706f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm14
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	LONG $0x487d7262; WORD $0xc07a // vpbroadcastb %eax,%zmm8
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f48 // cmovns %rcx,%rdx
+	WORD $0xf748; BYTE $0xfb // idiv %rbx
+	LONG $0x7ef9e1c4; BYTE $0xf2 // vmovq %xmm6,%rdx
+	WORD $0x8948; BYTE $0xc3 // mov %rax,%rbx
+	LONG $0x7ef961c4; BYTE $0xd0 // vmovq %xmm10,%rax
+	LONG $0x20408b48 // mov 0x20(%rax),%rax
+	LONG $0xf8af0f48 // imul %rax,%rdi
+	LONG $0x24848948; LONG $0x00000478 // mov %rax,0x478(%rsp)
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0x7ef961c4; BYTE $0xd7 // vmovq %xmm10,%rdi
+	LONG $0x28578b4c // mov 0x28(%rdi),%r10
+	LONG $0x08470348 // add 0x8(%rdi),%rax
+	LONG $0x24bc8b48; LONG $0x00000458 // mov 0x458(%rsp),%rdi
+	LONG $0xd2af0f49 // imul %r10,%rdx
+	WORD $0x0148; BYTE $0xfa // add %rdi,%rdx
+	LONG $0x7ef961c4; BYTE $0xd7 // vmovq %xmm10,%rdi
+	LONG $0x104f8b48 // mov 0x10(%rdi),%rcx
+	LONG $0x910c8d4c // lea (%rcx,%rdx,4),%r9
+	LONG $0x06fb8348 // cmp $0x6,%rbx
+	LONG $0x0aa98f0f; WORD $0x0000 // jg c21 <dotFP4Int8VNNI+0xc21>
+	LONG $0x05fb8348 // cmp $0x5,%rbx
+	LONG $0x1eeb840f; WORD $0x0000 // je 206d <dotFP4Int8VNNI+0x206d>
+	LONG $0x06fb8348 // cmp $0x6,%rbx
+	LONG $0x03b7850f; WORD $0x0000 // jne 543 <dotFP4Int8VNNI+0x543>
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x29cd8e0f; WORD $0x0000 // jle 2b66 <dotFP4Int8VNNI+0x2b66>
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc28348 // add $0x7f,%rdx
+	LONG $0x249c8b4c; LONG $0x00000478 // mov 0x478(%rsp),%r11
+	LONG $0x7ef961c4; BYTE $0xd6 // vmovq %xmm10,%rsi
+	LONG $0xd1480f48 // cmovs %rcx,%rdx
+	LONG $0x004ca162; WORD $0xf657 // vxorps %xmm22,%xmm22,%xmm22
+	LONG $0xc0eff9c5 // vpxor %xmm0,%xmm0,%xmm0
+	LONG $0x24ac894c; LONG $0x00000240 // mov %r13,0x240(%rsp)
 	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x08fd6162; WORD $0xd26e // vmovq %rdx,%xmm26
-	LONG $0x24148d4b // lea (%r12,%r12,1),%rdx
-	LONG $0x220c8d4a // lea (%rdx,%r12,1),%rcx
-	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x2ec68e0f; WORD $0x0000 // jle 3951 <dotFP4Int8VNNI+0x3951>
-	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	LONG $0x24bc8b4c; LONG $0x00000360 // mov 0x360(%rsp),%r15
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x08fd0162; WORD $0xe26f // vmovdqa64 %xmm26,%xmm28
-	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x487c7162; WORD $0xe128 // vmovaps %zmm1,%zmm12
-	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x08fd4162; WORD $0xd56f // vmovdqa64 %xmm13,%xmm26
-	LONG $0x487d7262; WORD $0x7858; BYTE $0x24 // vpbroadcastd 0x90(%rax),%zmm15
-	LONG $0x487d5262; LONG $0x24045c58 // vpbroadcastd 0x90(%r12,%rax,1),%zmm11
-	LONG $0x00bf8d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r15),%rdi
-	LONG $0x40978d4d; WORD $0xffee; BYTE $0xff // lea -0x11c0(%r15),%r10
-	LONG $0x487df262; LONG $0x24107458 // vpbroadcastd 0x90(%rax,%rdx,1),%zmm6
-	LONG $0x487df262; WORD $0x6158; BYTE $0x24 // vpbroadcastd 0x90(%rcx),%zmm4
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0x487de262; WORD $0x6858; BYTE $0x25 // vpbroadcastd 0x94(%rax),%zmm21
-	LONG $0x487dc262; LONG $0x25045c58 // vpbroadcastd 0x94(%r12,%rax,1),%zmm19
-	LONG $0x8f180f41; LONG $0xffffee00 // prefetcht0 -0x1200(%r15)
-	LONG $0x487de262; LONG $0x25107c58 // vpbroadcastd 0x94(%rax,%rdx,1),%zmm23
-	LONG $0x487de262; WORD $0x7158; BYTE $0x25 // vpbroadcastd 0x94(%rcx),%zmm22
-	LONG $0x483dc162; WORD $0x0adb // vpandd (%r10),%zmm8,%zmm17
-	LONG $0x487df262; WORD $0x1e58 // vpbroadcastd (%rsi),%zmm3
-	LONG $0x487d5162; WORD $0xef6f // vmovdqa32 %zmm15,%zmm13
-	LONG $0x487d5162; WORD $0xd36f // vmovdqa32 %zmm11,%zmm10
-	LONG $0x483d4162; WORD $0x42db; BYTE $0x01 // vpandd 0x40(%r10),%zmm8,%zmm24
-	LONG $0x487df162; WORD $0xee6f // vmovdqa32 %zmm6,%zmm5
-	LONG $0x487da162; WORD $0xe56f // vmovdqa32 %zmm21,%zmm20
-	LONG $0x487dd262; WORD $0x3058 // vpbroadcastd (%r8),%zmm6
-	LONG $0x487da162; WORD $0xd36f // vmovdqa32 %zmm19,%zmm18
-	LONG $0x486dd162; WORD $0x1271; BYTE $0x04 // vpsrlw $0x4,(%r10),%zmm2
-	LONG $0x483df162; WORD $0xd2db // vpandd %zmm2,%zmm8,%zmm2
-	LONG $0x407dd162; LONG $0x04015271 // vpsrlw $0x4,0x40(%r10),%zmm16
-	LONG $0x480df262; WORD $0xd200 // vpshufb %zmm2,%zmm14,%zmm2
-	LONG $0x483da162; WORD $0xc0db // vpandd %zmm16,%zmm8,%zmm16
-	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
-	LONG $0x404f180f // prefetcht0 0x40(%rdi)
-	LONG $0x480da262; WORD $0xc000 // vpshufb %zmm16,%zmm14,%zmm16
-	LONG $0x80ef8348 // sub $0xffffffffffffff80,%rdi
+	LONG $0x487ca162; WORD $0xce28 // vmovaps %zmm22,%zmm17
+	LONG $0x487ca162; WORD $0xd628 // vmovaps %zmm22,%zmm18
+	LONG $0x487ca162; WORD $0xde28 // vmovaps %zmm22,%zmm19
+	LONG $0x6ef9e1c4; BYTE $0xd2 // vmovq %rdx,%xmm2
+	LONG $0x40568b48 // mov 0x40(%rsi),%rdx
+	LONG $0x24b48b48; LONG $0x00000450 // mov 0x450(%rsp),%rsi
+	LONG $0x487ca162; WORD $0xe628 // vmovaps %zmm22,%zmm20
+	LONG $0x1b3c8d4b // lea (%r11,%r11,1),%rdi
+	LONG $0x180c8d4a // lea (%rax,%r11,1),%rcx
+	LONG $0x487ca162; WORD $0xee28 // vmovaps %zmm22,%zmm21
+	LONG $0x2494894c; LONG $0x00000340 // mov %r10,0x340(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xcf // vmovq %rdi,%xmm1
+	WORD $0x014c; BYTE $0xdf // add %r11,%rdi
+	LONG $0x193c8d4e // lea (%rcx,%r11,1),%r15
+	LONG $0x248c894c; LONG $0x00000448 // mov %r9,0x448(%rsp)
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	LONG $0x84d6f9c5; LONG $0x0003c024; BYTE $0x00 // vmovq %xmm0,0x3c0(%rsp)
+	LONG $0xb4d6f9c5; LONG $0x00030024; BYTE $0x00 // vmovq %xmm6,0x300(%rsp)
+	LONG $0x94d679c5; LONG $0x0002c024; BYTE $0x00 // vmovq %xmm10,0x2c0(%rsp)
+	LONG $0x1f348d4e // lea (%rdi,%r11,1),%r14
+	LONG $0x249c8948; LONG $0x00000440 // mov %rbx,0x440(%rsp)
+	LONG $0x94d6f9c5; LONG $0x00028024; BYTE $0x00 // vmovq %xmm2,0x280(%rsp)
+	LONG $0x8cd6f9c5; LONG $0x00046024; BYTE $0x00 // vmovq %xmm1,0x460(%rsp)
+	WORD $0x014d; BYTE $0xf3 // add %r14,%r11
+	LONG $0x487f7162; WORD $0x7a6f; BYTE $0x07 // vmovdqu8 0x1c0(%rdx),%zmm15
+	LONG $0x000080ba; BYTE $0x00 // mov $0x80,%edx
+	LONG $0x08fd6162; WORD $0xc26e // vmovq %rdx,%xmm24
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x08fd6162; LONG $0x7024447e // vmovq %xmm24,0x380(%rsp)
+	LONG $0x249c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rbx
+	LONG $0x6ef961c4; BYTE $0xca // vmovq %rdx,%xmm9
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
+	LONG $0x00968d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rsi),%r10
+	LONG $0x404e8d4c // lea 0x40(%rsi),%r9
+	LONG $0x24b48948; LONG $0x00000238 // mov %rsi,0x238(%rsp)
+	LONG $0x24b48948; LONG $0x00000400 // mov %rsi,0x400(%rsp)
+	LONG $0x08fd4162; WORD $0xd96f // vmovdqa64 %xmm9,%xmm27
+	LONG $0x132c8d4c // lea (%rbx,%rdx,1),%r13
+	LONG $0x249c8b48; LONG $0x00000460 // mov 0x460(%rsp),%rbx
+	LONG $0x13248d4c // lea (%rbx,%rdx,1),%r12
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x487d7262; LONG $0x241a7458 // vpbroadcastd 0x90(%rdx,%rbx,1),%zmm14
+	LONG $0x487d3262; LONG $0x242a6458 // vpbroadcastd 0x90(%rdx,%r13,1),%zmm12
+	WORD $0x894c; BYTE $0xc6 // mov %r8,%rsi
+	WORD $0xc031 // xor %eax,%eax
+	LONG $0x487d3262; LONG $0x24224c58 // vpbroadcastd 0x90(%rdx,%r12,1),%zmm9
+	LONG $0x487df262; LONG $0x241f7458 // vpbroadcastd 0x90(%rdi,%rbx,1),%zmm6
+	LONG $0x487db262; LONG $0x242f5458 // vpbroadcastd 0x90(%rdi,%r13,1),%zmm2
+	LONG $0x487db262; LONG $0x24277c58 // vpbroadcastd 0x90(%rdi,%r12,1),%zmm7
+	LONG $0x4865d162; WORD $0x04db; BYTE $0x81 // vpandd (%r9,%rax,4),%zmm3,%zmm0
+	LONG $0x487df262; WORD $0x2458; BYTE $0x32 // vpbroadcastd (%rdx,%rsi,1),%zmm4
+	LONG $0x0c180f41; BYTE $0x02 // prefetcht0 (%r10,%rax,1)
+	LONG $0x487dc262; LONG $0x01337c58 // vpbroadcastd 0x4(%r11,%rsi,1),%zmm23
+	LONG $0x4805f262; WORD $0xc800 // vpshufb %zmm0,%zmm15,%zmm1
+	LONG $0x487dd162; LONG $0x04811471 // vpsrlw $0x4,(%r9,%rax,4),%zmm0
+	LONG $0x4865f162; WORD $0xc0db // vpandd %zmm0,%zmm3,%zmm0
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x48757262; WORD $0xf450 // vpdpbusd %zmm4,%zmm1,%zmm14
+	LONG $0x487df262; WORD $0x2458; BYTE $0x31 // vpbroadcastd (%rcx,%rsi,1),%zmm4
+	LONG $0x4805f262; WORD $0xc000 // vpshufb %zmm0,%zmm15,%zmm0
+	LONG $0x48757262; WORD $0xe450 // vpdpbusd %zmm4,%zmm1,%zmm12
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x37 // vpbroadcastd (%r15,%rsi,1),%zmm4
+	LONG $0x487d5162; WORD $0xec6f // vmovdqa32 %zmm12,%zmm13
+	LONG $0x48757262; WORD $0xcc50 // vpdpbusd %zmm4,%zmm1,%zmm9
+	LONG $0x487df262; WORD $0x2458; BYTE $0x37 // vpbroadcastd (%rdi,%rsi,1),%zmm4
+	LONG $0x487d5162; WORD $0xd16f // vmovdqa32 %zmm9,%zmm10
+	LONG $0x4875f262; WORD $0xf450 // vpdpbusd %zmm4,%zmm1,%zmm6
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x36 // vpbroadcastd (%r14,%rsi,1),%zmm4
+	LONG $0x4875f262; WORD $0xd450 // vpdpbusd %zmm4,%zmm1,%zmm2
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x33 // vpbroadcastd (%r11,%rsi,1),%zmm4
+	LONG $0x4875f262; WORD $0xfc50 // vpdpbusd %zmm4,%zmm1,%zmm7
+	LONG $0x487df262; LONG $0x01324c58 // vpbroadcastd 0x4(%rdx,%rsi,1),%zmm1
+	LONG $0x487df162; WORD $0xe26f // vmovdqa32 %zmm2,%zmm4
+	LONG $0x487db262; WORD $0xff50 // vpdpbusd %zmm23,%zmm0,%zmm7
+	LONG $0x487d7262; WORD $0xf150 // vpdpbusd %zmm1,%zmm0,%zmm14
+	LONG $0x487df262; LONG $0x01314c58 // vpbroadcastd 0x4(%rcx,%rsi,1),%zmm1
+	LONG $0x487d7262; WORD $0xe950 // vpdpbusd %zmm1,%zmm0,%zmm13
+	LONG $0x487dd262; LONG $0x01374c58 // vpbroadcastd 0x4(%r15,%rsi,1),%zmm1
+	LONG $0x487c5162; WORD $0xe528 // vmovaps %zmm13,%zmm12
+	LONG $0x487d7262; WORD $0xd150 // vpdpbusd %zmm1,%zmm0,%zmm10
+	LONG $0x487df262; LONG $0x01374c58 // vpbroadcastd 0x4(%rdi,%rsi,1),%zmm1
+	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
+	LONG $0x487df262; WORD $0xf150 // vpdpbusd %zmm1,%zmm0,%zmm6
+	LONG $0x487dd262; LONG $0x01364c58 // vpbroadcastd 0x4(%r14,%rsi,1),%zmm1
+	LONG $0x08c68348 // add $0x8,%rsi
+	LONG $0x487df262; WORD $0xe150 // vpdpbusd %zmm1,%zmm0,%zmm4
+	LONG $0x487df162; WORD $0xcf6f // vmovdqa32 %zmm7,%zmm1
+	LONG $0x487cf162; WORD $0xd428 // vmovaps %zmm4,%zmm2
+	LONG $0x01003d48; WORD $0x0000 // cmp $0x100,%rax
+	LONG $0xfefa850f; WORD $0xffff // jne 2f8 <dotFP4Int8VNNI+0x2f8>
+	LONG $0x24848b48; LONG $0x00000400 // mov 0x400(%rsp),%rax
+	LONG $0x487cc162; WORD $0xc65b // vcvtdq2ps %zmm14,%zmm16
+	LONG $0x20c08349 // add $0x20,%r8
 	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x480da262; WORD $0xc900 // vpshufb %zmm17,%zmm14,%zmm17
-	LONG $0x40757262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm17,%zmm13
-	LONG $0x487db262; WORD $0x1c58; BYTE $0x26 // vpbroadcastd (%rsi,%r12,1),%zmm3
-	LONG $0x480d0262; WORD $0xc000 // vpshufb %zmm24,%zmm14,%zmm24
-	LONG $0x40757262; WORD $0xd350 // vpdpbusd %zmm3,%zmm17,%zmm10
-	LONG $0x487df262; WORD $0x1c58; BYTE $0x16 // vpbroadcastd (%rsi,%rdx,1),%zmm3
-	LONG $0x4075f262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm17,%zmm5
-	LONG $0x487df162; WORD $0xdc6f // vmovdqa32 %zmm4,%zmm3
-	LONG $0x487df262; WORD $0x6658; BYTE $0x08 // vpbroadcastd 0x20(%rsi),%zmm4
-	LONG $0x4075f262; WORD $0xde50 // vpdpbusd %zmm6,%zmm17,%zmm3
-	LONG $0x487da162; WORD $0xce6f // vmovdqa32 %zmm22,%zmm17
-	LONG $0x487de262; LONG $0x09167458 // vpbroadcastd 0x24(%rsi,%rdx,1),%zmm22
-	LONG $0x403de262; WORD $0xe450 // vpdpbusd %zmm4,%zmm24,%zmm20
-	LONG $0x487dd262; LONG $0x08346458 // vpbroadcastd 0x20(%r12,%rsi,1),%zmm4
-	LONG $0x403de262; WORD $0xd450 // vpdpbusd %zmm4,%zmm24,%zmm18
-	LONG $0x487df262; LONG $0x08166458 // vpbroadcastd 0x20(%rsi,%rdx,1),%zmm4
-	LONG $0x403de262; WORD $0xfc50 // vpdpbusd %zmm4,%zmm24,%zmm23
-	LONG $0x487dd262; WORD $0x6058; BYTE $0x06 // vpbroadcastd 0x18(%r8),%zmm4
-	LONG $0x403de262; WORD $0xcc50 // vpdpbusd %zmm4,%zmm24,%zmm17
-	LONG $0x487df262; WORD $0x6658; BYTE $0x01 // vpbroadcastd 0x4(%rsi),%zmm4
-	LONG $0x486d7262; WORD $0xec50 // vpdpbusd %zmm4,%zmm2,%zmm13
-	LONG $0x487dd262; LONG $0x01346458 // vpbroadcastd 0x4(%r12,%rsi,1),%zmm4
-	LONG $0x487c5162; WORD $0xfd28 // vmovaps %zmm13,%zmm15
-	LONG $0x486d7262; WORD $0xd450 // vpdpbusd %zmm4,%zmm2,%zmm10
-	LONG $0x487df262; LONG $0x01166458 // vpbroadcastd 0x4(%rsi,%rdx,1),%zmm4
-	LONG $0x487c5162; WORD $0xda28 // vmovaps %zmm10,%zmm11
-	LONG $0x486df262; WORD $0xec50 // vpdpbusd %zmm4,%zmm2,%zmm5
-	LONG $0x487dd262; WORD $0x6058; BYTE $0xff // vpbroadcastd -0x4(%r8),%zmm4
-	LONG $0x487cf162; WORD $0xf528 // vmovaps %zmm5,%zmm6
-	LONG $0x486df262; WORD $0xdc50 // vpdpbusd %zmm4,%zmm2,%zmm3
-	LONG $0x487df262; WORD $0x5658; BYTE $0x09 // vpbroadcastd 0x24(%rsi),%zmm2
-	LONG $0x487cf162; WORD $0xe328 // vmovaps %zmm3,%zmm4
-	LONG $0x407de262; WORD $0xe250 // vpdpbusd %zmm2,%zmm16,%zmm20
-	LONG $0x487dd262; LONG $0x09345458 // vpbroadcastd 0x24(%r12,%rsi,1),%zmm2
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x487ca162; WORD $0xec28 // vmovaps %zmm20,%zmm21
-	LONG $0x407de262; WORD $0xd250 // vpdpbusd %zmm2,%zmm16,%zmm18
-	LONG $0x487db162; WORD $0xd76f // vmovdqa32 %zmm23,%zmm2
-	LONG $0x407db262; WORD $0xd650 // vpdpbusd %zmm22,%zmm16,%zmm2
-	LONG $0x487dc262; WORD $0x7058; BYTE $0x07 // vpbroadcastd 0x1c(%r8),%zmm22
-	LONG $0x487ca162; WORD $0xda28 // vmovaps %zmm18,%zmm19
-	LONG $0x487ce162; WORD $0xfa28 // vmovaps %zmm2,%zmm23
-	LONG $0x407da262; WORD $0xce50 // vpdpbusd %zmm22,%zmm16,%zmm17
-	LONG $0x487ca162; WORD $0xf128 // vmovaps %zmm17,%zmm22
-	WORD $0x394c; BYTE $0xff // cmp %r15,%rdi
-	LONG $0xfe69850f; WORD $0xffff // jne b16 <dotFP4Int8VNNI+0xb16>
-	LONG $0x487df262; LONG $0xee00a731; WORD $0xffff // vpmovzxbd -0x1200(%rdi),%zmm4
-	LONG $0x487c5162; WORD $0xdd5b // vcvtdq2ps %zmm13,%zmm11
-	LONG $0x487de262; WORD $0x7058; BYTE $0x26 // vpbroadcastd 0x98(%rax),%zmm22
-	LONG $0x00b78d48; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdi),%rsi
-	LONG $0x487c5162; WORD $0xd25b // vcvtdq2ps %zmm10,%zmm10
-	LONG $0x487de262; WORD $0x4158; BYTE $0x26 // vpbroadcastd 0x98(%rcx),%zmm16
-	LONG $0x487d7262; WORD $0x7858; BYTE $0x27 // vpbroadcastd 0x9c(%rax),%zmm15
-	LONG $0x08fd6162; WORD $0xee6e // vmovq %rsi,%xmm29
-	LONG $0x487cf162; WORD $0xed5b // vcvtdq2ps %zmm5,%zmm5
-	LONG $0x487d5262; LONG $0x27046c58 // vpbroadcastd 0x9c(%r12,%rax,1),%zmm13
-	LONG $0xc09f8d48; WORD $0xffee; BYTE $0xff // lea -0x1140(%rdi),%rbx
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
-	LONG $0x487cf162; WORD $0xdb5b // vcvtdq2ps %zmm3,%zmm3
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0x24848948; LONG $0x00000300 // mov %rax,0x300(%rsp)
-	LONG $0x487cf162; WORD $0xd25b // vcvtdq2ps %zmm2,%zmm2
-	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
-	LONG $0x585cf162; WORD $0x7059; BYTE $0x20 // vmulps 0x80(%rax){1to16},%zmm4,%zmm6
-	LONG $0x481d7262; WORD $0xde98 // vfmadd132ps %zmm6,%zmm12,%zmm11
-	LONG $0x585cd162; LONG $0x20047459 // vmulps 0x80(%r12,%rax,1){1to16},%zmm4,%zmm6
-	LONG $0x487d7262; LONG $0x27106458 // vpbroadcastd 0x9c(%rax,%rdx,1),%zmm12
-	LONG $0x482d7262; WORD $0xceb8 // vfmadd231ps %zmm6,%zmm10,%zmm9
-	LONG $0x585cf162; LONG $0x20107459 // vmulps 0x80(%rax,%rdx,1){1to16},%zmm4,%zmm6
-	LONG $0x585cf162; WORD $0x6159; BYTE $0x20 // vmulps 0x80(%rcx){1to16},%zmm4,%zmm4
-	LONG $0x487df262; WORD $0xf598 // vfmadd132ps %zmm5,%zmm0,%zmm6
-	LONG $0x487df262; LONG $0xee108731; WORD $0xffff // vpmovzxbd -0x11f0(%rdi),%zmm0
-	LONG $0x487cf162; WORD $0xeb28 // vmovaps %zmm3,%zmm5
-	LONG $0x487cb162; WORD $0xda5b // vcvtdq2ps %zmm18,%zmm3
-	LONG $0x4875f262; WORD $0xec98 // vfmadd132ps %zmm4,%zmm1,%zmm5
-	LONG $0x487cb162; WORD $0xe45b // vcvtdq2ps %zmm20,%zmm4
-	LONG $0x487de262; LONG $0x26105458 // vpbroadcastd 0x98(%rax,%rdx,1),%zmm18
-	LONG $0x487dc262; LONG $0x26046458 // vpbroadcastd 0x98(%r12,%rax,1),%zmm20
+	LONG $0x487c5162; WORD $0xed5b // vcvtdq2ps %zmm13,%zmm13
+	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
+	LONG $0x487c7162; WORD $0xc65b // vcvtdq2ps %zmm6,%zmm8
+	LONG $0x487df262; WORD $0x0031 // vpmovzxbd (%rax),%zmm0
+	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x24848948; LONG $0x00000400 // mov %rax,0x400(%rsp)
+	LONG $0x24848b48; LONG $0x00000380 // mov 0x380(%rsp),%rax
 	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x587cf162; WORD $0x4859; BYTE $0x21 // vmulps 0x84(%rax){1to16},%zmm0,%zmm1
-	LONG $0x4825f262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm11,%zmm4
-	LONG $0x587cd162; LONG $0x21044c59 // vmulps 0x84(%r12,%rax,1){1to16},%zmm0,%zmm1
-	LONG $0x4835f262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm9,%zmm3
-	LONG $0x487d7262; WORD $0x4958; BYTE $0x27 // vpbroadcastd 0x9c(%rcx),%zmm9
-	LONG $0x587cf162; LONG $0x21104c59 // vmulps 0x84(%rax,%rdx,1){1to16},%zmm0,%zmm1
-	LONG $0x587cf162; WORD $0x4159; BYTE $0x21 // vmulps 0x84(%rcx){1to16},%zmm0,%zmm0
-	LONG $0x484df262; WORD $0xd198 // vfmadd132ps %zmm1,%zmm6,%zmm2
-	LONG $0x487cb162; WORD $0xc95b // vcvtdq2ps %zmm17,%zmm1
-	LONG $0x4855f262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm5,%zmm1
-	LONG $0x483df162; WORD $0x33db // vpandd (%rbx),%zmm8,%zmm6
-	LONG $0x487df262; WORD $0x4658; BYTE $0x10 // vpbroadcastd 0x40(%rsi),%zmm0
-	LONG $0x487da162; WORD $0xee6f // vmovdqa32 %zmm22,%zmm21
-	LONG $0x487da162; WORD $0xdc6f // vmovdqa32 %zmm20,%zmm19
-	LONG $0x487d5262; WORD $0x5058; BYTE $0x10 // vpbroadcastd 0x40(%r8),%zmm10
-	LONG $0x487da162; WORD $0xca6f // vmovdqa32 %zmm18,%zmm17
-	LONG $0x483d6162; WORD $0x43db; BYTE $0x01 // vpandd 0x40(%rbx),%zmm8,%zmm24
-	LONG $0x487d5162; WORD $0xdc6f // vmovdqa32 %zmm12,%zmm11
-	LONG $0x4855f162; WORD $0x1371; BYTE $0x04 // vpsrlw $0x4,(%rbx),%zmm5
-	LONG $0x483df162; WORD $0xeddb // vpandd %zmm5,%zmm8,%zmm5
-	LONG $0x4045f162; LONG $0x04015371 // vpsrlw $0x4,0x40(%rbx),%zmm23
-	LONG $0x483da162; WORD $0xffdb // vpandd %zmm23,%zmm8,%zmm23
-	LONG $0x480df262; WORD $0xed00 // vpshufb %zmm5,%zmm14,%zmm5
-	LONG $0x480da262; WORD $0xff00 // vpshufb %zmm23,%zmm14,%zmm23
-	LONG $0x487d5262; WORD $0x6058; BYTE $0x18 // vpbroadcastd 0x60(%r8),%zmm12
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x08fd6162; WORD $0xe87e // vmovq %xmm29,%rax
-	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x480df262; WORD $0xf600 // vpshufb %zmm6,%zmm14,%zmm6
-	LONG $0x484de262; WORD $0xe850 // vpdpbusd %zmm0,%zmm6,%zmm21
-	LONG $0x487dd262; LONG $0x10344458 // vpbroadcastd 0x40(%r12,%rsi,1),%zmm0
-	LONG $0x480d0262; WORD $0xc000 // vpshufb %zmm24,%zmm14,%zmm24
-	LONG $0x484de262; WORD $0xd850 // vpdpbusd %zmm0,%zmm6,%zmm19
-	LONG $0x487df262; LONG $0x10164458 // vpbroadcastd 0x40(%rsi,%rdx,1),%zmm0
-	LONG $0x484de262; WORD $0xc850 // vpdpbusd %zmm0,%zmm6,%zmm17
-	LONG $0x487db162; WORD $0xc06f // vmovdqa32 %zmm16,%zmm0
-	LONG $0x484dd262; WORD $0xc250 // vpdpbusd %zmm10,%zmm6,%zmm0
-	LONG $0x487df262; WORD $0x7658; BYTE $0x18 // vpbroadcastd 0x60(%rsi),%zmm6
-	LONG $0x487d5162; WORD $0xd56f // vmovdqa32 %zmm13,%zmm10
-	LONG $0x403d7262; WORD $0xfe50 // vpdpbusd %zmm6,%zmm24,%zmm15
-	LONG $0x487dd262; LONG $0x18347458 // vpbroadcastd 0x60(%r12,%rsi,1),%zmm6
-	LONG $0x403d7262; WORD $0xd650 // vpdpbusd %zmm6,%zmm24,%zmm10
-	LONG $0x487df262; LONG $0x18167458 // vpbroadcastd 0x60(%rsi,%rdx,1),%zmm6
-	LONG $0x403d7262; WORD $0xde50 // vpdpbusd %zmm6,%zmm24,%zmm11
-	LONG $0x487dd162; WORD $0xf16f // vmovdqa32 %zmm9,%zmm6
-	LONG $0x487d7262; WORD $0x4e58; BYTE $0x11 // vpbroadcastd 0x44(%rsi),%zmm9
-	LONG $0x403dd262; WORD $0xf450 // vpdpbusd %zmm12,%zmm24,%zmm6
-	LONG $0x4855c262; WORD $0xe950 // vpdpbusd %zmm9,%zmm5,%zmm21
-	LONG $0x487d5262; LONG $0x11344c58 // vpbroadcastd 0x44(%r12,%rsi,1),%zmm9
-	LONG $0x487ca162; WORD $0xf528 // vmovaps %zmm21,%zmm22
-	LONG $0x4855c262; WORD $0xd950 // vpdpbusd %zmm9,%zmm5,%zmm19
-	LONG $0x487d7262; LONG $0x11164c58 // vpbroadcastd 0x44(%rsi,%rdx,1),%zmm9
-	LONG $0x487ca162; WORD $0xe328 // vmovaps %zmm19,%zmm20
-	LONG $0x4855c262; WORD $0xc950 // vpdpbusd %zmm9,%zmm5,%zmm17
-	LONG $0x487d5262; WORD $0x4858; BYTE $0x0f // vpbroadcastd 0x3c(%r8),%zmm9
-	LONG $0x487ca162; WORD $0xd128 // vmovaps %zmm17,%zmm18
-	LONG $0x4855d262; WORD $0xc150 // vpdpbusd %zmm9,%zmm5,%zmm0
-	LONG $0x487d7262; WORD $0x4e58; BYTE $0x19 // vpbroadcastd 0x64(%rsi),%zmm9
-	LONG $0x487dd162; WORD $0xef6f // vmovdqa32 %zmm15,%zmm5
-	LONG $0x487ce162; WORD $0xc028 // vmovaps %zmm0,%zmm16
-	LONG $0x4045d262; WORD $0xe950 // vpdpbusd %zmm9,%zmm23,%zmm5
-	LONG $0x487d5262; LONG $0x19344c58 // vpbroadcastd 0x64(%r12,%rsi,1),%zmm9
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x487c7162; WORD $0xfd28 // vmovaps %zmm5,%zmm15
-	LONG $0x40455262; WORD $0xd150 // vpdpbusd %zmm9,%zmm23,%zmm10
-	LONG $0x487d7262; LONG $0x17164c58 // vpbroadcastd 0x5c(%rsi,%rdx,1),%zmm9
-	LONG $0x487c5162; WORD $0xea28 // vmovaps %zmm10,%zmm13
-	LONG $0x40455262; WORD $0xd950 // vpdpbusd %zmm9,%zmm23,%zmm11
-	LONG $0x487d5262; WORD $0x4858; BYTE $0x17 // vpbroadcastd 0x5c(%r8),%zmm9
-	LONG $0x487c5162; WORD $0xe328 // vmovaps %zmm11,%zmm12
-	LONG $0x4045d262; WORD $0xf150 // vpdpbusd %zmm9,%zmm23,%zmm6
-	LONG $0x487c7162; WORD $0xce28 // vmovaps %zmm6,%zmm9
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xfe5d850f; WORD $0xffff // jne dd2 <dotFP4Int8VNNI+0xdd2>
-	LONG $0x487d7262; LONG $0xee208f31; WORD $0xffff // vpmovzxbd -0x11e0(%rdi),%zmm9
-	LONG $0x24848b48; LONG $0x00000300 // mov 0x300(%rsp),%rax
-	LONG $0x487c3162; WORD $0xfd5b // vcvtdq2ps %zmm21,%zmm15
-	WORD $0xff49; BYTE $0xc6 // inc %r14
-	LONG $0x487c3162; WORD $0xeb5b // vcvtdq2ps %zmm19,%zmm13
-	LONG $0x08fd6162; WORD $0xe37e // vmovq %xmm28,%rbx
-	LONG $0xa0c18148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rcx
-	LONG $0x40c78149; WORD $0x0004; BYTE $0x00 // add $0x440,%r15
-	LONG $0x487cf162; WORD $0xc05b // vcvtdq2ps %zmm0,%zmm0
-	LONG $0x487cf162; WORD $0xed5b // vcvtdq2ps %zmm5,%zmm5
-	LONG $0x4835d162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm9,%zmm9
-	LONG $0x58347162; WORD $0x6059; BYTE $0x22 // vmulps 0x88(%rax){1to16},%zmm9,%zmm12
-	LONG $0x485d5262; WORD $0xfc98 // vfmadd132ps %zmm12,%zmm4,%zmm15
-	LONG $0x5834d162; LONG $0x22046459 // vmulps 0x88(%r12,%rax,1){1to16},%zmm9,%zmm4
-	LONG $0x48657262; WORD $0xec98 // vfmadd132ps %zmm4,%zmm3,%zmm13
-	LONG $0x5834f162; LONG $0x22105c59 // vmulps 0x88(%rax,%rdx,1){1to16},%zmm9,%zmm3
-	LONG $0x487cb162; WORD $0xe15b // vcvtdq2ps %zmm17,%zmm4
-	LONG $0x58347162; WORD $0x4959; BYTE $0xfa // vmulps -0x18(%rcx){1to16},%zmm9,%zmm9
-	LONG $0x486df262; WORD $0xe398 // vfmadd132ps %zmm3,%zmm2,%zmm4
-	LONG $0x487df262; LONG $0xee309731; WORD $0xffff // vpmovzxbd -0x11d0(%rdi),%zmm2
-	LONG $0x4875d262; WORD $0xc198 // vfmadd132ps %zmm9,%zmm1,%zmm0
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x487c5162; WORD $0xca5b // vcvtdq2ps %zmm10,%zmm9
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586cf162; WORD $0x4059; BYTE $0x23 // vmulps 0x8c(%rax){1to16},%zmm2,%zmm0
-	LONG $0x586cf162; LONG $0x23104c59 // vmulps 0x8c(%rax,%rdx,1){1to16},%zmm2,%zmm1
-	LONG $0x4805f262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm15,%zmm5
-	LONG $0x586cd162; LONG $0x23044459 // vmulps 0x8c(%r12,%rax,1){1to16},%zmm2,%zmm0
-	LONG $0x586cf162; WORD $0x5159; BYTE $0xfb // vmulps -0x14(%rcx){1to16},%zmm2,%zmm2
-	LONG $0x487c7162; WORD $0xe528 // vmovaps %zmm5,%zmm12
-	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
-	LONG $0x48157262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm13,%zmm9
-	LONG $0x487cd162; WORD $0xc35b // vcvtdq2ps %zmm11,%zmm0
-	LONG $0x485df262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm4,%zmm0
-	LONG $0x487cf162; WORD $0xce5b // vcvtdq2ps %zmm6,%zmm1
-	LONG $0x4865f262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm3,%zmm1
-	WORD $0x394c; BYTE $0xf3 // cmp %r14,%rbx
-	LONG $0xfa518f0f; WORD $0xffff // jg abe <dotFP4Int8VNNI+0xabe>
-	WORD $0x894d; BYTE $0xea // mov %r13,%r10
-	LONG $0x08fd1162; WORD $0xea6f // vmovdqa64 %xmm26,%xmm13
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
+	LONG $0x587cf162; LONG $0x201a5459 // vmulps 0x80(%rdx,%rbx,1){1to16},%zmm0,%zmm2
+	LONG $0x587cb162; LONG $0x20227c59 // vmulps 0x80(%rdx,%r12,1){1to16},%zmm0,%zmm7
+	LONG $0x407de262; WORD $0xeab8 // vfmadd231ps %zmm2,%zmm16,%zmm21
+	LONG $0x587cb162; LONG $0x202a5459 // vmulps 0x80(%rdx,%r13,1){1to16},%zmm0,%zmm2
+	LONG $0x587c3162; LONG $0x20274c59 // vmulps 0x80(%rdi,%r12,1){1to16},%zmm0,%zmm9
+	LONG $0x04c48349 // add $0x4,%r12
+	LONG $0x4815e262; WORD $0xe2b8 // vfmadd231ps %zmm2,%zmm13,%zmm20
+	LONG $0x487cd162; WORD $0xd25b // vcvtdq2ps %zmm10,%zmm2
+	LONG $0x486de262; WORD $0xdfb8 // vfmadd231ps %zmm7,%zmm2,%zmm19
+	LONG $0x587cb162; LONG $0x202f7c59 // vmulps 0x80(%rdi,%r13,1){1to16},%zmm0,%zmm7
+	LONG $0x587cf162; LONG $0x201f5459 // vmulps 0x80(%rdi,%rbx,1){1to16},%zmm0,%zmm2
+	LONG $0x04c58349 // add $0x4,%r13
+	LONG $0x04c38348 // add $0x4,%rbx
+	LONG $0x485de262; WORD $0xcfb8 // vfmadd231ps %zmm7,%zmm4,%zmm17
+	LONG $0x487cf162; WORD $0xf95b // vcvtdq2ps %zmm1,%zmm7
+	LONG $0x483de262; WORD $0xd2b8 // vfmadd231ps %zmm2,%zmm8,%zmm18
+	LONG $0x4845c262; WORD $0xf1b8 // vfmadd231ps %zmm9,%zmm7,%zmm22
+	WORD $0x3949; BYTE $0xc0 // cmp %rax,%r8
+	LONG $0xfe00850f; WORD $0xffff // jne 2c3 <dotFP4Int8VNNI+0x2c3>
+	LONG $0x24b48b48; LONG $0x00000238 // mov 0x238(%rsp),%rsi
+	LONG $0x2484ff48; LONG $0x000003c0 // incq 0x3c0(%rsp)
+	WORD $0x8948; BYTE $0xd0 // mov %rdx,%rax
+	LONG $0x08fd6162; WORD $0xda7e // vmovq %xmm27,%rdx
+	LONG $0x24848148; LONG $0x00000380; LONG $0x000000a0 // addq $0xa0,0x380(%rsp)
+	LONG $0x249c8b48; LONG $0x000003c0 // mov 0x3c0(%rsp),%rbx
+	LONG $0xa0c28148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdx
+	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
+	LONG $0x249c3948; LONG $0x00000280 // cmp %rbx,0x280(%rsp)
+	LONG $0xfd6d8f0f; WORD $0xffff // jg 279 <dotFP4Int8VNNI+0x279>
+	LONG $0xb47efac5; LONG $0x00030024; BYTE $0x00 // vmovq 0x300(%rsp),%xmm6
+	LONG $0x947e7ac5; LONG $0x0002c024; BYTE $0x00 // vmovq 0x2c0(%rsp),%xmm10
+	LONG $0x24ac8b4c; LONG $0x00000240 // mov 0x240(%rsp),%r13
+	LONG $0x24948b4c; LONG $0x00000340 // mov 0x340(%rsp),%r10
+	LONG $0x248c8b4c; LONG $0x00000448 // mov 0x448(%rsp),%r9
+	LONG $0x249c8b48; LONG $0x00000440 // mov 0x440(%rsp),%rbx
+	LONG $0x002647e9; BYTE $0x00 // jmp 2b8a <dotFP4Int8VNNI+0x2b8a>
+	LONG $0x03fb8348 // cmp $0x3,%rbx
+	LONG $0x136f840f; WORD $0x0000 // je 18bc <dotFP4Int8VNNI+0x18bc>
+	LONG $0x04fb8348 // cmp $0x4,%rbx
+	LONG $0x033c850f; WORD $0x0000 // jne 893 <dotFP4Int8VNNI+0x893>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x48fe7162; WORD $0x726f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm14
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	LONG $0x487d7262; WORD $0xea7a // vpbroadcastb %edx,%zmm13
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xc1 // vmovq %rcx,%xmm0
+	LONG $0x248c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rcx
+	LONG $0x093c8d48 // lea (%rcx,%rcx,1),%rdi
+	LONG $0x0f348d48 // lea (%rdi,%rcx,1),%rsi
+	LONG $0x08fde162; WORD $0xef6e // vmovq %rdi,%xmm21
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x27de8e0f; WORD $0x0000 // jle 2d8c <dotFP4Int8VNNI+0x2d8c>
+	LONG $0x24a48b4c; LONG $0x00000450 // mov 0x450(%rsp),%r12
+	LONG $0x006ca162; WORD $0xd257 // vxorps %xmm18,%xmm18,%xmm18
+	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	WORD $0xff31 // xor %edi,%edi
+	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
+	LONG $0x24ac894c; LONG $0x00000400 // mov %r13,0x400(%rsp)
+	LONG $0x08fde162; WORD $0xe66e // vmovq %rsi,%xmm20
+	LONG $0x487c3162; WORD $0xfa28 // vmovaps %zmm18,%zmm15
+	LONG $0x487ca162; WORD $0xc228 // vmovaps %zmm18,%zmm16
+	LONG $0x487ca162; WORD $0xca28 // vmovaps %zmm18,%zmm17
+	LONG $0x11048d4c // lea (%rcx,%rdx,1),%r8
+	LONG $0x08fd4162; WORD $0xd96e // vmovq %r9,%xmm27
+	WORD $0x8949; BYTE $0xfd // mov %rdi,%r13
+	LONG $0x249c8948; LONG $0x000003c0 // mov %rbx,0x3c0(%rsp)
+	LONG $0x08fd6162; WORD $0xf86f // vmovdqa64 %xmm0,%xmm31
+	LONG $0x6ef9e1c4; BYTE $0xd7 // vmovq %rdi,%xmm2
+	LONG $0x383c8d4c // lea (%rax,%rdi,1),%r15
+	WORD $0x8949; BYTE $0xf9 // mov %rdi,%r9
+	LONG $0x24b48d4d; LONG $0x00001000 // lea 0x1000(%r12),%r14
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0x8948; BYTE $0xc7 // mov %rax,%rdi
+	LONG $0x08fd6162; WORD $0xca6f // vmovdqa64 %xmm2,%xmm25
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	LONG $0x487dc262; WORD $0x5f58; BYTE $0x24 // vpbroadcastd 0x90(%r15),%zmm19
+	LONG $0x24848b48; LONG $0x00000478 // mov 0x478(%rsp),%rax
+	WORD $0x8949; BYTE $0xdb // mov %rbx,%r11
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x06e3c149 // shl $0x6,%r11
+	WORD $0x014d; BYTE $0xe3 // add %r12,%r11
+	LONG $0x487db262; LONG $0x24387c58 // vpbroadcastd 0x90(%rax,%r15,1),%zmm7
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	LONG $0x487dd262; LONG $0x24075458 // vpbroadcastd 0x90(%r15,%rax,1),%zmm2
+	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
+	LONG $0x487d7262; LONG $0x23984c58 // vpbroadcastd 0x8c(%rax,%rbx,4),%zmm9
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	LONG $0x4815d162; WORD $0x0cdb; BYTE $0x93 // vpandd (%r11,%rdx,4),%zmm13,%zmm1
+	LONG $0x485dd162; LONG $0x04931471 // vpsrlw $0x4,(%r11,%rdx,4),%zmm4
+	LONG $0x4815f162; WORD $0xe4db // vpandd %zmm4,%zmm13,%zmm4
+	LONG $0x487d7262; LONG $0x01066458 // vpbroadcastd 0x4(%rsi,%rax,1),%zmm12
+	LONG $0x480df262; WORD $0xc400 // vpshufb %zmm4,%zmm14,%zmm0
+	LONG $0x487df262; WORD $0x2458; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm4
+	LONG $0x0c180f41; BYTE $0x16 // prefetcht0 (%r14,%rdx,1)
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x480df262; WORD $0xc900 // vpshufb %zmm1,%zmm14,%zmm1
+	LONG $0x4875e262; WORD $0xdc50 // vpdpbusd %zmm4,%zmm1,%zmm19
+	LONG $0x487df262; WORD $0x2458; BYTE $0x01 // vpbroadcastd (%rcx,%rax,1),%zmm4
+	LONG $0x487da162; WORD $0xf36f // vmovdqa32 %zmm19,%zmm22
+	LONG $0x4875f262; WORD $0xfc50 // vpdpbusd %zmm4,%zmm1,%zmm7
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x00 // vpbroadcastd (%r8,%rax,1),%zmm4
+	LONG $0x4875f262; WORD $0xd450 // vpdpbusd %zmm4,%zmm1,%zmm2
+	LONG $0x487df262; WORD $0x2458; BYTE $0x06 // vpbroadcastd (%rsi,%rax,1),%zmm4
+	LONG $0x48757262; WORD $0xcc50 // vpdpbusd %zmm4,%zmm1,%zmm9
+	LONG $0x487df262; LONG $0x01074c58 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm1
+	LONG $0x487df162; WORD $0xe26f // vmovdqa32 %zmm2,%zmm4
+	LONG $0x487de262; WORD $0xf150 // vpdpbusd %zmm1,%zmm0,%zmm22
+	LONG $0x487df262; LONG $0x01014c58 // vpbroadcastd 0x4(%rcx,%rax,1),%zmm1
+	LONG $0x487ca162; WORD $0xde28 // vmovaps %zmm22,%zmm19
+	LONG $0x487df262; WORD $0xf950 // vpdpbusd %zmm1,%zmm0,%zmm7
+	LONG $0x487dd262; LONG $0x01004c58 // vpbroadcastd 0x4(%r8,%rax,1),%zmm1
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x487d7162; WORD $0xc76f // vmovdqa32 %zmm7,%zmm8
+	LONG $0x487df262; WORD $0xe150 // vpdpbusd %zmm1,%zmm0,%zmm4
+	LONG $0x487dd162; WORD $0xc96f // vmovdqa32 %zmm9,%zmm1
+	LONG $0x487dd262; WORD $0xcc50 // vpdpbusd %zmm12,%zmm0,%zmm1
+	LONG $0x487cf162; WORD $0xd428 // vmovaps %zmm4,%zmm2
+	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
+	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
+	LONG $0xff2f850f; WORD $0xffff // jne 668 <dotFP4Int8VNNI+0x668>
+	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
+	LONG $0x487ca162; WORD $0xf65b // vcvtdq2ps %zmm22,%zmm22
+	LONG $0x00c68149; WORD $0x0001; BYTE $0x00 // add $0x100,%r14
+	LONG $0x20c18349 // add $0x20,%r9
+	LONG $0x04e0c148 // shl $0x4,%rax
+	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
+	LONG $0x487dd262; LONG $0xff047c31 // vpmovzxbd -0x10(%r12,%rax,1),%zmm7
+	LONG $0x24848b48; LONG $0x00000478 // mov 0x478(%rsp),%rax
+	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
+	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
+	LONG $0x58445162; WORD $0x4f59; BYTE $0x20 // vmulps 0x80(%r15){1to16},%zmm7,%zmm9
+	LONG $0x58443162; LONG $0x20386459 // vmulps 0x80(%rax,%r15,1){1to16},%zmm7,%zmm12
+	LONG $0x08fde162; WORD $0xe87e // vmovq %xmm21,%rax
+	LONG $0x04c78349 // add $0x4,%r15
+	LONG $0x404dc262; WORD $0xc9b8 // vfmadd231ps %zmm9,%zmm22,%zmm17
+	LONG $0x487c5162; WORD $0xc85b // vcvtdq2ps %zmm8,%zmm9
+	LONG $0x4835c262; WORD $0xc4b8 // vfmadd231ps %zmm12,%zmm9,%zmm16
+	LONG $0x58445162; LONG $0x1f074c59 // vmulps 0x7c(%r15,%rax,1){1to16},%zmm7,%zmm9
+	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
+	LONG $0x5844f162; LONG $0x1f987c59 // vmulps 0x7c(%rax,%rbx,4){1to16},%zmm7,%zmm7
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0x485d5262; WORD $0xf9b8 // vfmadd231ps %zmm9,%zmm4,%zmm15
+	LONG $0x4875e262; WORD $0xd7b8 // vfmadd231ps %zmm7,%zmm1,%zmm18
+	LONG $0x05fb8348 // cmp $0x5,%rbx
+	LONG $0xfe58850f; WORD $0xffff // jne 626 <dotFP4Int8VNNI+0x626>
+	LONG $0x08fde162; WORD $0xe37e // vmovq %xmm20,%rbx
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x08fd6162; WORD $0xcf7e // vmovq %xmm25,%rdi
+	LONG $0xa0c38148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rbx
+	LONG $0xa0c78148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdi
+	LONG $0x40c48149; WORD $0x0004; BYTE $0x00 // add $0x440,%r12
+	LONG $0x08fde162; WORD $0xe36e // vmovq %rbx,%xmm20
+	LONG $0x08fd6162; WORD $0xfb7e // vmovq %xmm31,%rbx
+	WORD $0x394c; BYTE $0xeb // cmp %r13,%rbx
+	LONG $0xfdf58f0f; WORD $0xffff // jg 5ff <dotFP4Int8VNNI+0x5ff>
+	LONG $0x24ac8b4c; LONG $0x00000400 // mov 0x400(%rsp),%r13
+	LONG $0x249c8b48; LONG $0x000003c0 // mov 0x3c0(%rsp),%rbx
+	LONG $0x08fd4162; WORD $0xd97e // vmovq %xmm27,%r9
 	LONG $0x52048d4b // lea (%r10,%r10,2),%rax
-	LONG $0x833c8d48 // lea (%rbx,%rax,4),%rdi
-	LONG $0xd3148d4a // lea (%rbx,%r10,8),%rdx
-	LONG $0x93348d4a // lea (%rbx,%r10,4),%rsi
-	LONG $0x249c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rbx
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x271c8f0f; WORD $0x0000 // jg 37be <dotFP4Int8VNNI+0x37be>
-	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0xd1148d4b // lea (%r9,%r10,8),%rdx
+	LONG $0x91348d4b // lea (%r9,%r10,4),%rsi
+	LONG $0x813c8d49 // lea (%r9,%rax,4),%rdi
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x23db8f0f; WORD $0x0000 // jg 2c15 <dotFP4Int8VNNI+0x2c15>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x2311 // vmovups %zmm12,(%rbx){%k1}
+	LONG $0x497cc162; WORD $0x0911 // vmovups %zmm17,(%r9){%k1}
 	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi){%k1}
-	LONG $0x497cf162; WORD $0x0211 // vmovups %zmm0,(%rdx){%k1}
+	LONG $0x497ce162; WORD $0x0611 // vmovups %zmm16,(%rsi){%k1}
+	LONG $0x497c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx){%k1}
 	LONG $0xd092f8c5 // kmovw %eax,%k2
-	LONG $0x4a7cf162; WORD $0x0f11 // vmovups %zmm1,(%rdi){%k2}
-	LONG $0x249c014c; LONG $0x00000370 // add %r11,0x370(%rsp)
-	LONG $0x248cff48; LONG $0x00000150 // decq 0x150(%rsp)
-	LONG $0x1e4d840f; WORD $0x0000 // je 2f39 <dotFP4Int8VNNI+0x2f39>
-	LONG $0x30498b49 // mov 0x30(%r9),%rcx
-	LONG $0xfff023e9; BYTE $0xff // jmp 118 <dotFP4Int8VNNI+0x118>
-	LONG $0x01fb8349 // cmp $0x1,%r11
-	LONG $0x146e840f; WORD $0x0000 // je 256d <dotFP4Int8VNNI+0x256d>
-	LONG $0x02fb8349 // cmp $0x2,%r11
-	WORD $0xd175 // jne 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x48fe7162; WORD $0x786f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm15
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	LONG $0x487d7262; WORD $0xf07a // vpbroadcastb %eax,%zmm14
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f48 // cmovns %rcx,%rdx
-	LONG $0x07fac148 // sar $0x7,%rdx
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x282e8e0f; WORD $0x0000 // jle 396c <dotFP4Int8VNNI+0x396c>
-	LONG $0x249c8b48; LONG $0x00000170 // mov 0x170(%rsp),%rbx
+	LONG $0x4a7ce162; WORD $0x1711 // vmovups %zmm18,(%rdi){%k2}
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	WORD $0x0148; BYTE $0xd8 // add %rbx,%rax
+	LONG $0x248cff48; LONG $0x00000230 // decq 0x230(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	LONG $0x1b2d840f; WORD $0x0000 // je 23b2 <dotFP4Int8VNNI+0x23b2>
+	LONG $0x7ef961c4; BYTE $0xd0 // vmovq %xmm10,%rax
+	LONG $0x30488b48 // mov 0x30(%rax),%rcx
+	LONG $0xfff873e9; BYTE $0xff // jmp 106 <dotFP4Int8VNNI+0x106>
+	LONG $0x01fb8348 // cmp $0x1,%rbx
+	LONG $0x155e840f; WORD $0x0000 // je 1dfb <dotFP4Int8VNNI+0x1dfb>
+	LONG $0x02fb8348 // cmp $0x2,%rbx
+	WORD $0xc775 // jne 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x48fee162; WORD $0x526f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm18
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	LONG $0x487de262; WORD $0xca7a // vpbroadcastb %edx,%zmm17
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	WORD $0x8949; BYTE $0xce // mov %rcx,%r14
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x24ca8e0f; WORD $0x0000 // jle 2da9 <dotFP4Int8VNNI+0x2da9>
+	LONG $0x24948b48; LONG $0x00000478 // mov 0x478(%rsp),%rdx
+	LONG $0x24848b4c; LONG $0x00000468 // mov 0x468(%rsp),%r8
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x014d; BYTE $0xfc // add %r15,%r12
-	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0x487d4262; WORD $0x4758; BYTE $0x24 // vpbroadcastd 0x90(%r15),%zmm24
-	LONG $0x487dc262; LONG $0x24247c58 // vpbroadcastd 0x90(%r12),%zmm23
-	LONG $0x00838d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rbx),%rax
-	WORD $0x894c; BYTE $0xe6 // mov %r12,%rsi
-	LONG $0x487dc262; WORD $0x7758; BYTE $0x25 // vpbroadcastd 0x94(%r15),%zmm22
-	LONG $0x487dc262; LONG $0x25246c58 // vpbroadcastd 0x94(%r12),%zmm21
-	WORD $0x894c; BYTE $0xf9 // mov %r15,%rcx
-	LONG $0x008b180f; WORD $0xffec; BYTE $0xff // prefetcht0 -0x1400(%rbx)
-	LONG $0x487dc262; WORD $0x6758; BYTE $0x26 // vpbroadcastd 0x98(%r15),%zmm20
-	LONG $0x487dc262; LONG $0x26245c58 // vpbroadcastd 0x98(%r12),%zmm19
-	LONG $0x487dc262; WORD $0x5758; BYTE $0x27 // vpbroadcastd 0x9c(%r15),%zmm18
-	LONG $0x487dc262; LONG $0x27244c58 // vpbroadcastd 0x9c(%r12),%zmm17
-	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
-	LONG $0x4048180f // prefetcht0 0x40(%rax)
-	LONG $0x8088180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rax)
-	LONG $0xc088180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rax)
-	LONG $0x480df162; WORD $0x50db; BYTE $0xc1 // vpandd -0xfc0(%rax),%zmm14,%zmm2
-	LONG $0x487df262; WORD $0x2158 // vpbroadcastd (%rcx),%zmm4
-	LONG $0x487d1162; WORD $0xd06f // vmovdqa32 %zmm24,%zmm10
-	LONG $0x487d3162; WORD $0xcf6f // vmovdqa32 %zmm23,%zmm9
-	LONG $0x480df162; WORD $0x48db; BYTE $0xc2 // vpandd -0xf80(%rax),%zmm14,%zmm1
-	LONG $0x487d3162; WORD $0xc66f // vmovdqa32 %zmm22,%zmm8
-	LONG $0x480d6162; WORD $0x58db; BYTE $0xc3 // vpandd -0xf40(%rax),%zmm14,%zmm27
-	LONG $0x407df162; LONG $0x04c15071 // vpsrlw $0x4,-0xfc0(%rax),%zmm16
-	LONG $0x480d6162; WORD $0x50db; BYTE $0xc4 // vpandd -0xf00(%rax),%zmm14,%zmm26
-	LONG $0x480da162; WORD $0xc0db // vpandd %zmm16,%zmm14,%zmm16
-	LONG $0x4035f162; LONG $0x04c25071 // vpsrlw $0x4,-0xf80(%rax),%zmm25
-	LONG $0x480d0162; WORD $0xc9db // vpandd %zmm25,%zmm14,%zmm25
-	LONG $0x4805a262; WORD $0xc000 // vpshufb %zmm16,%zmm15,%zmm16
-	LONG $0x48050262; WORD $0xc900 // vpshufb %zmm25,%zmm15,%zmm25
-	LONG $0x481df162; LONG $0x04c35071 // vpsrlw $0x4,-0xf40(%rax),%zmm12
-	LONG $0x480d5162; WORD $0xe4db // vpandd %zmm12,%zmm14,%zmm12
-	LONG $0x48055262; WORD $0xe400 // vpshufb %zmm12,%zmm15,%zmm12
-	LONG $0x4825f162; LONG $0x04c45071 // vpsrlw $0x4,-0xf00(%rax),%zmm11
-	LONG $0x480d5162; WORD $0xdbdb // vpandd %zmm11,%zmm14,%zmm11
-	LONG $0x01000548; WORD $0x0000 // add $0x100,%rax
-	LONG $0x48055262; WORD $0xdb00 // vpshufb %zmm11,%zmm15,%zmm11
-	LONG $0x08c18348 // add $0x8,%rcx
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	LONG $0x487de262; WORD $0x4058; BYTE $0x24 // vpbroadcastd 0x90(%rax),%zmm16
+	LONG $0x487df262; WORD $0x5258; BYTE $0x24 // vpbroadcastd 0x90(%rdx),%zmm2
+	LONG $0x00888d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r8),%rcx
+	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
+	LONG $0x487d7262; WORD $0x7058; BYTE $0x25 // vpbroadcastd 0x94(%rax),%zmm14
+	LONG $0x487d7262; WORD $0x6a58; BYTE $0x25 // vpbroadcastd 0x94(%rdx),%zmm13
+	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
+	LONG $0x88180f41; LONG $0xffffec00 // prefetcht0 -0x1400(%r8)
+	LONG $0x487d7262; WORD $0x6058; BYTE $0x26 // vpbroadcastd 0x98(%rax),%zmm12
+	LONG $0x487d7262; WORD $0x4a58; BYTE $0x26 // vpbroadcastd 0x98(%rdx),%zmm9
+	LONG $0x487d7262; WORD $0x4058; BYTE $0x27 // vpbroadcastd 0x9c(%rax),%zmm8
+	LONG $0x487df262; WORD $0x7a58; BYTE $0x27 // vpbroadcastd 0x9c(%rdx),%zmm7
+	WORD $0x180f; BYTE $0x09 // prefetcht0 (%rcx)
+	LONG $0x4049180f // prefetcht0 0x40(%rcx)
+	LONG $0x8089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rcx)
+	LONG $0xc089180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rcx)
+	LONG $0x40756162; WORD $0x51db; BYTE $0xc1 // vpandd -0xfc0(%rcx),%zmm17,%zmm26
+	LONG $0x487df262; WORD $0x0e58 // vpbroadcastd (%rsi),%zmm1
+	LONG $0x487d3162; WORD $0xf86f // vmovdqa32 %zmm16,%zmm15
+	LONG $0x4055f162; LONG $0x04c25171 // vpsrlw $0x4,-0xf80(%rcx),%zmm21
+	LONG $0x40756162; WORD $0x49db; BYTE $0xc2 // vpandd -0xf80(%rcx),%zmm17,%zmm25
+	LONG $0x40756162; WORD $0x41db; BYTE $0xc3 // vpandd -0xf40(%rcx),%zmm17,%zmm24
+	LONG $0x4075a162; WORD $0xeddb // vpandd %zmm21,%zmm17,%zmm21
+	LONG $0x404df162; LONG $0x04c15171 // vpsrlw $0x4,-0xfc0(%rcx),%zmm22
+	LONG $0x4075e162; WORD $0x79db; BYTE $0xc4 // vpandd -0xf00(%rcx),%zmm17,%zmm23
+	LONG $0x406da262; WORD $0xed00 // vpshufb %zmm21,%zmm18,%zmm21
+	LONG $0x487de262; WORD $0x0758 // vpbroadcastd (%rdi),%zmm16
+	LONG $0x4075a162; WORD $0xf6db // vpandd %zmm22,%zmm17,%zmm22
+	LONG $0x405df162; LONG $0x04c35171 // vpsrlw $0x4,-0xf40(%rcx),%zmm20
+	LONG $0x4075a162; WORD $0xe4db // vpandd %zmm20,%zmm17,%zmm20
+	LONG $0x4065f162; LONG $0x04c45171 // vpsrlw $0x4,-0xf00(%rcx),%zmm19
+	LONG $0x4075a162; WORD $0xdbdb // vpandd %zmm19,%zmm17,%zmm19
+	LONG $0x406da262; WORD $0xe400 // vpshufb %zmm20,%zmm18,%zmm20
+	LONG $0x406da262; WORD $0xf600 // vpshufb %zmm22,%zmm18,%zmm22
+	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
 	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x4805f262; WORD $0xd200 // vpshufb %zmm2,%zmm15,%zmm2
-	LONG $0x486d7262; WORD $0xd450 // vpdpbusd %zmm4,%zmm2,%zmm10
-	LONG $0x487df262; WORD $0x6658; BYTE $0xfe // vpbroadcastd -0x8(%rsi),%zmm4
-	LONG $0x4805f262; WORD $0xc900 // vpshufb %zmm1,%zmm15,%zmm1
-	LONG $0x48050262; WORD $0xdb00 // vpshufb %zmm27,%zmm15,%zmm27
-	LONG $0x48050262; WORD $0xd200 // vpshufb %zmm26,%zmm15,%zmm26
-	LONG $0x486d7262; WORD $0xcc50 // vpdpbusd %zmm4,%zmm2,%zmm9
-	LONG $0x487df262; WORD $0x5158; BYTE $0x06 // vpbroadcastd 0x18(%rcx),%zmm2
-	LONG $0x487db162; WORD $0xe56f // vmovdqa32 %zmm21,%zmm4
-	LONG $0x48757262; WORD $0xc250 // vpdpbusd %zmm2,%zmm1,%zmm8
+	LONG $0x406da262; WORD $0xdb00 // vpshufb %zmm19,%zmm18,%zmm19
+	LONG $0x08c78348 // add $0x8,%rdi
+	LONG $0x406d0262; WORD $0xd200 // vpshufb %zmm26,%zmm18,%zmm26
+	LONG $0x402d7262; WORD $0xf950 // vpdpbusd %zmm1,%zmm26,%zmm15
+	LONG $0x487df162; WORD $0xca6f // vmovdqa32 %zmm2,%zmm1
 	LONG $0x487df262; WORD $0x5658; BYTE $0x06 // vpbroadcastd 0x18(%rsi),%zmm2
-	LONG $0x4875f262; WORD $0xe250 // vpdpbusd %zmm2,%zmm1,%zmm4
-	LONG $0x487df262; WORD $0x4958; BYTE $0x0e // vpbroadcastd 0x38(%rcx),%zmm1
-	LONG $0x487db162; WORD $0xd46f // vmovdqa32 %zmm20,%zmm2
-	LONG $0x487de262; WORD $0x6658; BYTE $0x0e // vpbroadcastd 0x38(%rsi),%zmm20
-	LONG $0x4025f262; WORD $0xd150 // vpdpbusd %zmm1,%zmm27,%zmm2
-	LONG $0x487db162; WORD $0xcb6f // vmovdqa32 %zmm19,%zmm1
-	LONG $0x487de262; WORD $0x5958; BYTE $0x16 // vpbroadcastd 0x58(%rcx),%zmm19
-	LONG $0x4025b262; WORD $0xcc50 // vpdpbusd %zmm20,%zmm27,%zmm1
-	LONG $0x402da262; WORD $0xd350 // vpdpbusd %zmm19,%zmm26,%zmm18
-	LONG $0x487de262; WORD $0x5e58; BYTE $0x16 // vpbroadcastd 0x58(%rsi),%zmm19
-	LONG $0x402da262; WORD $0xcb50 // vpdpbusd %zmm19,%zmm26,%zmm17
-	LONG $0x487de262; WORD $0x5958; BYTE $0xff // vpbroadcastd -0x4(%rcx),%zmm19
-	LONG $0x407d3262; WORD $0xd350 // vpdpbusd %zmm19,%zmm16,%zmm10
-	LONG $0x487de262; WORD $0x5e58; BYTE $0xff // vpbroadcastd -0x4(%rsi),%zmm19
-	LONG $0x487c4162; WORD $0xc228 // vmovaps %zmm10,%zmm24
-	LONG $0x407d3262; WORD $0xcb50 // vpdpbusd %zmm19,%zmm16,%zmm9
-	LONG $0x487de262; WORD $0x4158; BYTE $0x07 // vpbroadcastd 0x1c(%rcx),%zmm16
-	LONG $0x487cc162; WORD $0xf928 // vmovaps %zmm9,%zmm23
-	LONG $0x40353262; WORD $0xc050 // vpdpbusd %zmm16,%zmm25,%zmm8
-	LONG $0x487de262; WORD $0x4658; BYTE $0x07 // vpbroadcastd 0x1c(%rsi),%zmm16
-	LONG $0x487cc162; WORD $0xf028 // vmovaps %zmm8,%zmm22
-	LONG $0x4035b262; WORD $0xe050 // vpdpbusd %zmm16,%zmm25,%zmm4
-	LONG $0x487de262; WORD $0x4158; BYTE $0x0f // vpbroadcastd 0x3c(%rcx),%zmm16
-	LONG $0x487d6262; WORD $0x4e58; BYTE $0x17 // vpbroadcastd 0x5c(%rsi),%zmm25
-	LONG $0x487ce162; WORD $0xec28 // vmovaps %zmm4,%zmm21
-	LONG $0x481db262; WORD $0xd050 // vpdpbusd %zmm16,%zmm12,%zmm2
-	LONG $0x487de262; WORD $0x4658; BYTE $0x0f // vpbroadcastd 0x3c(%rsi),%zmm16
-	LONG $0x487ce162; WORD $0xe228 // vmovaps %zmm2,%zmm20
-	LONG $0x481db262; WORD $0xc850 // vpdpbusd %zmm16,%zmm12,%zmm1
-	LONG $0x487d7262; WORD $0x6158; BYTE $0x17 // vpbroadcastd 0x5c(%rcx),%zmm12
-	LONG $0x487ce162; WORD $0xd928 // vmovaps %zmm1,%zmm19
-	LONG $0x4825c262; WORD $0xd450 // vpdpbusd %zmm12,%zmm11,%zmm18
-	LONG $0x487d3162; WORD $0xe16f // vmovdqa32 %zmm17,%zmm12
-	LONG $0x48251262; WORD $0xe150 // vpdpbusd %zmm25,%zmm11,%zmm12
-	LONG $0x487cc162; WORD $0xcc28 // vmovaps %zmm12,%zmm17
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0xfe2d850f; WORD $0xffff // jne 11a6 <dotFP4Int8VNNI+0x11a6>
-	LONG $0x487d7262; LONG $0xec009b31; WORD $0xffff // vpmovzxbd -0x1400(%rbx),%zmm11
-	LONG $0x487c5162; WORD $0xd25b // vcvtdq2ps %zmm10,%zmm10
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0xa0c78149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r15
-	LONG $0x487c5162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm9
-	LONG $0xa0c48149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r12
-	LONG $0x40c38148; WORD $0x0004; BYTE $0x00 // add $0x440,%rbx
-	LONG $0x487cf162; WORD $0xd25b // vcvtdq2ps %zmm2,%zmm2
-	LONG $0x487ca162; WORD $0xc25b // vcvtdq2ps %zmm18,%zmm16
-	LONG $0x487c5162; WORD $0xe45b // vcvtdq2ps %zmm12,%zmm12
-	LONG $0x4825d162; WORD $0xf372; BYTE $0x17 // vpslld $0x17,%zmm11,%zmm11
-	LONG $0x5824c162; WORD $0x4f59; BYTE $0xf8 // vmulps -0x20(%r15){1to16},%zmm11,%zmm17
-	LONG $0x58245162; LONG $0xf8245c59 // vmulps -0x20(%r12){1to16},%zmm11,%zmm11
-	LONG $0x482db262; WORD $0xd9b8 // vfmadd231ps %zmm17,%zmm10,%zmm3
-	LONG $0x487d7262; LONG $0xe7d09331; WORD $0xffff // vpmovzxbd -0x1830(%rbx),%zmm10
-	LONG $0x487d5262; WORD $0xcb98 // vfmadd132ps %zmm11,%zmm0,%zmm9
-	LONG $0x487cd162; WORD $0xc05b // vcvtdq2ps %zmm8,%zmm0
-	LONG $0x482dd162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm10,%zmm10
-	LONG $0x582c5162; WORD $0x4759; BYTE $0xf9 // vmulps -0x1c(%r15){1to16},%zmm10,%zmm8
-	LONG $0x582c5162; LONG $0xf9245459 // vmulps -0x1c(%r12){1to16},%zmm10,%zmm10
-	LONG $0x4865d262; WORD $0xc098 // vfmadd132ps %zmm8,%zmm3,%zmm0
-	LONG $0x487cf162; WORD $0xdc5b // vcvtdq2ps %zmm4,%zmm3
-	LONG $0x487df262; LONG $0xe7e0a331; WORD $0xffff // vpmovzxbd -0x1820(%rbx),%zmm4
-	LONG $0x4835d262; WORD $0xda98 // vfmadd132ps %zmm10,%zmm9,%zmm3
+	LONG $0x406d0262; WORD $0xc900 // vpshufb %zmm25,%zmm18,%zmm25
+	LONG $0x406d0262; WORD $0xc000 // vpshufb %zmm24,%zmm18,%zmm24
+	LONG $0x406da262; WORD $0xff00 // vpshufb %zmm23,%zmm18,%zmm23
+	LONG $0x402db262; WORD $0xc850 // vpdpbusd %zmm16,%zmm26,%zmm1
+	LONG $0x487d6262; WORD $0x5758; BYTE $0x17 // vpbroadcastd 0x5c(%rdi),%zmm26
+	LONG $0x40357262; WORD $0xf250 // vpdpbusd %zmm2,%zmm25,%zmm14
+	LONG $0x487df262; WORD $0x5758; BYTE $0x06 // vpbroadcastd 0x18(%rdi),%zmm2
+	LONG $0x40357262; WORD $0xea50 // vpdpbusd %zmm2,%zmm25,%zmm13
+	LONG $0x487df262; WORD $0x5658; BYTE $0x0e // vpbroadcastd 0x38(%rsi),%zmm2
+	LONG $0x487d6262; WORD $0x4f58; BYTE $0x0f // vpbroadcastd 0x3c(%rdi),%zmm25
+	LONG $0x403d7262; WORD $0xe250 // vpdpbusd %zmm2,%zmm24,%zmm12
+	LONG $0x487df262; WORD $0x5758; BYTE $0x0e // vpbroadcastd 0x38(%rdi),%zmm2
+	LONG $0x403d7262; WORD $0xca50 // vpdpbusd %zmm2,%zmm24,%zmm9
+	LONG $0x487df262; WORD $0x5658; BYTE $0x16 // vpbroadcastd 0x58(%rsi),%zmm2
+	LONG $0x487d6262; WORD $0x4758; BYTE $0x07 // vpbroadcastd 0x1c(%rdi),%zmm24
+	LONG $0x405d1262; WORD $0xc950 // vpdpbusd %zmm25,%zmm20,%zmm9
+	LONG $0x40457262; WORD $0xc250 // vpdpbusd %zmm2,%zmm23,%zmm8
+	LONG $0x487df262; WORD $0x5758; BYTE $0x16 // vpbroadcastd 0x58(%rdi),%zmm2
+	LONG $0x40551262; WORD $0xe850 // vpdpbusd %zmm24,%zmm21,%zmm13
+	LONG $0x4045f262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm23,%zmm7
+	LONG $0x487de262; WORD $0x7e58; BYTE $0x07 // vpbroadcastd 0x1c(%rsi),%zmm23
+	LONG $0x487df262; WORD $0x5658; BYTE $0xff // vpbroadcastd -0x4(%rsi),%zmm2
+	LONG $0x40659262; WORD $0xfa50 // vpdpbusd %zmm26,%zmm19,%zmm7
+	LONG $0x40553262; WORD $0xf750 // vpdpbusd %zmm23,%zmm21,%zmm14
+	LONG $0x487de262; WORD $0x6e58; BYTE $0x0f // vpbroadcastd 0x3c(%rsi),%zmm21
+	LONG $0x404d7262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm22,%zmm15
+	LONG $0x487df262; WORD $0x5758; BYTE $0xff // vpbroadcastd -0x4(%rdi),%zmm2
+	LONG $0x487cc162; WORD $0xc728 // vmovaps %zmm15,%zmm16
+	LONG $0x405d3262; WORD $0xe550 // vpdpbusd %zmm21,%zmm20,%zmm12
+	LONG $0x487de262; WORD $0x6658; BYTE $0x17 // vpbroadcastd 0x5c(%rsi),%zmm20
+	LONG $0x404df262; WORD $0xca50 // vpdpbusd %zmm2,%zmm22,%zmm1
+	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
+	LONG $0x40653262; WORD $0xc450 // vpdpbusd %zmm20,%zmm19,%zmm8
+	LONG $0x487de162; WORD $0xe76f // vmovdqa32 %zmm7,%zmm20
+	LONG $0x487d4162; WORD $0xc86f // vmovdqa32 %zmm8,%zmm25
+	WORD $0x394c; BYTE $0xc1 // cmp %r8,%rcx
+	LONG $0xfe5d850f; WORD $0xffff // jne 94c <dotFP4Int8VNNI+0x94c>
+	LONG $0x487dd262; LONG $0xec009031; WORD $0xffff // vpmovzxbd -0x1400(%r8),%zmm2
+	LONG $0x487cd162; WORD $0xff5b // vcvtdq2ps %zmm15,%zmm7
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
+	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
+	LONG $0xa0c28148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdx
+	LONG $0x40c08149; WORD $0x0004; BYTE $0x00 // add $0x440,%r8
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x586c7162; WORD $0x4059; BYTE $0xf8 // vmulps -0x20(%rax){1to16},%zmm2,%zmm8
+	LONG $0x586cf162; WORD $0x5259; BYTE $0xf8 // vmulps -0x20(%rdx){1to16},%zmm2,%zmm2
+	LONG $0x485dd262; WORD $0xf898 // vfmadd132ps %zmm8,%zmm4,%zmm7
+	LONG $0x487dd262; LONG $0xe7d0a031; WORD $0xffff // vpmovzxbd -0x1830(%r8),%zmm4
+	LONG $0x487df262; WORD $0xd198 // vfmadd132ps %zmm1,%zmm0,%zmm2
+	LONG $0x487cd162; WORD $0xce5b // vcvtdq2ps %zmm14,%zmm1
+	LONG $0x487c1162; WORD $0xc15b // vcvtdq2ps %zmm25,%zmm8
 	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
-	LONG $0x585c5162; WORD $0x4759; BYTE $0xfa // vmulps -0x18(%r15){1to16},%zmm4,%zmm8
-	LONG $0x585cd162; LONG $0xfa246459 // vmulps -0x18(%r12){1to16},%zmm4,%zmm4
-	LONG $0x487dd262; WORD $0xd098 // vfmadd132ps %zmm8,%zmm0,%zmm2
-	LONG $0x487cf162; WORD $0xc15b // vcvtdq2ps %zmm1,%zmm0
-	LONG $0x487df262; LONG $0xe7f08b31; WORD $0xffff // vpmovzxbd -0x1810(%rbx),%zmm1
-	LONG $0x4865f262; WORD $0xc498 // vfmadd132ps %zmm4,%zmm3,%zmm0
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x5874d162; WORD $0x5f59; BYTE $0xfb // vmulps -0x14(%r15){1to16},%zmm1,%zmm3
-	LONG $0x5874d162; LONG $0xfb244c59 // vmulps -0x14(%r12){1to16},%zmm1,%zmm1
-	LONG $0x486db262; WORD $0xd898 // vfmadd132ps %zmm16,%zmm2,%zmm3
-	LONG $0x481df262; WORD $0xc1b8 // vfmadd231ps %zmm1,%zmm12,%zmm0
-	WORD $0x394c; BYTE $0xea // cmp %r13,%rdx
-	LONG $0xfcdc8f0f; WORD $0xffff // jg 1156 <dotFP4Int8VNNI+0x1156>
-	LONG $0x249c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rbx
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x90148d4a // lea (%rax,%r10,4),%rdx
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	LONG $0x21058f0f; WORD $0x0000 // jg 359a <dotFP4Int8VNNI+0x359a>
-	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0x585cf162; WORD $0x4059; BYTE $0xf9 // vmulps -0x1c(%rax){1to16},%zmm4,%zmm0
+	LONG $0x585cf162; WORD $0x6259; BYTE $0xf9 // vmulps -0x1c(%rdx){1to16},%zmm4,%zmm4
+	LONG $0x4845f262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm7,%zmm1
+	LONG $0x487cd162; WORD $0xc55b // vcvtdq2ps %zmm13,%zmm0
+	LONG $0x486df262; WORD $0xc498 // vfmadd132ps %zmm4,%zmm2,%zmm0
+	LONG $0x487dd262; LONG $0xe7e0a031; WORD $0xffff // vpmovzxbd -0x1820(%r8),%zmm4
+	LONG $0x487cd162; WORD $0xd45b // vcvtdq2ps %zmm12,%zmm2
+	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
+	LONG $0x585cf162; WORD $0x7859; BYTE $0xfa // vmulps -0x18(%rax){1to16},%zmm4,%zmm7
+	LONG $0x585cf162; WORD $0x6259; BYTE $0xfa // vmulps -0x18(%rdx){1to16},%zmm4,%zmm4
+	LONG $0x4875f262; WORD $0xd798 // vfmadd132ps %zmm7,%zmm1,%zmm2
+	LONG $0x487cd162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm1
+	LONG $0x487cb162; WORD $0xfc5b // vcvtdq2ps %zmm20,%zmm7
+	LONG $0x487df262; WORD $0xcc98 // vfmadd132ps %zmm4,%zmm0,%zmm1
+	LONG $0x487dd262; LONG $0xe7f08031; WORD $0xffff // vpmovzxbd -0x1810(%r8),%zmm0
+	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
+	LONG $0x587cf162; WORD $0x6059; BYTE $0xfb // vmulps -0x14(%rax){1to16},%zmm0,%zmm4
+	LONG $0x587cf162; WORD $0x4259; BYTE $0xfb // vmulps -0x14(%rdx){1to16},%zmm0,%zmm0
+	LONG $0x486dd262; WORD $0xe098 // vfmadd132ps %zmm8,%zmm2,%zmm4
+	LONG $0x4875f262; WORD $0xc798 // vfmadd132ps %zmm7,%zmm1,%zmm0
+	WORD $0x394d; BYTE $0xde // cmp %r11,%r14
+	LONG $0xfd148f0f; WORD $0xffff // jg 8ff <dotFP4Int8VNNI+0x8ff>
+	LONG $0x91148d4b // lea (%r9,%r10,4),%rdx
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x1e2f8f0f; WORD $0x0000 // jg 2a28 <dotFP4Int8VNNI+0x2a28>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	LONG $0xd892f8c5 // kmovw %eax,%k3
 	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4b7cf162; WORD $0x1b11 // vmovups %zmm3,(%rbx){%k3}
+	LONG $0x4b7cd162; WORD $0x2111 // vmovups %zmm4,(%r9){%k3}
 	LONG $0xe192f8c5 // kmovw %ecx,%k4
 	LONG $0x4c7cf162; WORD $0x0211 // vmovups %zmm0,(%rdx){%k4}
-	LONG $0xfffc15e9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x01438d49 // lea 0x1(%r11),%rax
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0xfee08348 // and $0xfffffffffffffffe,%rax
-	WORD $0xd148; BYTE $0xfa // sar %rdx
-	LONG $0x05fa8348 // cmp $0x5,%rdx
-	LONG $0x1aa9840f; WORD $0x0000 // je 2f82 <dotFP4Int8VNNI+0x2f82>
-	LONG $0x0af88348 // cmp $0xa,%rax
-	LONG $0x05858e0f; WORD $0x0000 // jle 1a68 <dotFP4Int8VNNI+0x1a68>
-	LONG $0x06fa8348 // cmp $0x6,%rdx
-	LONG $0xfbe9850f; WORD $0xffff // jne 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x241c8d4b // lea (%r12,%r12,1),%rbx
-	LONG $0x249c8948; LONG $0x00000348 // mov %rbx,0x348(%rsp)
-	LONG $0x48fe6162; WORD $0x506f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm26
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	LONG $0x487d6262; WORD $0xc87a // vpbroadcastb %eax,%zmm25
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f48 // cmovns %rcx,%rdx
-	LONG $0x230c8d4a // lea (%rbx,%r12,1),%rcx
-	WORD $0x894c; BYTE $0xe3 // mov %r12,%rbx
-	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x0f348d4d // lea (%r15,%rcx,1),%r14
-	LONG $0x4f2c8d4d // lea (%r15,%rcx,2),%r13
-	LONG $0x6ef9e1c4; BYTE $0xd2 // vmovq %rdx,%xmm2
-	LONG $0xfd538d49 // lea -0x3(%r11),%rdx
-	LONG $0xdaaf0f48 // imul %rdx,%rbx
-	WORD $0x014c; BYTE $0xfb // add %r15,%rbx
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x23a38e0f; WORD $0x0000 // jle 38f4 <dotFP4Int8VNNI+0x38f4>
-	LONG $0x24b48b48; LONG $0x00000178 // mov 0x178(%rsp),%rsi
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
+	LONG $0xfffc49e9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x01538d48 // lea 0x1(%rbx),%rdx
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0xfee28348 // and $0xfffffffffffffffe,%rdx
+	WORD $0xd148; BYTE $0xf9 // sar %rcx
+	LONG $0x05f98348 // cmp $0x5,%rcx
+	LONG $0x17ba840f; WORD $0x0000 // je 23f3 <dotFP4Int8VNNI+0x23f3>
+	LONG $0x0afa8348 // cmp $0xa,%rdx
+	LONG $0x05be8e0f; WORD $0x0000 // jle 1201 <dotFP4Int8VNNI+0x1201>
+	LONG $0x06f98348 // cmp $0x6,%rcx
+	LONG $0xfc1d850f; WORD $0xffff // jne 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x249c8b4c; LONG $0x00000478 // mov 0x478(%rsp),%r11
+	LONG $0x48fe6162; WORD $0x626f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm28
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	LONG $0x487d6262; WORD $0xda7a // vpbroadcastb %edx,%zmm27
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x1b348d4b // lea (%r11,%r11,1),%rsi
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x24b48948; LONG $0x00000448 // mov %rsi,0x448(%rsp)
+	WORD $0x014c; BYTE $0xde // add %r11,%rsi
+	LONG $0x6ef9e1c4; BYTE $0xd1 // vmovq %rcx,%xmm2
+	LONG $0x303c8d4c // lea (%rax,%rsi,1),%r15
+	LONG $0xfd4b8d48 // lea -0x3(%rbx),%rcx
+	LONG $0x703c8d48 // lea (%rax,%rsi,2),%rdi
+	WORD $0x894c; BYTE $0xde // mov %r11,%rsi
+	LONG $0xf1af0f48 // imul %rcx,%rsi
+	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x207b8e0f; WORD $0x0000 // jle 2d33 <dotFP4Int8VNNI+0x2d33>
+	LONG $0x24848b4c; LONG $0x00000450 // mov 0x450(%rsp),%r8
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0xc9eff1c5 // vpxor %xmm1,%xmm1,%xmm1
-	WORD $0xc931 // xor %ecx,%ecx
-	LONG $0x8cd6f9c5; LONG $0x00015824; BYTE $0x00 // vmovq %xmm1,0x158(%rsp)
-	LONG $0x487cf162; LONG $0x07247429 // vmovaps %zmm6,0x1c0(%rsp)
-	LONG $0x487cf162; LONG $0x0c247429 // vmovaps %zmm6,0x300(%rsp)
-	LONG $0x487cf162; WORD $0xc628 // vmovaps %zmm6,%zmm0
-	LONG $0x487cf162; LONG $0x09247429 // vmovaps %zmm6,0x240(%rsp)
-	LONG $0x487cf162; LONG $0x08247429 // vmovaps %zmm6,0x200(%rsp)
-	LONG $0x487cf162; LONG $0x0b247429 // vmovaps %zmm6,0x2c0(%rsp)
-	LONG $0x487c6162; WORD $0xde28 // vmovaps %zmm6,%zmm27
-	LONG $0x487cf162; LONG $0x0a247429 // vmovaps %zmm6,0x280(%rsp)
-	LONG $0x487c6162; WORD $0xe628 // vmovaps %zmm6,%zmm28
-	LONG $0x487c6162; WORD $0xee28 // vmovaps %zmm6,%zmm29
-	LONG $0x487c6162; WORD $0xfe28 // vmovaps %zmm6,%zmm31
-	LONG $0x24a4894c; LONG $0x00000340 // mov %r12,0x340(%rsp)
-	LONG $0x2494894c; LONG $0x00000148 // mov %r10,0x148(%rsp)
-	LONG $0x487cf162; WORD $0xce28 // vmovaps %zmm6,%zmm1
-	LONG $0x24948948; LONG $0x00000140 // mov %rdx,0x140(%rsp)
-	LONG $0x248c894c; LONG $0x00000080 // mov %r9,0x80(%rsp)
-	LONG $0x245c894c; BYTE $0x78 // mov %r11,0x78(%rsp)
-	LONG $0x54d6f9c5; WORD $0x7024 // vmovq %xmm2,0x70(%rsp)
-	LONG $0x80b98d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rcx),%rdi
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x24b48948; LONG $0x00000368 // mov %rsi,0x368(%rsp)
-	LONG $0x00a68d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rsi),%r12
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
-	LONG $0x405e8d4c // lea 0x40(%rsi),%r11
-	WORD $0x8949; BYTE $0xc8 // mov %rcx,%r8
-	LONG $0x24bc8948; LONG $0x00000160 // mov %rdi,0x160(%rsp)
-	LONG $0x6cd679c5; WORD $0x6824 // vmovq %xmm13,0x68(%rsp)
-	LONG $0x24748948; BYTE $0x60 // mov %rsi,0x60(%rsp)
-	LONG $0x244c8948; BYTE $0x58 // mov %rcx,0x58(%rsp)
-	LONG $0x48fdf162; WORD $0x3c7f; BYTE $0x24 // vmovdqa64 %zmm7,(%rsp)
-	LONG $0x08148d48 // lea (%rax,%rcx,1),%rdx
-	LONG $0x24848b48; LONG $0x00000348 // mov 0x348(%rsp),%rax
-	WORD $0x8949; BYTE $0xd2 // mov %rdx,%r10
-	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	WORD $0x8949; BYTE $0xc1 // mov %rax,%r9
-	LONG $0x487d0262; LONG $0x24074458 // vpbroadcastd 0x90(%r15,%r8,1),%zmm24
-	LONG $0x487d8262; LONG $0x24177458 // vpbroadcastd 0x90(%r15,%r10,1),%zmm22
-	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
-	WORD $0xff31 // xor %edi,%edi
-	LONG $0x487d8262; LONG $0x240f6458 // vpbroadcastd 0x90(%r15,%r9,1),%zmm20
-	LONG $0x487d8262; LONG $0x24065458 // vpbroadcastd 0x90(%r14,%r8,1),%zmm18
-	LONG $0x487cf162; LONG $0x06244c29 // vmovaps %zmm1,0x180(%rsp)
-	LONG $0x487d8262; LONG $0x24164458 // vpbroadcastd 0x90(%r14,%r10,1),%zmm16
-	LONG $0x487d1262; LONG $0x240e7458 // vpbroadcastd 0x90(%r14,%r9,1),%zmm14
-	LONG $0x487d1262; LONG $0x24056458 // vpbroadcastd 0x90(%r13,%r8,1),%zmm12
-	LONG $0x487d1262; LONG $0x24155458 // vpbroadcastd 0x90(%r13,%r10,1),%zmm10
-	LONG $0x487d1262; LONG $0x240d4458 // vpbroadcastd 0x90(%r13,%r9,1),%zmm8
-	LONG $0x487db262; LONG $0x24037458 // vpbroadcastd 0x90(%rbx,%r8,1),%zmm6
-	LONG $0x487db262; LONG $0x24136458 // vpbroadcastd 0x90(%rbx,%r10,1),%zmm4
-	LONG $0x487db262; LONG $0x240b5458 // vpbroadcastd 0x90(%rbx,%r9,1),%zmm2
-	LONG $0x4035d162; WORD $0x2cdb; BYTE $0xbb // vpandd (%r11,%rdi,4),%zmm25,%zmm5
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x37 // vpbroadcastd (%r15,%rsi,1),%zmm3
-	LONG $0x487d0162; WORD $0xf06f // vmovdqa32 %zmm24,%zmm30
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	LONG $0x8cd6f9c5; LONG $0x00023824; BYTE $0x00 // vmovq %xmm1,0x238(%rsp)
+	LONG $0x487cf162; LONG $0x0a244429 // vmovaps %zmm0,0x280(%rsp)
+	LONG $0x487cf162; LONG $0x0d244429 // vmovaps %zmm0,0x340(%rsp)
+	LONG $0x487c6162; WORD $0xe828 // vmovaps %zmm0,%zmm29
+	LONG $0x487cf162; LONG $0x0b244429 // vmovaps %zmm0,0x2c0(%rsp)
+	LONG $0x487cf162; LONG $0x10244429 // vmovaps %zmm0,0x400(%rsp)
+	LONG $0x487cf162; LONG $0x0f244429 // vmovaps %zmm0,0x3c0(%rsp)
+	LONG $0x487c6162; WORD $0xf028 // vmovaps %zmm0,%zmm30
+	LONG $0x487cf162; LONG $0x0e244429 // vmovaps %zmm0,0x380(%rsp)
+	LONG $0x487cf162; LONG $0x0c244429 // vmovaps %zmm0,0x300(%rsp)
+	LONG $0x487c6162; WORD $0xf828 // vmovaps %zmm0,%zmm31
+	LONG $0x24ac894c; LONG $0x00000140 // mov %r13,0x140(%rsp)
+	LONG $0x2494894c; LONG $0x00000220 // mov %r10,0x220(%rsp)
+	LONG $0x248c894c; LONG $0x00000218 // mov %r9,0x218(%rsp)
+	LONG $0x487c6162; WORD $0xd028 // vmovaps %zmm0,%zmm26
+	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
+	LONG $0xb4d6f9c5; LONG $0x00010024; BYTE $0x00 // vmovq %xmm6,0x100(%rsp)
+	LONG $0x248c8948; LONG $0x000000c0 // mov %rcx,0xc0(%rsp)
+	LONG $0x249c8948; LONG $0x00000210 // mov %rbx,0x210(%rsp)
+	LONG $0x94d6f9c5; LONG $0x00020824; BYTE $0x00 // vmovq %xmm2,0x208(%rsp)
+	LONG $0x249c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rbx
+	LONG $0x808e8d4d; WORD $0x0000; BYTE $0x00 // lea 0x80(%r14),%r9
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	LONG $0x00a88d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r8),%r13
+	LONG $0x24948b48; LONG $0x00000448 // mov 0x448(%rsp),%rdx
+	LONG $0x40608d4d // lea 0x40(%r8),%r12
+	WORD $0x894d; BYTE $0xf2 // mov %r14,%r10
+	LONG $0x248c894c; LONG $0x00000440 // mov %r9,0x440(%rsp)
+	LONG $0x2484894c; LONG $0x00000200 // mov %r8,0x200(%rsp)
+	LONG $0x24b4894c; LONG $0x000000b8 // mov %r14,0xb8(%rsp)
+	LONG $0x2484894c; LONG $0x00000460 // mov %r8,0x460(%rsp)
+	LONG $0x487df162; WORD $0xc36f // vmovdqa32 %zmm3,%zmm0
+	LONG $0x94d679c5; LONG $0x0000b024; BYTE $0x00 // vmovq %xmm10,0xb0(%rsp)
+	LONG $0x48fd7162; LONG $0x01245c7f // vmovdqa64 %zmm11,0x40(%rsp)
+	LONG $0x487df162; WORD $0x2c7f; BYTE $0x24 // vmovdqa32 %zmm5,(%rsp)
+	LONG $0x330c8d4a // lea (%rbx,%r14,1),%rcx
+	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
+	WORD $0x8948; BYTE $0xcb // mov %rcx,%rbx
+	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
+	LONG $0x487d2262; LONG $0x24104458 // vpbroadcastd 0x90(%rax,%r10,1),%zmm24
+	LONG $0x487de262; LONG $0x24187458 // vpbroadcastd 0x90(%rax,%rbx,1),%zmm22
+	WORD $0x894d; BYTE $0xf0 // mov %r14,%r8
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x487da262; LONG $0x24186458 // vpbroadcastd 0x90(%rax,%r11,1),%zmm20
+	LONG $0x487d8262; LONG $0x24175458 // vpbroadcastd 0x90(%r15,%r10,1),%zmm18
+	LONG $0x487c6162; LONG $0x09247429 // vmovaps %zmm30,0x240(%rsp)
+	LONG $0x487dc262; LONG $0x241f4458 // vpbroadcastd 0x90(%r15,%rbx,1),%zmm16
+	LONG $0x487d1262; LONG $0x241f7458 // vpbroadcastd 0x90(%r15,%r11,1),%zmm14
+	LONG $0x487d3262; LONG $0x24176458 // vpbroadcastd 0x90(%rdi,%r10,1),%zmm12
+	LONG $0x487d7262; LONG $0x241f5458 // vpbroadcastd 0x90(%rdi,%rbx,1),%zmm10
+	LONG $0x487d3262; LONG $0x241f4458 // vpbroadcastd 0x90(%rdi,%r11,1),%zmm8
+	LONG $0x487db262; LONG $0x24167458 // vpbroadcastd 0x90(%rsi,%r10,1),%zmm6
+	LONG $0x487df262; LONG $0x241e6458 // vpbroadcastd 0x90(%rsi,%rbx,1),%zmm4
+	LONG $0x487db262; LONG $0x241e5458 // vpbroadcastd 0x90(%rsi,%r11,1),%zmm2
+	LONG $0x40259162; WORD $0x2cdb; BYTE $0x8c // vpandd (%r12,%r9,4),%zmm27,%zmm5
+	LONG $0x487db262; WORD $0x1c58; BYTE $0x00 // vpbroadcastd (%rax,%r8,1),%zmm3
+	LONG $0x487d0162; WORD $0xc86f // vmovdqa32 %zmm24,%zmm25
 	LONG $0x487da162; WORD $0xfe6f // vmovdqa32 %zmm22,%zmm23
 	LONG $0x487da162; WORD $0xec6f // vmovdqa32 %zmm20,%zmm21
 	LONG $0x487da162; WORD $0xda6f // vmovdqa32 %zmm18,%zmm19
-	LONG $0x4875d162; LONG $0x04bb1471 // vpsrlw $0x4,(%r11,%rdi,4),%zmm1
-	LONG $0x0c180f41; BYTE $0x3c // prefetcht0 (%r12,%rdi,1)
+	LONG $0x400d9162; LONG $0x048c1471 // vpsrlw $0x4,(%r12,%r9,4),%zmm30
+	LONG $0x4c180f43; WORD $0x000d // prefetcht0 0x0(%r13,%r9,1)
 	LONG $0x487da162; WORD $0xc86f // vmovdqa32 %zmm16,%zmm17
 	LONG $0x487d5162; WORD $0xfe6f // vmovdqa32 %zmm14,%zmm15
 	LONG $0x487d5162; WORD $0xec6f // vmovdqa32 %zmm12,%zmm13
 	LONG $0x487d5162; WORD $0xda6f // vmovdqa32 %zmm10,%zmm11
 	LONG $0x487d5162; WORD $0xc86f // vmovdqa32 %zmm8,%zmm9
 	LONG $0x487df162; WORD $0xfe6f // vmovdqa32 %zmm6,%zmm7
-	LONG $0x4035f162; WORD $0xc9db // vpandd %zmm1,%zmm25,%zmm1
-	LONG $0x487df262; WORD $0x3458; BYTE $0x03 // vpbroadcastd (%rbx,%rax,1),%zmm6
-	LONG $0x402df262; WORD $0xc900 // vpshufb %zmm1,%zmm26,%zmm1
-	LONG $0x40c78348 // add $0x40,%rdi
-	LONG $0x402df262; WORD $0xed00 // vpshufb %zmm5,%zmm26,%zmm5
-	LONG $0x48556262; WORD $0xf350 // vpdpbusd %zmm3,%zmm5,%zmm30
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x17 // vpbroadcastd (%r15,%rdx,1),%zmm3
+	LONG $0x40250162; WORD $0xf6db // vpandd %zmm30,%zmm27,%zmm30
+	LONG $0x487df262; WORD $0x3458; BYTE $0x16 // vpbroadcastd (%rsi,%rdx,1),%zmm6
+	LONG $0x401d0262; WORD $0xf600 // vpshufb %zmm30,%zmm28,%zmm30
+	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x401df262; WORD $0xed00 // vpshufb %zmm5,%zmm28,%zmm5
+	LONG $0x48556262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm25
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x08 // vpbroadcastd (%rax,%rcx,1),%zmm3
 	LONG $0x4855e262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm23
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm3
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x10 // vpbroadcastd (%rax,%rdx,1),%zmm3
 	LONG $0x4855e262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm5,%zmm21
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x36 // vpbroadcastd (%r14,%rsi,1),%zmm3
+	LONG $0x487d9262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%r15,%r8,1),%zmm3
 	LONG $0x4855e262; WORD $0xdb50 // vpdpbusd %zmm3,%zmm5,%zmm19
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x16 // vpbroadcastd (%r14,%rdx,1),%zmm3
+	LONG $0x487dd262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm3
 	LONG $0x4855e262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm17
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm3
+	LONG $0x487dd262; WORD $0x1c58; BYTE $0x17 // vpbroadcastd (%r15,%rdx,1),%zmm3
 	LONG $0x48557262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm15
-	LONG $0x487dd262; LONG $0x00355c58 // vpbroadcastd 0x0(%r13,%rsi,1),%zmm3
+	LONG $0x487db262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%rdi,%r8,1),%zmm3
 	LONG $0x48557262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm5,%zmm13
-	LONG $0x487dd262; LONG $0x00155c58 // vpbroadcastd 0x0(%r13,%rdx,1),%zmm3
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm3
 	LONG $0x48557262; WORD $0xdb50 // vpdpbusd %zmm3,%zmm5,%zmm11
-	LONG $0x487dd262; LONG $0x00055c58 // vpbroadcastd 0x0(%r13,%rax,1),%zmm3
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x17 // vpbroadcastd (%rdi,%rdx,1),%zmm3
 	LONG $0x48557262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm9
-	LONG $0x487df262; WORD $0x1c58; BYTE $0x33 // vpbroadcastd (%rbx,%rsi,1),%zmm3
+	LONG $0x487db262; WORD $0x1c58; BYTE $0x06 // vpbroadcastd (%rsi,%r8,1),%zmm3
 	LONG $0x4855f262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm7
-	LONG $0x487df262; WORD $0x1c58; BYTE $0x13 // vpbroadcastd (%rbx,%rdx,1),%zmm3
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm3
 	LONG $0x4855f262; WORD $0xe350 // vpdpbusd %zmm3,%zmm5,%zmm4
 	LONG $0x487df162; WORD $0xda6f // vmovdqa32 %zmm2,%zmm3
-	LONG $0x487dd262; LONG $0x01375458 // vpbroadcastd 0x4(%r15,%rsi,1),%zmm2
+	LONG $0x487db262; LONG $0x01005458 // vpbroadcastd 0x4(%rax,%r8,1),%zmm2
 	LONG $0x4855f262; WORD $0xde50 // vpdpbusd %zmm6,%zmm5,%zmm3
 	LONG $0x487df162; WORD $0xec6f // vmovdqa32 %zmm4,%zmm5
-	LONG $0x48756262; WORD $0xf250 // vpdpbusd %zmm2,%zmm1,%zmm30
-	LONG $0x487dd262; LONG $0x01175458 // vpbroadcastd 0x4(%r15,%rdx,1),%zmm2
-	LONG $0x487c0162; WORD $0xc628 // vmovaps %zmm30,%zmm24
-	LONG $0x4875e262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm1,%zmm23
-	LONG $0x487dd262; LONG $0x01075458 // vpbroadcastd 0x4(%r15,%rax,1),%zmm2
+	LONG $0x400d6262; WORD $0xca50 // vpdpbusd %zmm2,%zmm30,%zmm25
+	LONG $0x487df262; LONG $0x01085458 // vpbroadcastd 0x4(%rax,%rcx,1),%zmm2
+	LONG $0x487c0162; WORD $0xc128 // vmovaps %zmm25,%zmm24
+	LONG $0x400de262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm30,%zmm23
+	LONG $0x487df262; LONG $0x01105458 // vpbroadcastd 0x4(%rax,%rdx,1),%zmm2
 	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	LONG $0x4875e262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm21
-	LONG $0x487dd262; LONG $0x01365458 // vpbroadcastd 0x4(%r14,%rsi,1),%zmm2
+	LONG $0x400de262; WORD $0xea50 // vpdpbusd %zmm2,%zmm30,%zmm21
+	LONG $0x487d9262; LONG $0x01075458 // vpbroadcastd 0x4(%r15,%r8,1),%zmm2
 	LONG $0x487ca162; WORD $0xe528 // vmovaps %zmm21,%zmm20
-	LONG $0x4875e262; WORD $0xda50 // vpdpbusd %zmm2,%zmm1,%zmm19
-	LONG $0x487dd262; LONG $0x01165458 // vpbroadcastd 0x4(%r14,%rdx,1),%zmm2
+	LONG $0x400de262; WORD $0xda50 // vpdpbusd %zmm2,%zmm30,%zmm19
+	LONG $0x487dd262; LONG $0x010f5458 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm2
 	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
-	LONG $0x4875e262; WORD $0xca50 // vpdpbusd %zmm2,%zmm1,%zmm17
-	LONG $0x487dd262; LONG $0x01065458 // vpbroadcastd 0x4(%r14,%rax,1),%zmm2
+	LONG $0x400de262; WORD $0xca50 // vpdpbusd %zmm2,%zmm30,%zmm17
+	LONG $0x487dd262; LONG $0x01175458 // vpbroadcastd 0x4(%r15,%rdx,1),%zmm2
 	LONG $0x487ca162; WORD $0xc128 // vmovaps %zmm17,%zmm16
-	LONG $0x48757262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm1,%zmm15
-	LONG $0x487dd262; LONG $0x01355458 // vpbroadcastd 0x4(%r13,%rsi,1),%zmm2
+	LONG $0x400d7262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm30,%zmm15
+	LONG $0x487db262; LONG $0x01075458 // vpbroadcastd 0x4(%rdi,%r8,1),%zmm2
 	LONG $0x487c5162; WORD $0xf728 // vmovaps %zmm15,%zmm14
-	LONG $0x48757262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm13
-	LONG $0x487dd262; LONG $0x01155458 // vpbroadcastd 0x4(%r13,%rdx,1),%zmm2
+	LONG $0x400d7262; WORD $0xea50 // vpdpbusd %zmm2,%zmm30,%zmm13
+	LONG $0x487df262; LONG $0x010f5458 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm2
 	LONG $0x487c5162; WORD $0xe528 // vmovaps %zmm13,%zmm12
-	LONG $0x48757262; WORD $0xda50 // vpdpbusd %zmm2,%zmm1,%zmm11
-	LONG $0x487dd262; LONG $0x01055458 // vpbroadcastd 0x4(%r13,%rax,1),%zmm2
+	LONG $0x400d7262; WORD $0xda50 // vpdpbusd %zmm2,%zmm30,%zmm11
+	LONG $0x487df262; LONG $0x01175458 // vpbroadcastd 0x4(%rdi,%rdx,1),%zmm2
 	LONG $0x487c5162; WORD $0xd328 // vmovaps %zmm11,%zmm10
-	LONG $0x48757262; WORD $0xca50 // vpdpbusd %zmm2,%zmm1,%zmm9
-	LONG $0x487df262; LONG $0x01335458 // vpbroadcastd 0x4(%rbx,%rsi,1),%zmm2
-	LONG $0x08c68348 // add $0x8,%rsi
+	LONG $0x400d7262; WORD $0xca50 // vpdpbusd %zmm2,%zmm30,%zmm9
+	LONG $0x487db262; LONG $0x01065458 // vpbroadcastd 0x4(%rsi,%r8,1),%zmm2
+	LONG $0x08c08349 // add $0x8,%r8
 	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
-	LONG $0x4875f262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm1,%zmm7
-	LONG $0x487df262; LONG $0x01135458 // vpbroadcastd 0x4(%rbx,%rdx,1),%zmm2
-	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x400df262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm30,%zmm7
+	LONG $0x487df262; LONG $0x010e5458 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm2
+	LONG $0x08c18348 // add $0x8,%rcx
 	LONG $0x487cf162; WORD $0xf728 // vmovaps %zmm7,%zmm6
-	LONG $0x4875f262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm5
-	LONG $0x487df262; LONG $0x01035458 // vpbroadcastd 0x4(%rbx,%rax,1),%zmm2
-	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x400df262; WORD $0xea50 // vpdpbusd %zmm2,%zmm30,%zmm5
+	LONG $0x487df262; LONG $0x01165458 // vpbroadcastd 0x4(%rsi,%rdx,1),%zmm2
+	LONG $0x08c28348 // add $0x8,%rdx
 	LONG $0x487cf162; WORD $0xe528 // vmovaps %zmm5,%zmm4
-	LONG $0x4875f262; WORD $0xda50 // vpdpbusd %zmm2,%zmm1,%zmm3
+	LONG $0x400df262; WORD $0xda50 // vpdpbusd %zmm2,%zmm30,%zmm3
 	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
-	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
-	LONG $0xfde6850f; WORD $0xffff // jne 16b4 <dotFP4Int8VNNI+0x16b4>
-	LONG $0x24848b48; LONG $0x00000368 // mov 0x368(%rsp),%rax
-	LONG $0x487cf162; LONG $0x06244c28 // vmovaps 0x180(%rsp),%zmm1
-	LONG $0x487c0162; WORD $0xf65b // vcvtdq2ps %zmm30,%zmm30
-	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x00f98149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r9
+	LONG $0xfde8850f; WORD $0xffff // jne e46 <dotFP4Int8VNNI+0xe46>
+	LONG $0x248c8b48; LONG $0x00000460 // mov 0x460(%rsp),%rcx
+	LONG $0x487c6162; LONG $0x09247428 // vmovaps 0x240(%rsp),%zmm30
+	LONG $0x487c0162; WORD $0xc95b // vcvtdq2ps %zmm25,%zmm25
+	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
 	LONG $0x487ca162; WORD $0xff5b // vcvtdq2ps %zmm23,%zmm23
-	LONG $0x20c18348 // add $0x20,%rcx
-	LONG $0x40c38349 // add $0x40,%r11
+	LONG $0x20c68349 // add $0x20,%r14
+	LONG $0x40c48349 // add $0x40,%r12
 	LONG $0x487ca162; WORD $0xed5b // vcvtdq2ps %zmm21,%zmm21
 	LONG $0x487ca162; WORD $0xdb5b // vcvtdq2ps %zmm19,%zmm19
-	LONG $0x487df262; WORD $0x1031 // vpmovzxbd (%rax),%zmm2
+	LONG $0x487df262; WORD $0x1131 // vpmovzxbd (%rcx),%zmm2
 	LONG $0x487ca162; WORD $0xc95b // vcvtdq2ps %zmm17,%zmm17
-	LONG $0x10c08348 // add $0x10,%rax
+	LONG $0x10c18348 // add $0x10,%rcx
 	LONG $0x487c5162; WORD $0xff5b // vcvtdq2ps %zmm15,%zmm15
-	LONG $0x24848948; LONG $0x00000368 // mov %rax,0x368(%rsp)
+	LONG $0x248c8948; LONG $0x00000460 // mov %rcx,0x460(%rsp)
 	LONG $0x487c5162; WORD $0xed5b // vcvtdq2ps %zmm13,%zmm13
 	LONG $0x487c5162; WORD $0xdb5b // vcvtdq2ps %zmm11,%zmm11
 	LONG $0x487c5162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm9
@@ -1075,1141 +746,1028 @@ TEXT dotFP4Int8VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487cf162; WORD $0xed5b // vcvtdq2ps %zmm5,%zmm5
 	LONG $0x487cf162; WORD $0xdb5b // vcvtdq2ps %zmm3,%zmm3
 	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586c9162; LONG $0x20076459 // vmulps 0x80(%r15,%r8,1){1to16},%zmm2,%zmm4
-	LONG $0x400d6262; WORD $0xfcb8 // vfmadd231ps %zmm4,%zmm30,%zmm31
-	LONG $0x586c9162; LONG $0x20176459 // vmulps 0x80(%r15,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x4045f262; WORD $0xccb8 // vfmadd231ps %zmm4,%zmm23,%zmm1
-	LONG $0x586c9162; LONG $0x200f6459 // vmulps 0x80(%r15,%r9,1){1to16},%zmm2,%zmm4
+	LONG $0x586cb162; LONG $0x20106459 // vmulps 0x80(%rax,%r10,1){1to16},%zmm2,%zmm4
+	LONG $0x40356262; WORD $0xfcb8 // vfmadd231ps %zmm4,%zmm25,%zmm31
+	LONG $0x586cf162; LONG $0x20186459 // vmulps 0x80(%rax,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x40456262; WORD $0xf4b8 // vfmadd231ps %zmm4,%zmm23,%zmm30
+	LONG $0x586cb162; LONG $0x20186459 // vmulps 0x80(%rax,%r11,1){1to16},%zmm2,%zmm4
 	LONG $0x40556262; WORD $0xecb8 // vfmadd231ps %zmm4,%zmm21,%zmm29
-	LONG $0x586c9162; LONG $0x20066459 // vmulps 0x80(%r14,%r8,1){1to16},%zmm2,%zmm4
-	LONG $0x40656262; WORD $0xe4b8 // vfmadd231ps %zmm4,%zmm19,%zmm28
-	LONG $0x586c9162; LONG $0x20166459 // vmulps 0x80(%r14,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x40756262; WORD $0xdcb8 // vfmadd231ps %zmm4,%zmm17,%zmm27
-	LONG $0x586c9162; LONG $0x200e6459 // vmulps 0x80(%r14,%r9,1){1to16},%zmm2,%zmm4
-	LONG $0x4805f262; WORD $0xc4b8 // vfmadd231ps %zmm4,%zmm15,%zmm0
-	LONG $0x586c9162; LONG $0x20056459 // vmulps 0x80(%r13,%r8,1){1to16},%zmm2,%zmm4
-	LONG $0x485d7262; LONG $0x0a246ca8 // vfmadd213ps 0x280(%rsp),%zmm4,%zmm13
-	LONG $0x586c9162; LONG $0x20156459 // vmulps 0x80(%r13,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x487c7162; LONG $0x0a246c29 // vmovaps %zmm13,0x280(%rsp)
-	LONG $0x485d7262; LONG $0x0b245ca8 // vfmadd213ps 0x2c0(%rsp),%zmm4,%zmm11
-	LONG $0x487c7162; LONG $0x0b245c29 // vmovaps %zmm11,0x2c0(%rsp)
-	LONG $0x586c9162; LONG $0x200d6459 // vmulps 0x80(%r13,%r9,1){1to16},%zmm2,%zmm4
-	LONG $0x485d7262; LONG $0x08244ca8 // vfmadd213ps 0x200(%rsp),%zmm4,%zmm9
-	LONG $0x586cb162; LONG $0x20036459 // vmulps 0x80(%rbx,%r8,1){1to16},%zmm2,%zmm4
-	LONG $0x487c7162; LONG $0x08244c29 // vmovaps %zmm9,0x200(%rsp)
-	LONG $0x485df262; LONG $0x09247ca8 // vfmadd213ps 0x240(%rsp),%zmm4,%zmm7
-	LONG $0x04c08349 // add $0x4,%r8
-	LONG $0x487cf162; LONG $0x09247c29 // vmovaps %zmm7,0x240(%rsp)
-	LONG $0x586cb162; LONG $0x20136459 // vmulps 0x80(%rbx,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x586cb162; LONG $0x200b5459 // vmulps 0x80(%rbx,%r9,1){1to16},%zmm2,%zmm2
-	LONG $0x485df262; LONG $0x0c246ca8 // vfmadd213ps 0x300(%rsp),%zmm4,%zmm5
-	LONG $0x486df262; LONG $0x07245ca8 // vfmadd213ps 0x1c0(%rsp),%zmm2,%zmm3
-	LONG $0x487cf162; LONG $0x0c246c29 // vmovaps %zmm5,0x300(%rsp)
-	LONG $0x487cf162; LONG $0x07245c29 // vmovaps %zmm3,0x1c0(%rsp)
+	LONG $0x586c9162; LONG $0x20176459 // vmulps 0x80(%r15,%r10,1){1to16},%zmm2,%zmm4
+	LONG $0x40656262; WORD $0xd4b8 // vfmadd231ps %zmm4,%zmm19,%zmm26
+	LONG $0x586cd162; LONG $0x201f6459 // vmulps 0x80(%r15,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x485de262; LONG $0x0c244ca8 // vfmadd213ps 0x300(%rsp),%zmm4,%zmm17
+	LONG $0x586c9162; LONG $0x201f6459 // vmulps 0x80(%r15,%r11,1){1to16},%zmm2,%zmm4
+	LONG $0x485d7262; LONG $0x0e247ca8 // vfmadd213ps 0x380(%rsp),%zmm4,%zmm15
+	LONG $0x487ce162; LONG $0x0c244c29 // vmovaps %zmm17,0x300(%rsp)
+	LONG $0x487c7162; LONG $0x0e247c29 // vmovaps %zmm15,0x380(%rsp)
+	LONG $0x586cb162; LONG $0x20176459 // vmulps 0x80(%rdi,%r10,1){1to16},%zmm2,%zmm4
+	LONG $0x485d7262; LONG $0x0f246ca8 // vfmadd213ps 0x3c0(%rsp),%zmm4,%zmm13
+	LONG $0x586cf162; LONG $0x201f6459 // vmulps 0x80(%rdi,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x485d7262; LONG $0x10245ca8 // vfmadd213ps 0x400(%rsp),%zmm4,%zmm11
+	LONG $0x487c7162; LONG $0x0f246c29 // vmovaps %zmm13,0x3c0(%rsp)
+	LONG $0x487c7162; LONG $0x10245c29 // vmovaps %zmm11,0x400(%rsp)
+	LONG $0x586cb162; LONG $0x201f6459 // vmulps 0x80(%rdi,%r11,1){1to16},%zmm2,%zmm4
+	LONG $0x485d7262; LONG $0x0b244ca8 // vfmadd213ps 0x2c0(%rsp),%zmm4,%zmm9
+	LONG $0x586cb162; LONG $0x20166459 // vmulps 0x80(%rsi,%r10,1){1to16},%zmm2,%zmm4
+	LONG $0x485df262; LONG $0x0d247ca8 // vfmadd213ps 0x340(%rsp),%zmm4,%zmm7
+	LONG $0x487c7162; LONG $0x0b244c29 // vmovaps %zmm9,0x2c0(%rsp)
+	LONG $0x487cf162; LONG $0x0d247c29 // vmovaps %zmm7,0x340(%rsp)
 	LONG $0x04c28349 // add $0x4,%r10
-	LONG $0x04c18349 // add $0x4,%r9
-	LONG $0x248c3948; LONG $0x00000160 // cmp %rcx,0x160(%rsp)
-	LONG $0x03fb840f; WORD $0x0000 // je 1e47 <dotFP4Int8VNNI+0x1e47>
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
-	LONG $0x08148d48 // lea (%rax,%rcx,1),%rdx
-	LONG $0x24848b48; LONG $0x00000348 // mov 0x348(%rsp),%rax
-	WORD $0x0148; BYTE $0xc8 // add %rcx,%rax
-	LONG $0xfffbdfe9; BYTE $0xff // jmp 1647 <dotFP4Int8VNNI+0x1647>
-	LONG $0x04fa8348 // cmp $0x4,%rdx
-	LONG $0xf664850f; WORD $0xffff // jne 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x18518b49 // mov 0x18(%r9),%rdx
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	WORD $0x894c; BYTE $0xe7 // mov %r12,%rdi
-	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
-	LONG $0x48fe7162; WORD $0x786f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm15
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0x487d7262; WORD $0xf07a // vpbroadcastb %eax,%zmm14
-	LONG $0xfe828d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rax
-	LONG $0xc1490f48 // cmovns %rcx,%rax
-	LONG $0x07f8c148 // sar $0x7,%rax
-	LONG $0x6ef9e1c4; BYTE $0xc8 // vmovq %rax,%xmm1
-	LONG $0x24048d4b // lea (%r12,%r12,1),%rax
-	LONG $0x200c8d4a // lea (%rax,%r12,1),%rcx
-	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
-	LONG $0xfe438d49 // lea -0x2(%r11),%rax
-	LONG $0xf8af0f48 // imul %rax,%rdi
-	WORD $0x014c; BYTE $0xf9 // add %r15,%rcx
-	WORD $0x014c; BYTE $0xff // add %r15,%rdi
-	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
-	LONG $0x1df18e0f; WORD $0x0000 // jle 38bf <dotFP4Int8VNNI+0x38bf>
-	LONG $0x24b48b48; LONG $0x00000178 // mov 0x178(%rsp),%rsi
-	LONG $0x000080bb; BYTE $0x00 // mov $0x80,%ebx
-	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
-	LONG $0x08fd6162; WORD $0xe36e // vmovq %rbx,%xmm28
-	LONG $0xc0eff9c5 // vpxor %xmm0,%xmm0,%xmm0
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
-	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
-	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
-	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
-	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	WORD $0xdb31 // xor %ebx,%ebx
-	LONG $0x172c8d4d // lea (%r15,%rdx,1),%r13
-	LONG $0x11348d4c // lea (%rcx,%rdx,1),%r14
-	LONG $0x24a4894c; LONG $0x000002c0 // mov %r12,0x2c0(%rsp)
-	LONG $0x2494894c; LONG $0x000001c0 // mov %r10,0x1c0(%rsp)
-	LONG $0x84d6f9c5; LONG $0x00024024; BYTE $0x00 // vmovq %xmm0,0x240(%rsp)
-	LONG $0x24848948; LONG $0x00000368 // mov %rax,0x368(%rsp)
-	LONG $0x08fd6162; LONG $0x5024647e // vmovq %xmm28,0x280(%rsp)
-	LONG $0x248c894c; LONG $0x00000180 // mov %r9,0x180(%rsp)
-	LONG $0x249c894c; LONG $0x00000348 // mov %r11,0x348(%rsp)
-	LONG $0x8cd6f9c5; LONG $0x00020024; BYTE $0x00 // vmovq %xmm1,0x200(%rsp)
-	LONG $0x94d6f9c5; LONG $0x00034024; BYTE $0x00 // vmovq %xmm2,0x340(%rsp)
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x009e8d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rsi),%r11
-	LONG $0x40568d4c // lea 0x40(%rsi),%r10
-	WORD $0x8949; BYTE $0xd8 // mov %rbx,%r8
-	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
-	LONG $0xacd679c5; LONG $0x00016024; BYTE $0x00 // vmovq %xmm13,0x160(%rsp)
-	LONG $0x24b48948; LONG $0x00000158 // mov %rsi,0x158(%rsp)
-	LONG $0x24b48948; LONG $0x00000300 // mov %rsi,0x300(%rsp)
-	LONG $0x249c8948; LONG $0x00000148 // mov %rbx,0x148(%rsp)
-	LONG $0x18148d48 // lea (%rax,%rbx,1),%rdx
-	LONG $0x24848b48; LONG $0x00000340 // mov 0x340(%rsp),%rax
-	WORD $0x8949; BYTE $0xd1 // mov %rdx,%r9
-	LONG $0x18248d4c // lea (%rax,%rbx,1),%r12
-	LONG $0x487d0262; LONG $0x24074458 // vpbroadcastd 0x90(%r15,%r8,1),%zmm24
-	LONG $0x487d1262; LONG $0x240f6c58 // vpbroadcastd 0x90(%r15,%r9,1),%zmm13
-	WORD $0x8948; BYTE $0xd8 // mov %rbx,%rax
-	WORD $0xf631 // xor %esi,%esi
-	LONG $0x487d1262; LONG $0x24276458 // vpbroadcastd 0x90(%r15,%r12,1),%zmm12
-	LONG $0x487d3262; LONG $0x24015458 // vpbroadcastd 0x90(%rcx,%r8,1),%zmm10
-	LONG $0x487d3262; LONG $0x24094458 // vpbroadcastd 0x90(%rcx,%r9,1),%zmm8
-	LONG $0x487db262; LONG $0x24216c58 // vpbroadcastd 0x90(%rcx,%r12,1),%zmm5
-	LONG $0x487db262; LONG $0x24075c58 // vpbroadcastd 0x90(%rdi,%r8,1),%zmm3
-	LONG $0x487db262; LONG $0x240f5458 // vpbroadcastd 0x90(%rdi,%r9,1),%zmm2
-	LONG $0x480dd162; WORD $0x0cdb; BYTE $0xb2 // vpandd (%r10,%rsi,4),%zmm14,%zmm1
-	LONG $0x487dd262; WORD $0x2458; BYTE $0x07 // vpbroadcastd (%r15,%rax,1),%zmm4
-	LONG $0x487dd162; LONG $0x04b21471 // vpsrlw $0x4,(%r10,%rsi,4),%zmm0
-	LONG $0x480df162; WORD $0xc0db // vpandd %zmm0,%zmm14,%zmm0
-	LONG $0x4805f262; WORD $0xc000 // vpshufb %zmm0,%zmm15,%zmm0
-	LONG $0x487d6262; LONG $0x01176458 // vpbroadcastd 0x4(%rdi,%rdx,1),%zmm28
-	LONG $0x0c180f41; BYTE $0x33 // prefetcht0 (%r11,%rsi,1)
-	LONG $0x40c68348 // add $0x40,%rsi
-	LONG $0x4805f262; WORD $0xc900 // vpshufb %zmm1,%zmm15,%zmm1
-	LONG $0x48756262; WORD $0xc450 // vpdpbusd %zmm4,%zmm1,%zmm24
-	LONG $0x487dd262; WORD $0x2458; BYTE $0x17 // vpbroadcastd (%r15,%rdx,1),%zmm4
-	LONG $0x487d0162; WORD $0xd86f // vmovdqa32 %zmm24,%zmm27
-	LONG $0x48757262; WORD $0xec50 // vpdpbusd %zmm4,%zmm1,%zmm13
-	LONG $0x487dd262; LONG $0x00056458 // vpbroadcastd 0x0(%r13,%rax,1),%zmm4
-	LONG $0x48757262; WORD $0xe450 // vpdpbusd %zmm4,%zmm1,%zmm12
-	LONG $0x487df262; WORD $0x2458; BYTE $0x01 // vpbroadcastd (%rcx,%rax,1),%zmm4
-	LONG $0x48757262; WORD $0xd450 // vpdpbusd %zmm4,%zmm1,%zmm10
-	LONG $0x487df262; WORD $0x2458; BYTE $0x11 // vpbroadcastd (%rcx,%rdx,1),%zmm4
-	LONG $0x48757262; WORD $0xc450 // vpdpbusd %zmm4,%zmm1,%zmm8
-	LONG $0x487dd262; WORD $0x2458; BYTE $0x06 // vpbroadcastd (%r14,%rax,1),%zmm4
-	LONG $0x4875f262; WORD $0xec50 // vpdpbusd %zmm4,%zmm1,%zmm5
-	LONG $0x487df262; WORD $0x2458; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm4
-	LONG $0x487df162; WORD $0xf56f // vmovdqa32 %zmm5,%zmm6
-	LONG $0x4875f262; WORD $0xdc50 // vpdpbusd %zmm4,%zmm1,%zmm3
-	LONG $0x487df262; WORD $0x2458; BYTE $0x17 // vpbroadcastd (%rdi,%rdx,1),%zmm4
-	LONG $0x4875f262; WORD $0xd450 // vpdpbusd %zmm4,%zmm1,%zmm2
-	LONG $0x487dd262; LONG $0x01074c58 // vpbroadcastd 0x4(%r15,%rax,1),%zmm1
-	LONG $0x487df162; WORD $0xe36f // vmovdqa32 %zmm3,%zmm4
-	LONG $0x487d6262; WORD $0xd950 // vpdpbusd %zmm1,%zmm0,%zmm27
-	LONG $0x487dd262; LONG $0x01174c58 // vpbroadcastd 0x4(%r15,%rdx,1),%zmm1
-	LONG $0x487c0162; WORD $0xc328 // vmovaps %zmm27,%zmm24
-	LONG $0x487d7262; WORD $0xe950 // vpdpbusd %zmm1,%zmm0,%zmm13
-	LONG $0x487dd262; LONG $0x01054c58 // vpbroadcastd 0x4(%r13,%rax,1),%zmm1
-	LONG $0x487d7262; WORD $0xe150 // vpdpbusd %zmm1,%zmm0,%zmm12
-	LONG $0x487df262; LONG $0x01014c58 // vpbroadcastd 0x4(%rcx,%rax,1),%zmm1
-	LONG $0x487d7262; WORD $0xd150 // vpdpbusd %zmm1,%zmm0,%zmm10
-	LONG $0x487df262; LONG $0x01114c58 // vpbroadcastd 0x4(%rcx,%rdx,1),%zmm1
-	LONG $0x08c28348 // add $0x8,%rdx
-	LONG $0x487d7262; WORD $0xc150 // vpdpbusd %zmm1,%zmm0,%zmm8
-	LONG $0x487dd262; LONG $0x01064c58 // vpbroadcastd 0x4(%r14,%rax,1),%zmm1
-	LONG $0x487df262; WORD $0xf150 // vpdpbusd %zmm1,%zmm0,%zmm6
-	LONG $0x487df262; LONG $0x01074c58 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm1
-	LONG $0x08c08348 // add $0x8,%rax
-	LONG $0x487cf162; WORD $0xee28 // vmovaps %zmm6,%zmm5
-	LONG $0x487df262; WORD $0xe150 // vpdpbusd %zmm1,%zmm0,%zmm4
-	LONG $0x487df162; WORD $0xca6f // vmovdqa32 %zmm2,%zmm1
-	LONG $0x487d9262; WORD $0xcc50 // vpdpbusd %zmm28,%zmm0,%zmm1
-	LONG $0x487cf162; WORD $0xdc28 // vmovaps %zmm4,%zmm3
-	LONG $0x487cf162; WORD $0xd128 // vmovaps %zmm1,%zmm2
-	LONG $0x00fe8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rsi
-	LONG $0xfeb8850f; WORD $0xffff // jne 1c01 <dotFP4Int8VNNI+0x1c01>
-	LONG $0x24848b48; LONG $0x00000300 // mov 0x300(%rsp),%rax
-	LONG $0x487c5162; WORD $0xc85b // vcvtdq2ps %zmm8,%zmm9
-	LONG $0x20c38348 // add $0x20,%rbx
-	LONG $0x00c38149; WORD $0x0001; BYTE $0x00 // add $0x100,%r11
-	LONG $0x487c0162; WORD $0xdb5b // vcvtdq2ps %zmm27,%zmm27
-	LONG $0x40c28349 // add $0x40,%r10
-	LONG $0x487cf162; WORD $0xf65b // vcvtdq2ps %zmm6,%zmm6
-	LONG $0x487c4162; WORD $0xd55b // vcvtdq2ps %zmm13,%zmm26
-	LONG $0x487df262; WORD $0x1031 // vpmovzxbd (%rax),%zmm2
-	LONG $0x487c5162; WORD $0xda5b // vcvtdq2ps %zmm10,%zmm11
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
-	LONG $0x24848948; LONG $0x00000300 // mov %rax,0x300(%rsp)
-	LONG $0x24848b48; LONG $0x00000280 // mov 0x280(%rsp),%rax
-	LONG $0x487c4162; WORD $0xcc5b // vcvtdq2ps %zmm12,%zmm25
-	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586c9162; LONG $0x20075c59 // vmulps 0x80(%r15,%r8,1){1to16},%zmm2,%zmm3
-	LONG $0x586c3162; LONG $0x20214459 // vmulps 0x80(%rcx,%r12,1){1to16},%zmm2,%zmm8
-	LONG $0x586cb162; LONG $0x20016c59 // vmulps 0x80(%rcx,%r8,1){1to16},%zmm2,%zmm5
-	LONG $0x4025e262; WORD $0xf3b8 // vfmadd231ps %zmm3,%zmm27,%zmm22
-	LONG $0x484dc262; WORD $0xc8b8 // vfmadd231ps %zmm8,%zmm6,%zmm17
-	LONG $0x586c9162; LONG $0x200f5c59 // vmulps 0x80(%r15,%r9,1){1to16},%zmm2,%zmm3
-	LONG $0x586c3162; LONG $0x20074459 // vmulps 0x80(%rdi,%r8,1){1to16},%zmm2,%zmm8
-	LONG $0x402de262; WORD $0xebb8 // vfmadd231ps %zmm3,%zmm26,%zmm21
-	LONG $0x4825e262; WORD $0xddb8 // vfmadd231ps %zmm5,%zmm11,%zmm19
-	LONG $0x586c9162; LONG $0x20275c59 // vmulps 0x80(%r15,%r12,1){1to16},%zmm2,%zmm3
-	LONG $0x04c08349 // add $0x4,%r8
-	LONG $0x04c48349 // add $0x4,%r12
-	LONG $0x586cb162; LONG $0x20096c59 // vmulps 0x80(%rcx,%r9,1){1to16},%zmm2,%zmm5
-	LONG $0x485dc262; WORD $0xc0b8 // vfmadd231ps %zmm8,%zmm4,%zmm16
-	LONG $0x586c3162; LONG $0x200f4459 // vmulps 0x80(%rdi,%r9,1){1to16},%zmm2,%zmm8
-	LONG $0x4035e262; WORD $0xe3b8 // vfmadd231ps %zmm3,%zmm25,%zmm20
-	LONG $0x04c18349 // add $0x4,%r9
-	LONG $0x4835e262; WORD $0xd5b8 // vfmadd231ps %zmm5,%zmm9,%zmm18
-	LONG $0x4875c262; WORD $0xf8b8 // vfmadd231ps %zmm8,%zmm1,%zmm23
-	WORD $0x3948; BYTE $0xc3 // cmp %rax,%rbx
-	LONG $0x017b840f; WORD $0x0000 // je 1fb1 <dotFP4Int8VNNI+0x1fb1>
-	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
-	LONG $0x18148d48 // lea (%rax,%rbx,1),%rdx
-	LONG $0xfffd75e9; BYTE $0xff // jmp 1bbc <dotFP4Int8VNNI+0x1bbc>
-	LONG $0x5c7efac5; WORD $0x5824 // vmovq 0x58(%rsp),%xmm3
-	LONG $0x24748b48; BYTE $0x60 // mov 0x60(%rsp),%rsi
-	LONG $0x2484ff48; LONG $0x00000158 // incq 0x158(%rsp)
-	LONG $0x6c7e7ac5; WORD $0x6824 // vmovq 0x68(%rsp),%xmm13
-	LONG $0x48fdf162; WORD $0x3c6f; BYTE $0x24 // vmovdqa64 (%rsp),%zmm7
-	LONG $0x24848b48; LONG $0x00000158 // mov 0x158(%rsp),%rax
-	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
-	LONG $0x7ef9e1c4; BYTE $0xd9 // vmovq %xmm3,%rcx
-	LONG $0xa0c18148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rcx
-	LONG $0x24443948; BYTE $0x70 // cmp %rax,0x70(%rsp)
-	LONG $0xf75e8f0f; WORD $0xffff // jg 15eb <dotFP4Int8VNNI+0x15eb>
-	LONG $0x24948b4c; LONG $0x00000148 // mov 0x148(%rsp),%r10
-	LONG $0x24948b48; LONG $0x00000140 // mov 0x140(%rsp),%rdx
-	LONG $0x487c6162; WORD $0xf128 // vmovaps %zmm1,%zmm30
-	LONG $0x248c8b4c; LONG $0x00000080 // mov 0x80(%rsp),%r9
-	LONG $0x245c8b4c; BYTE $0x78 // mov 0x78(%rsp),%r11
-	LONG $0x95348d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rsi
-	LONG $0x520c8d4b // lea (%r10,%r10,2),%rcx
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0xd53c8d4a; LONG $0x00000000 // lea 0x0(,%r10,8),%rdi
-	LONG $0xd6af0f48 // imul %rsi,%rdx
-	LONG $0x881c8d48 // lea (%rax,%rcx,4),%rbx
-	LONG $0xc82c8d4c // lea (%rax,%rcx,8),%r13
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
-	LONG $0x35548d4d; BYTE $0x00 // lea 0x0(%r13,%rsi,1),%r10
-	LONG $0x3b248d4c // lea (%rbx,%rdi,1),%r12
-	LONG $0x323c8d4d // lea (%r10,%rsi,1),%r15
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
-	LONG $0x33048d48 // lea (%rbx,%rsi,1),%rax
-	LONG $0x6ef9e1c4; BYTE $0xd0 // vmovq %rax,%xmm2
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x3a048d4c // lea (%rdx,%rdi,1),%r8
-	LONG $0x32348d4c // lea (%rdx,%rsi,1),%r14
-	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	LONG $0x586cf162; LONG $0x201e6459 // vmulps 0x80(%rsi,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x586cb162; LONG $0x201e5459 // vmulps 0x80(%rsi,%r11,1){1to16},%zmm2,%zmm2
+	LONG $0x04c38348 // add $0x4,%rbx
+	LONG $0x486df262; LONG $0x0a245ca8 // vfmadd213ps 0x280(%rsp),%zmm2,%zmm3
+	LONG $0x04c38349 // add $0x4,%r11
+	LONG $0x487cf162; LONG $0x0a245c29 // vmovaps %zmm3,0x280(%rsp)
+	LONG $0x4855f262; WORD $0xccb8 // vfmadd231ps %zmm4,%zmm5,%zmm1
+	LONG $0x24b4394c; LONG $0x00000440 // cmp %r14,0x440(%rsp)
+	LONG $0x0419840f; WORD $0x0000 // je 15ff <dotFP4Int8VNNI+0x15ff>
+	LONG $0x248c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rcx
+	LONG $0x24948b48; LONG $0x00000448 // mov 0x448(%rsp),%rdx
+	WORD $0x014c; BYTE $0xf1 // add %r14,%rcx
+	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
+	LONG $0xfffbd7e9; BYTE $0xff // jmp dd8 <dotFP4Int8VNNI+0xdd8>
+	LONG $0x04f98348 // cmp $0x4,%rcx
+	LONG $0xf65f850f; WORD $0xffff // jne 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x7ef961c4; BYTE $0xd7 // vmovq %xmm10,%rdi
+	LONG $0x184f8b48 // mov 0x18(%rdi),%rcx
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x24bc8b48; LONG $0x00000478 // mov 0x478(%rsp),%rdi
+	WORD $0x8948; BYTE $0xce // mov %rcx,%rsi
+	LONG $0x48fee162; WORD $0x5a6f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm19
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0x487de262; WORD $0xd27a // vpbroadcastb %edx,%zmm18
+	LONG $0xfe918d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rcx),%rdx
+	LONG $0xd6490f48 // cmovns %rsi,%rdx
+	LONG $0x3f348d48 // lea (%rdi,%rdi,1),%rsi
+	LONG $0x07fac148 // sar $0x7,%rdx
+	LONG $0x6ef9e1c4; BYTE $0xd6 // vmovq %rsi,%xmm2
+	WORD $0x0148; BYTE $0xfe // add %rdi,%rsi
+	LONG $0x6ef9e1c4; BYTE $0xca // vmovq %rdx,%xmm1
+	LONG $0xfe538d48 // lea -0x2(%rbx),%rdx
 	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	LONG $0x16db8f0f; WORD $0x0000 // jg 35ee <dotFP4Int8VNNI+0x35ee>
+	LONG $0xfaaf0f48 // imul %rdx,%rdi
+	WORD $0x8949; BYTE $0xf8 // mov %rdi,%r8
+	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	LONG $0x1a8b8e0f; WORD $0x0000 // jle 2cfe <dotFP4Int8VNNI+0x2cfe>
+	LONG $0x24bc8b48; LONG $0x00000450 // mov 0x450(%rsp),%rdi
+	LONG $0x00240162; WORD $0xdb57 // vxorps %xmm27,%xmm27,%xmm27
+	LONG $0x7ef9e1c4; BYTE $0xd1 // vmovq %xmm2,%rcx
+	LONG $0x2484c748; LONG $0x000003c0; LONG $0x00000080 // movq $0x80,0x3c0(%rsp)
+	LONG $0x487c8162; WORD $0xe328 // vmovaps %zmm27,%zmm20
+	LONG $0x487c8162; WORD $0xeb28 // vmovaps %zmm27,%zmm21
+	LONG $0x487c8162; WORD $0xf328 // vmovaps %zmm27,%zmm22
+	LONG $0x487c8162; WORD $0xfb28 // vmovaps %zmm27,%zmm23
+	LONG $0x487c0162; WORD $0xc328 // vmovaps %zmm27,%zmm24
+	LONG $0x487c0162; WORD $0xcb28 // vmovaps %zmm27,%zmm25
+	LONG $0x487c0162; WORD $0xd328 // vmovaps %zmm27,%zmm26
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0xc0eff9c5 // vpxor %xmm0,%xmm0,%xmm0
+	LONG $0x08348d4c // lea (%rax,%rcx,1),%r14
+	LONG $0x0e3c8d4c // lea (%rsi,%rcx,1),%r15
+	LONG $0x24ac894c; LONG $0x00000380 // mov %r13,0x380(%rsp)
+	LONG $0x2494894c; LONG $0x00000340 // mov %r10,0x340(%rsp)
+	LONG $0x248c894c; LONG $0x00000300 // mov %r9,0x300(%rsp)
+	LONG $0x24948948; LONG $0x000002c0 // mov %rdx,0x2c0(%rsp)
+	LONG $0x249c8948; LONG $0x00000280 // mov %rbx,0x280(%rsp)
+	LONG $0x8cd6f9c5; LONG $0x00046024; BYTE $0x00 // vmovq %xmm1,0x460(%rsp)
+	LONG $0x7ef9e1c4; BYTE $0xd2 // vmovq %xmm2,%rdx
+	WORD $0x180f; BYTE $0x0f // prefetcht0 (%rdi)
+	LONG $0x00a78d4c; WORD $0x0010; BYTE $0x00 // lea 0x1000(%rdi),%r12
+	LONG $0x405f8d48 // lea 0x40(%rdi),%rbx
+	LONG $0x248c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rcx
+	LONG $0x1a2c8d4e // lea (%rdx,%r11,1),%r13
+	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
+	LONG $0x24bc8948; LONG $0x00000240 // mov %rdi,0x240(%rsp)
+	LONG $0x84d6f9c5; LONG $0x00044824; BYTE $0x00 // vmovq %xmm0,0x448(%rsp)
+	LONG $0xb4d6f9c5; LONG $0x00044024; BYTE $0x00 // vmovq %xmm6,0x440(%rsp)
+	LONG $0x24bc8948; LONG $0x00000400 // mov %rdi,0x400(%rsp)
+	LONG $0x249c894c; LONG $0x00000238 // mov %r11,0x238(%rsp)
+	LONG $0x94d679c5; LONG $0x00014024; BYTE $0x00 // vmovq %xmm10,0x140(%rsp)
+	LONG $0x94d6f9c5; LONG $0x00022024; BYTE $0x00 // vmovq %xmm2,0x220(%rsp)
+	WORD $0x014c; BYTE $0xd9 // add %r11,%rcx
+	WORD $0x8949; BYTE $0xca // mov %rcx,%r10
+	LONG $0x487d2262; LONG $0x24086458 // vpbroadcastd 0x90(%rax,%r9,1),%zmm28
+	LONG $0x487da262; LONG $0x24104458 // vpbroadcastd 0x90(%rax,%r10,1),%zmm16
+	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
+	WORD $0xff31 // xor %edi,%edi
+	LONG $0x487d3262; LONG $0x24287458 // vpbroadcastd 0x90(%rax,%r13,1),%zmm14
+	LONG $0x487d3262; LONG $0x240e6458 // vpbroadcastd 0x90(%rsi,%r9,1),%zmm12
+	LONG $0x487d3262; LONG $0x24164c58 // vpbroadcastd 0x90(%rsi,%r10,1),%zmm9
+	LONG $0x487db262; LONG $0x242e7c58 // vpbroadcastd 0x90(%rsi,%r13,1),%zmm7
+	LONG $0x487d9262; LONG $0x24085458 // vpbroadcastd 0x90(%r8,%r9,1),%zmm2
+	LONG $0x487d9262; LONG $0x24106458 // vpbroadcastd 0x90(%r8,%r10,1),%zmm4
+	LONG $0x406df162; WORD $0x0cdb; BYTE $0xbb // vpandd (%rbx,%rdi,4),%zmm18,%zmm1
+	LONG $0x487df262; WORD $0x3458; BYTE $0x10 // vpbroadcastd (%rax,%rdx,1),%zmm6
+	LONG $0x487df162; LONG $0x04bb1471 // vpsrlw $0x4,(%rbx,%rdi,4),%zmm0
+	LONG $0x406df162; WORD $0xc0db // vpandd %zmm0,%zmm18,%zmm0
+	LONG $0x4065f262; WORD $0xc000 // vpshufb %zmm0,%zmm19,%zmm0
+	LONG $0x487d4262; LONG $0x01087458 // vpbroadcastd 0x4(%r8,%rcx,1),%zmm30
+	LONG $0x0c180f41; BYTE $0x3c // prefetcht0 (%r12,%rdi,1)
+	LONG $0x40c78348 // add $0x40,%rdi
+	LONG $0x4065f262; WORD $0xc900 // vpshufb %zmm1,%zmm19,%zmm1
+	LONG $0x48756262; WORD $0xe650 // vpdpbusd %zmm6,%zmm1,%zmm28
+	LONG $0x487df262; WORD $0x3458; BYTE $0x08 // vpbroadcastd (%rax,%rcx,1),%zmm6
+	LONG $0x487d0162; WORD $0xec6f // vmovdqa32 %zmm28,%zmm29
+	LONG $0x4875e262; WORD $0xc650 // vpdpbusd %zmm6,%zmm1,%zmm16
+	LONG $0x487dd262; WORD $0x3458; BYTE $0x16 // vpbroadcastd (%r14,%rdx,1),%zmm6
+	LONG $0x48757262; WORD $0xf650 // vpdpbusd %zmm6,%zmm1,%zmm14
+	LONG $0x487df262; WORD $0x3458; BYTE $0x16 // vpbroadcastd (%rsi,%rdx,1),%zmm6
+	LONG $0x487d5162; WORD $0xfe6f // vmovdqa32 %zmm14,%zmm15
+	LONG $0x48757262; WORD $0xe650 // vpdpbusd %zmm6,%zmm1,%zmm12
+	LONG $0x487df262; WORD $0x3458; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm6
+	LONG $0x487d5162; WORD $0xec6f // vmovdqa32 %zmm12,%zmm13
+	LONG $0x48757262; WORD $0xce50 // vpdpbusd %zmm6,%zmm1,%zmm9
+	LONG $0x487dd262; WORD $0x3458; BYTE $0x17 // vpbroadcastd (%r15,%rdx,1),%zmm6
+	LONG $0x487d5162; WORD $0xd16f // vmovdqa32 %zmm9,%zmm10
+	LONG $0x4875f262; WORD $0xfe50 // vpdpbusd %zmm6,%zmm1,%zmm7
+	LONG $0x487dd262; WORD $0x3458; BYTE $0x10 // vpbroadcastd (%r8,%rdx,1),%zmm6
+	LONG $0x4875f262; WORD $0xd650 // vpdpbusd %zmm6,%zmm1,%zmm2
+	LONG $0x487dd262; WORD $0x3458; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm6
+	LONG $0x4875f262; WORD $0xe650 // vpdpbusd %zmm6,%zmm1,%zmm4
+	LONG $0x487df262; LONG $0x01104c58 // vpbroadcastd 0x4(%rax,%rdx,1),%zmm1
+	LONG $0x487df162; WORD $0xf26f // vmovdqa32 %zmm2,%zmm6
+	LONG $0x487d9262; WORD $0xe650 // vpdpbusd %zmm30,%zmm0,%zmm4
+	LONG $0x487d6262; WORD $0xe950 // vpdpbusd %zmm1,%zmm0,%zmm29
+	LONG $0x487df262; LONG $0x01084c58 // vpbroadcastd 0x4(%rax,%rcx,1),%zmm1
+	LONG $0x487c0162; WORD $0xe528 // vmovaps %zmm29,%zmm28
+	LONG $0x487de262; WORD $0xc150 // vpdpbusd %zmm1,%zmm0,%zmm16
+	LONG $0x487dd262; LONG $0x01164c58 // vpbroadcastd 0x4(%r14,%rdx,1),%zmm1
+	LONG $0x487d7262; WORD $0xf950 // vpdpbusd %zmm1,%zmm0,%zmm15
+	LONG $0x487df262; LONG $0x01164c58 // vpbroadcastd 0x4(%rsi,%rdx,1),%zmm1
+	LONG $0x487c5162; WORD $0xf728 // vmovaps %zmm15,%zmm14
+	LONG $0x487d7262; WORD $0xe950 // vpdpbusd %zmm1,%zmm0,%zmm13
+	LONG $0x487df262; LONG $0x010e4c58 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm1
+	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x487c5162; WORD $0xe528 // vmovaps %zmm13,%zmm12
+	LONG $0x487d7262; WORD $0xd150 // vpdpbusd %zmm1,%zmm0,%zmm10
+	LONG $0x487dd262; LONG $0x01174c58 // vpbroadcastd 0x4(%r15,%rdx,1),%zmm1
+	LONG $0x487c5162; WORD $0xca28 // vmovaps %zmm10,%zmm9
+	LONG $0x487df262; WORD $0xf950 // vpdpbusd %zmm1,%zmm0,%zmm7
+	LONG $0x487dd262; LONG $0x01104c58 // vpbroadcastd 0x4(%r8,%rdx,1),%zmm1
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x487d7162; WORD $0xc76f // vmovdqa32 %zmm7,%zmm8
+	LONG $0x487df262; WORD $0xf150 // vpdpbusd %zmm1,%zmm0,%zmm6
+	LONG $0x487df162; WORD $0xcc6f // vmovdqa32 %zmm4,%zmm1
+	LONG $0x487cf162; WORD $0xd628 // vmovaps %zmm6,%zmm2
+	LONG $0x00ff8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdi
+	LONG $0xfea1850f; WORD $0xffff // jne 13a5 <dotFP4Int8VNNI+0x13a5>
+	LONG $0x24bc8b48; LONG $0x00000400 // mov 0x400(%rsp),%rdi
+	LONG $0x487c5162; WORD $0xed5b // vcvtdq2ps %zmm13,%zmm13
+	LONG $0x00c48149; WORD $0x0001; BYTE $0x00 // add $0x100,%r12
+	LONG $0x20c38349 // add $0x20,%r11
+	LONG $0x487c5162; WORD $0xc05b // vcvtdq2ps %zmm8,%zmm8
+	LONG $0x40c38348 // add $0x40,%rbx
+	LONG $0x487c0162; WORD $0xed5b // vcvtdq2ps %zmm29,%zmm29
+	LONG $0x487ca162; WORD $0xc85b // vcvtdq2ps %zmm16,%zmm17
+	LONG $0x487df262; WORD $0x0731 // vpmovzxbd (%rdi),%zmm0
+	LONG $0x487c5162; WORD $0xff5b // vcvtdq2ps %zmm15,%zmm15
+	LONG $0x10c78348 // add $0x10,%rdi
+	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
+	LONG $0x24bc8948; LONG $0x00000400 // mov %rdi,0x400(%rsp)
+	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
+	LONG $0x587cb162; LONG $0x200e6459 // vmulps 0x80(%rsi,%r9,1){1to16},%zmm0,%zmm4
+	LONG $0x587cb162; LONG $0x20167c59 // vmulps 0x80(%rsi,%r10,1){1to16},%zmm0,%zmm7
+	LONG $0x4815e262; WORD $0xfcb8 // vfmadd231ps %zmm4,%zmm13,%zmm23
+	LONG $0x487cd162; WORD $0xe25b // vcvtdq2ps %zmm10,%zmm4
+	LONG $0x587cb162; LONG $0x20085459 // vmulps 0x80(%rax,%r9,1){1to16},%zmm0,%zmm2
+	LONG $0x485de262; WORD $0xf7b8 // vfmadd231ps %zmm7,%zmm4,%zmm22
+	LONG $0x587cb162; LONG $0x202e7c59 // vmulps 0x80(%rsi,%r13,1){1to16},%zmm0,%zmm7
+	LONG $0x40156262; WORD $0xd2b8 // vfmadd231ps %zmm2,%zmm29,%zmm26
+	LONG $0x587cb162; LONG $0x20105459 // vmulps 0x80(%rax,%r10,1){1to16},%zmm0,%zmm2
+	LONG $0x483de262; WORD $0xefb8 // vfmadd231ps %zmm7,%zmm8,%zmm21
+	LONG $0x587c1162; LONG $0x20084459 // vmulps 0x80(%r8,%r9,1){1to16},%zmm0,%zmm8
+	LONG $0x487cf162; WORD $0xfe5b // vcvtdq2ps %zmm6,%zmm7
+	LONG $0x40756262; WORD $0xcab8 // vfmadd231ps %zmm2,%zmm17,%zmm25
+	LONG $0x587cb162; LONG $0x20285459 // vmulps 0x80(%rax,%r13,1){1to16},%zmm0,%zmm2
+	LONG $0x04c18349 // add $0x4,%r9
+	LONG $0x04c58349 // add $0x4,%r13
+	LONG $0x4845c262; WORD $0xe0b8 // vfmadd231ps %zmm8,%zmm7,%zmm20
+	LONG $0x587c1162; LONG $0x20104459 // vmulps 0x80(%r8,%r10,1){1to16},%zmm0,%zmm8
+	LONG $0x04c28349 // add $0x4,%r10
+	LONG $0x48056262; WORD $0xc2b8 // vfmadd231ps %zmm2,%zmm15,%zmm24
+	LONG $0x48754262; WORD $0xd8b8 // vfmadd231ps %zmm8,%zmm1,%zmm27
+	LONG $0x249c394c; LONG $0x000003c0 // cmp %r11,0x3c0(%rsp)
+	LONG $0x01b6840f; WORD $0x0000 // je 17a4 <dotFP4Int8VNNI+0x17a4>
+	LONG $0x24bc8b48; LONG $0x00000478 // mov 0x478(%rsp),%rdi
+	LONG $0x1f0c8d4a // lea (%rdi,%r11,1),%rcx
+	LONG $0xfffd61e9; BYTE $0xff // jmp 1360 <dotFP4Int8VNNI+0x1360>
+	LONG $0xa47efac5; LONG $0x0000b824; BYTE $0x00 // vmovq 0xb8(%rsp),%xmm4
+	LONG $0x24848b4c; LONG $0x00000200 // mov 0x200(%rsp),%r8
+	LONG $0x487df162; WORD $0xd86f // vmovdqa32 %zmm0,%zmm3
+	LONG $0x2484ff48; LONG $0x00000238 // incq 0x238(%rsp)
+	LONG $0x947e7ac5; LONG $0x0000b024; BYTE $0x00 // vmovq 0xb0(%rsp),%xmm10
+	LONG $0x48fd7162; LONG $0x01245c6f // vmovdqa64 0x40(%rsp),%zmm11
+	LONG $0x487df162; WORD $0x2c6f; BYTE $0x24 // vmovdqa32 (%rsp),%zmm5
+	LONG $0x249c8b48; LONG $0x00000238 // mov 0x238(%rsp),%rbx
+	LONG $0x40c08149; WORD $0x0004; BYTE $0x00 // add $0x440,%r8
+	LONG $0x7ef9c1c4; BYTE $0xe6 // vmovq %xmm4,%r14
+	LONG $0xa0c68149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r14
+	LONG $0x249c3948; LONG $0x00000208 // cmp %rbx,0x208(%rsp)
+	LONG $0xf7058f0f; WORD $0xffff // jg d64 <dotFP4Int8VNNI+0xd64>
+	LONG $0xb47efac5; LONG $0x00010024; BYTE $0x00 // vmovq 0x100(%rsp),%xmm6
+	LONG $0x24ac8b4c; LONG $0x00000140 // mov 0x140(%rsp),%r13
+	LONG $0x487c9162; WORD $0xc228 // vmovaps %zmm26,%zmm0
+	LONG $0x487c7162; WORD $0xc128 // vmovaps %zmm1,%zmm8
+	LONG $0x24948b4c; LONG $0x00000220 // mov 0x220(%rsp),%r10
+	LONG $0x248c8b4c; LONG $0x00000218 // mov 0x218(%rsp),%r9
+	LONG $0x248c8b48; LONG $0x000000c0 // mov 0xc0(%rsp),%rcx
+	LONG $0x249c8b48; LONG $0x00000210 // mov 0x210(%rsp),%rbx
+	LONG $0x95048d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rax
+	LONG $0x52148d4b // lea (%r10,%r10,2),%rdx
+	LONG $0xd53c8d4a; LONG $0x00000000 // lea 0x0(,%r10,8),%rdi
+	LONG $0xc8af0f48 // imul %rax,%rcx
+	LONG $0x913c8d4d // lea (%r9,%rdx,4),%r15
+	LONG $0xd11c8d4d // lea (%r9,%rdx,8),%r11
+	LONG $0x01148d49 // lea (%r9,%rax,1),%rdx
+	LONG $0x07348d4d // lea (%r15,%rax,1),%r14
+	LONG $0x03048d4d // lea (%r11,%rax,1),%r8
+	LONG $0x09348d49 // lea (%r9,%rcx,1),%rsi
+	LONG $0x060c8d49 // lea (%r14,%rax,1),%rcx
+	LONG $0x6ef9e1c4; BYTE $0xd1 // vmovq %rcx,%xmm2
+	LONG $0x000c8d49 // lea (%r8,%rax,1),%rcx
+	LONG $0x06148d4c // lea (%rsi,%rax,1),%r10
+	LONG $0x6ef9e1c4; BYTE $0xc9 // vmovq %rcx,%xmm1
+	LONG $0x3e0c8d48 // lea (%rsi,%rdi,1),%rcx
+	WORD $0x014c; BYTE $0xcf // add %r9,%rdi
+	LONG $0x6ef9e1c4; BYTE $0xe1 // vmovq %rcx,%xmm4
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x137d8f0f; WORD $0x0000 // jg 2a75 <dotFP4Int8VNNI+0x2a75>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
 	WORD $0xc8ff // dec %eax
 	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c6162; WORD $0x3911 // vmovups %zmm31,(%rcx){%k1}
+	LONG $0x497c4162; WORD $0x3911 // vmovups %zmm31,(%r9){%k1}
 	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497c6162; WORD $0x3611 // vmovups %zmm30,(%rsi){%k1}
+	LONG $0x497c6162; WORD $0x3211 // vmovups %zmm30,(%rdx){%k1}
 	LONG $0x497c6162; WORD $0x2f11 // vmovups %zmm29,(%rdi){%k1}
-	LONG $0x497c6162; WORD $0x2311 // vmovups %zmm28,(%rbx){%k1}
-	LONG $0x7ef9e1c4; BYTE $0xd3 // vmovq %xmm2,%rbx
-	LONG $0x497c6162; WORD $0x1b11 // vmovups %zmm27,(%rbx){%k1}
-	LONG $0x497cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12){%k1}
-	LONG $0x487cf162; LONG $0x0a247428 // vmovaps 0x280(%rsp),%zmm6
-	LONG $0x497cd162; WORD $0x7511; BYTE $0x00 // vmovups %zmm6,0x0(%r13){%k1}
-	LONG $0x487cf162; LONG $0x0b247428 // vmovaps 0x2c0(%rsp),%zmm6
-	LONG $0x497cd162; WORD $0x3211 // vmovups %zmm6,(%r10){%k1}
-	LONG $0x487cf162; LONG $0x08247428 // vmovaps 0x200(%rsp),%zmm6
-	LONG $0x497cd162; WORD $0x3711 // vmovups %zmm6,(%r15){%k1}
-	LONG $0x487cf162; LONG $0x09247428 // vmovaps 0x240(%rsp),%zmm6
-	LONG $0x497cf162; WORD $0x3211 // vmovups %zmm6,(%rdx){%k1}
-	LONG $0x487cf162; LONG $0x0c247428 // vmovaps 0x300(%rsp),%zmm6
-	LONG $0x497cd162; WORD $0x3611 // vmovups %zmm6,(%r14){%k1}
-	LONG $0x487cf162; LONG $0x07247428 // vmovaps 0x1c0(%rsp),%zmm6
+	LONG $0x7ef9e1c4; BYTE $0xd7 // vmovq %xmm2,%rdi
+	LONG $0x497cd162; WORD $0x0711 // vmovups %zmm0,(%r15){%k1}
+	LONG $0x487cf162; LONG $0x0c244428 // vmovaps 0x300(%rsp),%zmm0
+	LONG $0x497cd162; WORD $0x0611 // vmovups %zmm0,(%r14){%k1}
+	LONG $0x487cf162; LONG $0x0e244428 // vmovaps 0x380(%rsp),%zmm0
+	LONG $0x497cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k1}
+	LONG $0x487cf162; LONG $0x0f244428 // vmovaps 0x3c0(%rsp),%zmm0
+	LONG $0x7ef9e1c4; BYTE $0xcf // vmovq %xmm1,%rdi
+	LONG $0x497cd162; WORD $0x0311 // vmovups %zmm0,(%r11){%k1}
+	LONG $0x487cf162; LONG $0x10244428 // vmovaps 0x400(%rsp),%zmm0
+	LONG $0x497cd162; WORD $0x0011 // vmovups %zmm0,(%r8){%k1}
+	LONG $0x487cf162; LONG $0x0b244428 // vmovaps 0x2c0(%rsp),%zmm0
+	LONG $0x497cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k1}
+	LONG $0x487cf162; LONG $0x0d247c28 // vmovaps 0x340(%rsp),%zmm7
+	LONG $0x497cf162; WORD $0x3e11 // vmovups %zmm7,(%rsi){%k1}
+	LONG $0x497c5162; WORD $0x0211 // vmovups %zmm8,(%r10){%k1}
+	LONG $0x487cf162; LONG $0x0a244428 // vmovaps 0x280(%rsp),%zmm0
+	LONG $0x7ef9e1c4; BYTE $0xe7 // vmovq %xmm4,%rdi
 	LONG $0xf892f8c5 // kmovw %eax,%k7
-	LONG $0x4f7cd162; WORD $0x3011 // vmovups %zmm6,(%r8){%k7}
-	LONG $0xfff125e9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x8c7e7ac5; LONG $0x00014824; BYTE $0x00 // vmovq 0x148(%rsp),%xmm9
-	LONG $0x24b48b48; LONG $0x00000158 // mov 0x158(%rsp),%rsi
-	LONG $0x2484ff48; LONG $0x00000240 // incq 0x240(%rsp)
-	LONG $0xac7e7ac5; LONG $0x00016024; BYTE $0x00 // vmovq 0x160(%rsp),%xmm13
-	LONG $0x24848148; LONG $0x00000280; LONG $0x000000a0 // addq $0xa0,0x280(%rsp)
-	LONG $0x24848b48; LONG $0x00000240 // mov 0x240(%rsp),%rax
-	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
-	LONG $0x7ef961c4; BYTE $0xcb // vmovq %xmm9,%rbx
-	LONG $0xa0c38148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rbx
-	LONG $0x24843948; LONG $0x00000200 // cmp %rax,0x200(%rsp)
-	LONG $0xfb678f0f; WORD $0xffff // jg 1b6f <dotFP4Int8VNNI+0x1b6f>
-	LONG $0x24948b4c; LONG $0x000001c0 // mov 0x1c0(%rsp),%r10
-	LONG $0x24848b48; LONG $0x00000368 // mov 0x368(%rsp),%rax
-	LONG $0x248c8b4c; LONG $0x00000180 // mov 0x180(%rsp),%r9
-	LONG $0x249c8b4c; LONG $0x00000348 // mov 0x348(%rsp),%r11
+	LONG $0x4f7cf162; WORD $0x0711 // vmovups %zmm0,(%rdi){%k7}
+	LONG $0xfff0c6e9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x847efac5; LONG $0x00044824; BYTE $0x00 // vmovq 0x448(%rsp),%xmm0
+	LONG $0xa47e7ac5; LONG $0x00023824; BYTE $0x00 // vmovq 0x238(%rsp),%xmm12
+	LONG $0x24bc8b48; LONG $0x00000240 // mov 0x240(%rsp),%rdi
+	LONG $0xb47efac5; LONG $0x00044024; BYTE $0x00 // vmovq 0x440(%rsp),%xmm6
+	LONG $0x947e7ac5; LONG $0x00014024; BYTE $0x00 // vmovq 0x140(%rsp),%xmm10
+	LONG $0x947efac5; LONG $0x00022024; BYTE $0x00 // vmovq 0x220(%rsp),%xmm2
+	LONG $0x24848148; LONG $0x000003c0; LONG $0x000000a0 // addq $0xa0,0x3c0(%rsp)
+	LONG $0x40c78148; WORD $0x0004; BYTE $0x00 // add $0x440,%rdi
+	LONG $0x7ef9e1c4; BYTE $0xc3 // vmovq %xmm0,%rbx
+	LONG $0x7ef941c4; BYTE $0xe3 // vmovq %xmm12,%r11
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0xa0c38149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r11
+	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
+	LONG $0x249c3948; LONG $0x00000460 // cmp %rbx,0x460(%rsp)
+	LONG $0xfae98f0f; WORD $0xffff // jg 12fc <dotFP4Int8VNNI+0x12fc>
+	LONG $0x24ac8b4c; LONG $0x00000380 // mov 0x380(%rsp),%r13
+	LONG $0x24948b4c; LONG $0x00000340 // mov 0x340(%rsp),%r10
+	LONG $0x248c8b4c; LONG $0x00000300 // mov 0x300(%rsp),%r9
+	LONG $0x24948b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rdx
+	LONG $0x249c8b48; LONG $0x00000280 // mov 0x280(%rsp),%rbx
 	LONG $0x95348d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rsi
 	LONG $0x520c8d4b // lea (%r10,%r10,2),%rcx
-	LONG $0x7ef961c4; BYTE $0xef // vmovq %xmm13,%rdi
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
-	LONG $0xc6af0f48 // imul %rsi,%rax
-	LONG $0x8b1c8d48 // lea (%rbx,%rcx,4),%rbx
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
-	LONG $0x332c8d4c // lea (%rbx,%rsi,1),%r13
-	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
-	LONG $0xd53c8d4a; LONG $0x00000000 // lea 0x0(,%r10,8),%rdi
-	LONG $0x3b148d4c // lea (%rbx,%rdi,1),%r10
-	LONG $0x30348d4c // lea (%rax,%rsi,1),%r14
-	WORD $0x0148; BYTE $0xcf // add %rcx,%rdi
-	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	LONG $0x17608f0f; WORD $0x0000 // jg 37da <dotFP4Int8VNNI+0x37da>
-	LONG $0x000001ba; BYTE $0x00 // mov $0x1,%edx
-	WORD $0xe2d3 // shl %cl,%edx
-	WORD $0x4a8d; BYTE $0xff // lea -0x1(%rdx),%ecx
-	WORD $0xb70f; BYTE $0xd1 // movzwl %cx,%edx
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
-	LONG $0xca92fbc5 // kmovd %edx,%k1
-	LONG $0x497ce162; WORD $0x3111 // vmovups %zmm22,(%rcx){%k1}
-	LONG $0x497ce162; WORD $0x2e11 // vmovups %zmm21,(%rsi){%k1}
-	LONG $0x497ce162; WORD $0x2711 // vmovups %zmm20,(%rdi){%k1}
-	LONG $0x497ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx){%k1}
-	LONG $0x497cc162; WORD $0x5511; BYTE $0x00 // vmovups %zmm18,0x0(%r13){%k1}
-	LONG $0x497cc162; WORD $0x0a11 // vmovups %zmm17,(%r10){%k1}
-	LONG $0x497ce162; WORD $0x0011 // vmovups %zmm16,(%rax){%k1}
-	LONG $0xea92f8c5 // kmovw %edx,%k5
-	LONG $0x4d7cc162; WORD $0x3e11 // vmovups %zmm23,(%r14){%k5}
-	LONG $0xfff00ce9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x48fe7162; WORD $0x706f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm14
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xca480f48 // cmovs %rdx,%rcx
-	LONG $0x07f9c148 // sar $0x7,%rcx
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x157a8e0f; WORD $0x0000 // jle 3672 <dotFP4Int8VNNI+0x3672>
-	LONG $0x24b48b4c; LONG $0x00000170 // mov 0x170(%rsp),%r14
-	LONG $0x27048d4b // lea (%r15,%r12,1),%rax
-	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
-	WORD $0x894c; BYTE $0xfa // mov %r15,%rdx
-	LONG $0x487d7162; WORD $0xff6f // vmovdqa32 %zmm7,%zmm15
-	WORD $0x0149; BYTE $0xc4 // add %rax,%r12
-	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
-	LONG $0x487c9162; WORD $0xd028 // vmovaps %zmm24,%zmm2
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x487de262; WORD $0x7a58; BYTE $0x24 // vpbroadcastd 0x90(%rdx),%zmm23
-	LONG $0x487de262; WORD $0x7058; BYTE $0x24 // vpbroadcastd 0x90(%rax),%zmm22
-	LONG $0x00b68d49; WORD $0xfffc; BYTE $0xff // lea -0x400(%r14),%rsi
-	WORD $0x894d; BYTE $0xe2 // mov %r12,%r10
-	LONG $0x487dc262; LONG $0x24246c58 // vpbroadcastd 0x90(%r12),%zmm21
-	LONG $0x487de262; WORD $0x6258; BYTE $0x25 // vpbroadcastd 0x94(%rdx),%zmm20
-	WORD $0x8949; BYTE $0xc0 // mov %rax,%r8
-	WORD $0x8948; BYTE $0xd7 // mov %rdx,%rdi
-	LONG $0x487de262; WORD $0x5858; BYTE $0x25 // vpbroadcastd 0x94(%rax),%zmm19
-	LONG $0x487dc262; LONG $0x25245458 // vpbroadcastd 0x94(%r12),%zmm18
-	LONG $0x8e180f41; LONG $0xffffec00 // prefetcht0 -0x1400(%r14)
-	LONG $0x487df262; WORD $0x6258; BYTE $0x26 // vpbroadcastd 0x98(%rdx),%zmm4
-	LONG $0x487df262; WORD $0x5858; BYTE $0x26 // vpbroadcastd 0x98(%rax),%zmm3
-	LONG $0x487dd262; LONG $0x26244c58 // vpbroadcastd 0x98(%r12),%zmm1
-	LONG $0x487d6262; WORD $0x4a58; BYTE $0x27 // vpbroadcastd 0x9c(%rdx),%zmm25
-	LONG $0x487d6262; WORD $0x5058; BYTE $0x27 // vpbroadcastd 0x9c(%rax),%zmm26
-	LONG $0x487d5262; LONG $0x27245c58 // vpbroadcastd 0x9c(%r12),%zmm11
-	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
-	LONG $0x404e180f // prefetcht0 0x40(%rsi)
-	LONG $0x808e180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0x80(%rsi)
-	LONG $0xc08e180f; WORD $0x0000; BYTE $0x00 // prefetcht0 0xc0(%rsi)
-	LONG $0x4805e162; WORD $0x46db; BYTE $0xc1 // vpandd -0xfc0(%rsi),%zmm15,%zmm16
-	LONG $0x4075f162; LONG $0x04c45671 // vpsrlw $0x4,-0xf00(%rsi),%zmm17
-	LONG $0x4805a162; WORD $0xc9db // vpandd %zmm17,%zmm15,%zmm17
-	LONG $0x48057162; WORD $0x66db; BYTE $0xc2 // vpandd -0xf80(%rsi),%zmm15,%zmm12
-	LONG $0x480d2262; WORD $0xe900 // vpshufb %zmm17,%zmm14,%zmm29
-	LONG $0x487de262; WORD $0x0f58 // vpbroadcastd (%rdi),%zmm17
-	LONG $0x48057162; WORD $0x56db; BYTE $0xc3 // vpandd -0xf40(%rsi),%zmm15,%zmm10
-	LONG $0x483df162; LONG $0x04c15671 // vpsrlw $0x4,-0xfc0(%rsi),%zmm8
-	LONG $0x48057162; WORD $0x4edb; BYTE $0xc4 // vpandd -0xf00(%rsi),%zmm15,%zmm9
-	LONG $0x48055162; WORD $0xc0db // vpandd %zmm8,%zmm15,%zmm8
-	LONG $0x484df162; LONG $0x04c25671 // vpsrlw $0x4,-0xf80(%rsi),%zmm6
-	LONG $0x4805f162; WORD $0xf6db // vpandd %zmm6,%zmm15,%zmm6
-	LONG $0x480d5262; WORD $0xc000 // vpshufb %zmm8,%zmm14,%zmm8
-	LONG $0x480df262; WORD $0xf600 // vpshufb %zmm6,%zmm14,%zmm6
-	LONG $0x4855f162; LONG $0x04c35671 // vpsrlw $0x4,-0xf40(%rsi),%zmm5
-	LONG $0x4805f162; WORD $0xeddb // vpandd %zmm5,%zmm15,%zmm5
-	LONG $0x480df262; WORD $0xed00 // vpshufb %zmm5,%zmm14,%zmm5
-	LONG $0x00c68148; WORD $0x0001; BYTE $0x00 // add $0x100,%rsi
-	LONG $0x08c78348 // add $0x8,%rdi
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x08c28349 // add $0x8,%r10
-	LONG $0x480da262; WORD $0xc000 // vpshufb %zmm16,%zmm14,%zmm16
-	LONG $0x480d5262; WORD $0xe400 // vpshufb %zmm12,%zmm14,%zmm12
-	LONG $0x407da262; WORD $0xf950 // vpdpbusd %zmm17,%zmm16,%zmm23
-	LONG $0x487dc262; WORD $0x4858; BYTE $0xfe // vpbroadcastd -0x8(%r8),%zmm17
-	LONG $0x480d5262; WORD $0xd200 // vpshufb %zmm10,%zmm14,%zmm10
-	LONG $0x480d5262; WORD $0xc900 // vpshufb %zmm9,%zmm14,%zmm9
-	LONG $0x407da262; WORD $0xf150 // vpdpbusd %zmm17,%zmm16,%zmm22
-	LONG $0x487dc262; WORD $0x4a58; BYTE $0xfe // vpbroadcastd -0x8(%r10),%zmm17
-	LONG $0x407da262; WORD $0xe950 // vpdpbusd %zmm17,%zmm16,%zmm21
-	LONG $0x487de262; WORD $0x4758; BYTE $0x06 // vpbroadcastd 0x18(%rdi),%zmm16
-	LONG $0x487dc262; WORD $0x4a58; BYTE $0x06 // vpbroadcastd 0x18(%r10),%zmm17
-	LONG $0x487d2162; WORD $0xe56f // vmovdqa32 %zmm21,%zmm28
-	LONG $0x481da262; WORD $0xe050 // vpdpbusd %zmm16,%zmm12,%zmm20
-	LONG $0x487dc262; WORD $0x4058; BYTE $0x06 // vpbroadcastd 0x18(%r8),%zmm16
-	LONG $0x481da262; WORD $0xd850 // vpdpbusd %zmm16,%zmm12,%zmm19
-	LONG $0x487da162; WORD $0xc26f // vmovdqa32 %zmm18,%zmm16
-	LONG $0x481da262; WORD $0xc150 // vpdpbusd %zmm17,%zmm12,%zmm16
-	LONG $0x487d7262; WORD $0x6758; BYTE $0x0e // vpbroadcastd 0x38(%rdi),%zmm12
-	LONG $0x487d2162; WORD $0xf06f // vmovdqa32 %zmm16,%zmm30
-	LONG $0x482dd262; WORD $0xe450 // vpdpbusd %zmm12,%zmm10,%zmm4
-	LONG $0x487d5262; WORD $0x6058; BYTE $0x0e // vpbroadcastd 0x38(%r8),%zmm12
-	LONG $0x482dd262; WORD $0xdc50 // vpdpbusd %zmm12,%zmm10,%zmm3
-	LONG $0x487d5262; WORD $0x6258; BYTE $0x0e // vpbroadcastd 0x38(%r10),%zmm12
-	LONG $0x482dd262; WORD $0xcc50 // vpdpbusd %zmm12,%zmm10,%zmm1
-	LONG $0x487d7262; WORD $0x5758; BYTE $0x16 // vpbroadcastd 0x58(%rdi),%zmm10
-	LONG $0x487d1162; WORD $0xe16f // vmovdqa32 %zmm25,%zmm12
-	LONG $0x48355262; WORD $0xe250 // vpdpbusd %zmm10,%zmm9,%zmm12
-	LONG $0x487d5262; WORD $0x5058; BYTE $0x16 // vpbroadcastd 0x58(%r8),%zmm10
-	LONG $0x48354262; WORD $0xd250 // vpdpbusd %zmm10,%zmm9,%zmm26
-	LONG $0x487d5262; WORD $0x5258; BYTE $0x16 // vpbroadcastd 0x58(%r10),%zmm10
-	LONG $0x48355262; WORD $0xda50 // vpdpbusd %zmm10,%zmm9,%zmm11
-	LONG $0x487d7262; WORD $0x4f58; BYTE $0xff // vpbroadcastd -0x4(%rdi),%zmm9
-	LONG $0x487d3162; WORD $0xd46f // vmovdqa32 %zmm20,%zmm10
-	LONG $0x483dc262; WORD $0xf950 // vpdpbusd %zmm9,%zmm8,%zmm23
-	LONG $0x487d5262; WORD $0x4858; BYTE $0xff // vpbroadcastd -0x4(%r8),%zmm9
-	LONG $0x483dc262; WORD $0xf150 // vpdpbusd %zmm9,%zmm8,%zmm22
-	LONG $0x487d5262; WORD $0x4a58; BYTE $0xff // vpbroadcastd -0x4(%r10),%zmm9
-	LONG $0x483d4262; WORD $0xe150 // vpdpbusd %zmm9,%zmm8,%zmm28
-	LONG $0x487d7262; WORD $0x4758; BYTE $0x07 // vpbroadcastd 0x1c(%rdi),%zmm8
-	LONG $0x487d5262; WORD $0x4858; BYTE $0x07 // vpbroadcastd 0x1c(%r8),%zmm9
-	LONG $0x487c8162; WORD $0xec28 // vmovaps %zmm28,%zmm21
-	LONG $0x484d5262; WORD $0xd050 // vpdpbusd %zmm8,%zmm6,%zmm10
-	LONG $0x487d3162; WORD $0xc36f // vmovdqa32 %zmm19,%zmm8
-	LONG $0x484d5262; WORD $0xc150 // vpdpbusd %zmm9,%zmm6,%zmm8
-	LONG $0x487d5262; WORD $0x4a58; BYTE $0x07 // vpbroadcastd 0x1c(%r10),%zmm9
-	LONG $0x487cc162; WORD $0xe228 // vmovaps %zmm10,%zmm20
-	LONG $0x487cc162; WORD $0xd828 // vmovaps %zmm8,%zmm19
-	LONG $0x484d4262; WORD $0xf150 // vpdpbusd %zmm9,%zmm6,%zmm30
-	LONG $0x487df262; WORD $0x7758; BYTE $0x0f // vpbroadcastd 0x3c(%rdi),%zmm6
-	LONG $0x487c8162; WORD $0xd628 // vmovaps %zmm30,%zmm18
-	LONG $0x4855f262; WORD $0xe650 // vpdpbusd %zmm6,%zmm5,%zmm4
-	LONG $0x487dd262; WORD $0x7058; BYTE $0x0f // vpbroadcastd 0x3c(%r8),%zmm6
-	LONG $0x487dc262; WORD $0x4258; BYTE $0x0f // vpbroadcastd 0x3c(%r10),%zmm16
-	LONG $0x487d7162; WORD $0xcc6f // vmovdqa32 %zmm4,%zmm9
-	LONG $0x4855f262; WORD $0xde50 // vpdpbusd %zmm6,%zmm5,%zmm3
-	LONG $0x487df162; WORD $0xf16f // vmovdqa32 %zmm1,%zmm6
-	LONG $0x4855b262; WORD $0xf050 // vpdpbusd %zmm16,%zmm5,%zmm6
-	LONG $0x487df262; WORD $0x6f58; BYTE $0x17 // vpbroadcastd 0x5c(%rdi),%zmm5
-	LONG $0x487d6162; WORD $0xfb6f // vmovdqa32 %zmm3,%zmm31
-	LONG $0x487cf162; WORD $0xce28 // vmovaps %zmm6,%zmm1
-	LONG $0x40157262; WORD $0xe550 // vpdpbusd %zmm5,%zmm29,%zmm12
-	LONG $0x487dd262; WORD $0x6858; BYTE $0x17 // vpbroadcastd 0x5c(%r8),%zmm5
-	LONG $0x487dc162; WORD $0xc46f // vmovdqa32 %zmm12,%zmm16
-	LONG $0x487c4162; WORD $0xcc28 // vmovaps %zmm12,%zmm25
-	LONG $0x487d1162; WORD $0xe26f // vmovdqa32 %zmm26,%zmm12
-	LONG $0x40157262; WORD $0xe550 // vpdpbusd %zmm5,%zmm29,%zmm12
-	LONG $0x487dd262; WORD $0x6a58; BYTE $0x17 // vpbroadcastd 0x5c(%r10),%zmm5
-	LONG $0x487c4162; WORD $0xd428 // vmovaps %zmm12,%zmm26
-	LONG $0x487df162; LONG $0x0c246c7f // vmovdqa32 %zmm5,0x300(%rsp)
-	LONG $0x487dd162; WORD $0xeb6f // vmovdqa32 %zmm11,%zmm5
-	LONG $0x4015f262; LONG $0x0c246c50 // vpdpbusd 0x300(%rsp),%zmm29,%zmm5
-	LONG $0x487c7162; WORD $0xdd28 // vmovaps %zmm5,%zmm11
-	WORD $0x394c; BYTE $0xf6 // cmp %r14,%rsi
-	LONG $0xfd92850f; WORD $0xffff // jne 2198 <dotFP4Int8VNNI+0x2198>
-	LONG $0x487dd262; LONG $0xec008e31; WORD $0xffff // vpmovzxbd -0x1400(%r14),%zmm1
-	LONG $0x487c3162; WORD $0xdf5b // vcvtdq2ps %zmm23,%zmm11
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0xa0c28148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdx
-	LONG $0x487cd162; WORD $0xe25b // vcvtdq2ps %zmm10,%zmm4
-	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
-	LONG $0xa0c48149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r12
-	LONG $0x40c68149; WORD $0x0004; BYTE $0x00 // add $0x440,%r14
-	LONG $0x487c5162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm9
-	LONG $0x487ca162; WORD $0xc05b // vcvtdq2ps %zmm16,%zmm16
-	LONG $0x487c5162; WORD $0xe45b // vcvtdq2ps %zmm12,%zmm12
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x5874f162; WORD $0x5a59; BYTE $0xf8 // vmulps -0x20(%rdx){1to16},%zmm1,%zmm3
-	LONG $0x486d7262; WORD $0xdb98 // vfmadd132ps %zmm3,%zmm2,%zmm11
-	LONG $0x5874f162; WORD $0x5859; BYTE $0xf8 // vmulps -0x20(%rax){1to16},%zmm1,%zmm3
-	LONG $0x487cb162; WORD $0xd65b // vcvtdq2ps %zmm22,%zmm2
-	LONG $0x5874d162; LONG $0xf8244c59 // vmulps -0x20(%r12){1to16},%zmm1,%zmm1
-	LONG $0x487df262; WORD $0xd398 // vfmadd132ps %zmm3,%zmm0,%zmm2
-	LONG $0x487dd262; LONG $0xe7d08631; WORD $0xffff // vpmovzxbd -0x1830(%r14),%zmm0
-	LONG $0x487c9162; WORD $0xdc5b // vcvtdq2ps %zmm28,%zmm3
-	LONG $0x403df262; WORD $0xd998 // vfmadd132ps %zmm1,%zmm24,%zmm3
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x587cf162; WORD $0x4a59; BYTE $0xf9 // vmulps -0x1c(%rdx){1to16},%zmm0,%zmm1
-	LONG $0x587c7162; WORD $0x5059; BYTE $0xf9 // vmulps -0x1c(%rax){1to16},%zmm0,%zmm10
-	LONG $0x4825f262; WORD $0xe198 // vfmadd132ps %zmm1,%zmm11,%zmm4
-	LONG $0x487cd162; WORD $0xc85b // vcvtdq2ps %zmm8,%zmm1
-	LONG $0x587cd162; LONG $0xf9244459 // vmulps -0x1c(%r12){1to16},%zmm0,%zmm0
-	LONG $0x487c7162; WORD $0xc55b // vcvtdq2ps %zmm5,%zmm8
-	LONG $0x486dd262; WORD $0xca98 // vfmadd132ps %zmm10,%zmm2,%zmm1
-	LONG $0x487c9162; WORD $0xd65b // vcvtdq2ps %zmm30,%zmm2
-	LONG $0x4865f262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm3,%zmm2
-	LONG $0x487dd262; LONG $0xe7e08631; WORD $0xffff // vpmovzxbd -0x1820(%r14),%zmm0
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x587cf162; WORD $0x5a59; BYTE $0xfa // vmulps -0x18(%rdx){1to16},%zmm0,%zmm3
-	LONG $0x485d7262; WORD $0xcb98 // vfmadd132ps %zmm3,%zmm4,%zmm9
-	LONG $0x587cf162; WORD $0x6059; BYTE $0xfa // vmulps -0x18(%rax){1to16},%zmm0,%zmm4
-	LONG $0x487c9162; WORD $0xdf5b // vcvtdq2ps %zmm31,%zmm3
-	LONG $0x587cd162; LONG $0xfa244459 // vmulps -0x18(%r12){1to16},%zmm0,%zmm0
-	LONG $0x4875f262; WORD $0xe398 // vfmadd132ps %zmm3,%zmm1,%zmm4
-	LONG $0x487cf162; WORD $0xce5b // vcvtdq2ps %zmm6,%zmm1
-	LONG $0x487cf162; WORD $0xd928 // vmovaps %zmm1,%zmm3
-	LONG $0x487dd262; LONG $0xe7f08e31; WORD $0xffff // vpmovzxbd -0x1810(%r14),%zmm1
-	LONG $0x486df262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm2,%zmm3
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x5874f162; WORD $0x5259; BYTE $0xfb // vmulps -0x14(%rdx){1to16},%zmm1,%zmm2
-	LONG $0x5874f162; WORD $0x4059; BYTE $0xfb // vmulps -0x14(%rax){1to16},%zmm1,%zmm0
-	LONG $0x5874d162; LONG $0xfb244c59 // vmulps -0x14(%r12){1to16},%zmm1,%zmm1
-	LONG $0x4835b262; WORD $0xd098 // vfmadd132ps %zmm16,%zmm9,%zmm2
-	LONG $0x485dd262; WORD $0xc498 // vfmadd132ps %zmm12,%zmm4,%zmm0
-	LONG $0x48657262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm3,%zmm8
-	LONG $0x487c4162; WORD $0xc028 // vmovaps %zmm8,%zmm24
-	WORD $0x394c; BYTE $0xf9 // cmp %r15,%rcx
-	LONG $0xfbc38f0f; WORD $0xffff // jg 2128 <dotFP4Int8VNNI+0x2128>
-	WORD $0x894d; BYTE $0xea // mov %r13,%r10
-	LONG $0x001117e9; BYTE $0x00 // jmp 3684 <dotFP4Int8VNNI+0x3684>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x48fe7162; WORD $0x506f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm10
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	LONG $0x487d7262; WORD $0xc87a // vpbroadcastb %eax,%zmm9
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0xfeb08d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rsi
-	LONG $0x7fc28348 // add $0x7f,%rdx
-	LONG $0xf2490f48 // cmovns %rdx,%rsi
-	LONG $0x07fec148 // sar $0x7,%rsi
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x10c38e0f; WORD $0x0000 // jle 3669 <dotFP4Int8VNNI+0x3669>
-	LONG $0x24848b48; LONG $0x00000360 // mov 0x360(%rsp),%rax
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
-	LONG $0x487c7162; WORD $0xf128 // vmovaps %zmm1,%zmm14
-	LONG $0x40888d48; WORD $0xfff2; BYTE $0xff // lea -0xdc0(%rax),%rcx
-	LONG $0x487d5262; WORD $0x7f58; BYTE $0x24 // vpbroadcastd 0x90(%r15),%zmm15
-	LONG $0x487d5262; WORD $0x6758; BYTE $0x25 // vpbroadcastd 0x94(%r15),%zmm12
-	LONG $0x00918d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rcx),%rdx
-	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	LONG $0x487d5262; WORD $0x4758; BYTE $0x26 // vpbroadcastd 0x98(%r15),%zmm8
-	LONG $0x487dd262; WORD $0x4f58; BYTE $0x27 // vpbroadcastd 0x9c(%r15),%zmm1
-	LONG $0xc089180f; WORD $0xfffb; BYTE $0xff // prefetcht0 -0x440(%rcx)
-	BYTE $0x90 // nop
-	LONG $0x4835e162; WORD $0x5adb; BYTE $0x01 // vpandd 0x40(%rdx),%zmm9,%zmm19
-	LONG $0x487d5162; WORD $0xdf6f // vmovdqa32 %zmm15,%zmm11
-	LONG $0x487d7262; WORD $0x7858; BYTE $0x08 // vpbroadcastd 0x20(%rax),%zmm15
-	LONG $0x485df162; WORD $0x1271; BYTE $0x04 // vpsrlw $0x4,(%rdx),%zmm4
-	LONG $0x4835e162; WORD $0x52db; BYTE $0x02 // vpandd 0x80(%rdx),%zmm9,%zmm18
-	LONG $0x4835e162; WORD $0x42db; BYTE $0x03 // vpandd 0xc0(%rdx),%zmm9,%zmm16
-	LONG $0x4835f162; WORD $0xe4db // vpandd %zmm4,%zmm9,%zmm4
-	LONG $0x4865f162; LONG $0x04015271 // vpsrlw $0x4,0x40(%rdx),%zmm3
-	LONG $0x4835e162; WORD $0x22db // vpandd (%rdx),%zmm9,%zmm20
-	LONG $0x487de262; WORD $0x0858 // vpbroadcastd (%rax),%zmm17
-	LONG $0x482df262; WORD $0xe400 // vpshufb %zmm4,%zmm10,%zmm4
-	LONG $0x4835f162; WORD $0xdbdb // vpandd %zmm3,%zmm9,%zmm3
-	LONG $0x487d6262; WORD $0x7858; BYTE $0x09 // vpbroadcastd 0x24(%rax),%zmm31
-	LONG $0x487d6262; WORD $0x6858; BYTE $0x11 // vpbroadcastd 0x44(%rax),%zmm29
-	LONG $0x482df262; WORD $0xdb00 // vpshufb %zmm3,%zmm10,%zmm3
-	LONG $0x486df162; LONG $0x04025271 // vpsrlw $0x4,0x80(%rdx),%zmm2
-	LONG $0x4835f162; WORD $0xd2db // vpandd %zmm2,%zmm9,%zmm2
-	LONG $0x487df162; LONG $0x04035271 // vpsrlw $0x4,0xc0(%rdx),%zmm0
-	LONG $0x4835f162; WORD $0xc0db // vpandd %zmm0,%zmm9,%zmm0
-	LONG $0x00c28148; WORD $0x0001; BYTE $0x00 // add $0x100,%rdx
-	LONG $0x482df262; WORD $0xd200 // vpshufb %zmm2,%zmm10,%zmm2
-	LONG $0x482df262; WORD $0xc000 // vpshufb %zmm0,%zmm10,%zmm0
-	LONG $0x08c08348 // add $0x8,%rax
-	LONG $0x482da262; WORD $0xdb00 // vpshufb %zmm19,%zmm10,%zmm19
-	LONG $0x40655262; WORD $0xe750 // vpdpbusd %zmm15,%zmm19,%zmm12
-	LONG $0x487d7262; WORD $0x7858; BYTE $0x0e // vpbroadcastd 0x38(%rax),%zmm15
-	LONG $0x482da262; WORD $0xd200 // vpshufb %zmm18,%zmm10,%zmm18
-	LONG $0x482da262; WORD $0xc000 // vpshufb %zmm16,%zmm10,%zmm16
-	LONG $0x482da262; WORD $0xe400 // vpshufb %zmm20,%zmm10,%zmm20
-	LONG $0x405d3262; WORD $0xd950 // vpdpbusd %zmm17,%zmm20,%zmm11
-	LONG $0x406d5262; WORD $0xc750 // vpdpbusd %zmm15,%zmm18,%zmm8
-	LONG $0x487d7262; WORD $0x7858; BYTE $0x16 // vpbroadcastd 0x58(%rax),%zmm15
-	LONG $0x407dd262; WORD $0xcf50 // vpdpbusd %zmm15,%zmm16,%zmm1
-	LONG $0x487d7262; WORD $0x7858; BYTE $0xff // vpbroadcastd -0x4(%rax),%zmm15
-	LONG $0x485d5262; WORD $0xdf50 // vpdpbusd %zmm15,%zmm4,%zmm11
-	LONG $0x487dd162; WORD $0xe46f // vmovdqa32 %zmm12,%zmm4
-	LONG $0x48659262; WORD $0xe750 // vpdpbusd %zmm31,%zmm3,%zmm4
-	LONG $0x487dd162; WORD $0xd86f // vmovdqa32 %zmm8,%zmm3
-	LONG $0x486d9262; WORD $0xdd50 // vpdpbusd %zmm29,%zmm2,%zmm3
-	LONG $0x487df262; WORD $0x5058; BYTE $0x17 // vpbroadcastd 0x5c(%rax),%zmm2
-	LONG $0x487c5162; WORD $0xfb28 // vmovaps %zmm11,%zmm15
-	LONG $0x487c7162; WORD $0xe428 // vmovaps %zmm4,%zmm12
-	LONG $0x487c7162; WORD $0xc328 // vmovaps %zmm3,%zmm8
-	LONG $0x487df262; WORD $0xca50 // vpdpbusd %zmm2,%zmm0,%zmm1
-	LONG $0x487de162; WORD $0xc16f // vmovdqa32 %zmm1,%zmm16
-	WORD $0x3948; BYTE $0xca // cmp %rcx,%rdx
-	LONG $0xfed9850f; WORD $0xffff // jne 25f0 <dotFP4Int8VNNI+0x25f0>
-	LONG $0x487df262; WORD $0x4931; BYTE $0xbc // vpmovzxbd -0x440(%rcx),%zmm1
-	LONG $0x487df262; WORD $0x5131; BYTE $0xbd // vpmovzxbd -0x430(%rcx),%zmm2
-	LONG $0x487cd162; WORD $0xc35b // vcvtdq2ps %zmm11,%zmm0
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x40c18148; WORD $0x0004; BYTE $0x00 // add $0x440,%rcx
-	LONG $0xa0c78149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r15
-	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
-	LONG $0x5874d162; WORD $0x4f59; BYTE $0xf8 // vmulps -0x20(%r15){1to16},%zmm1,%zmm1
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586cd162; WORD $0x5759; BYTE $0xf9 // vmulps -0x1c(%r15){1to16},%zmm2,%zmm2
-	LONG $0x480df262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm14,%zmm0
-	LONG $0x487cf162; WORD $0xcc5b // vcvtdq2ps %zmm4,%zmm1
-	LONG $0x487d7262; LONG $0xf7b0b131; WORD $0xffff // vpmovzxbd -0x850(%rcx),%zmm14
-	LONG $0x487df262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm0,%zmm1
-	LONG $0x487df262; LONG $0xf7a09131; WORD $0xffff // vpmovzxbd -0x860(%rcx),%zmm2
-	LONG $0x487cf162; WORD $0xc35b // vcvtdq2ps %zmm3,%zmm0
-	LONG $0x480dd162; WORD $0xf672; BYTE $0x17 // vpslld $0x17,%zmm14,%zmm14
-	LONG $0x580c5162; WORD $0x7759; BYTE $0xfb // vmulps -0x14(%r15){1to16},%zmm14,%zmm14
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586cd162; WORD $0x5759; BYTE $0xfa // vmulps -0x18(%r15){1to16},%zmm2,%zmm2
-	LONG $0x4875f262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm1,%zmm0
-	LONG $0x487cb162; WORD $0xc85b // vcvtdq2ps %zmm16,%zmm1
-	LONG $0x487d7262; WORD $0xf198 // vfmadd132ps %zmm1,%zmm0,%zmm14
-	WORD $0x394c; BYTE $0xd6 // cmp %r10,%rsi
-	LONG $0xfe078f0f; WORD $0xffff // jg 25c2 <dotFP4Int8VNNI+0x25c2>
-	LONG $0x487cd162; WORD $0xce28 // vmovaps %zmm14,%zmm1
-	LONG $0x249c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rbx
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x0e7f // jg 27e2 <dotFP4Int8VNNI+0x27e2>
+	LONG $0xd1148d4f // lea (%r9,%r10,8),%r10
+	LONG $0xd6af0f48 // imul %rsi,%rdx
+	LONG $0x89048d4d // lea (%r9,%rcx,4),%r8
+	LONG $0x303c8d49 // lea (%r8,%rsi,1),%rdi
+	LONG $0x371c8d4c // lea (%rdi,%rsi,1),%r11
+	WORD $0x014c; BYTE $0xca // add %r9,%rdx
+	LONG $0x32348d4c // lea (%rdx,%rsi,1),%r14
+	WORD $0x014c; BYTE $0xce // add %r9,%rsi
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x13c28f0f; WORD $0x0000 // jg 2c31 <dotFP4Int8VNNI+0x2c31>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xd989 // mov %ebx,%ecx
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc8ff // dec %eax
+	LONG $0xc892f8c5 // kmovw %eax,%k1
+	LONG $0x497c4162; WORD $0x1111 // vmovups %zmm26,(%r9){%k1}
+	LONG $0xc193f8c5 // kmovw %k1,%eax
+	LONG $0x497c6162; WORD $0x0e11 // vmovups %zmm25,(%rsi){%k1}
+	LONG $0x497c4162; WORD $0x0211 // vmovups %zmm24,(%r10){%k1}
+	LONG $0x497cc162; WORD $0x3811 // vmovups %zmm23,(%r8){%k1}
+	LONG $0x497ce162; WORD $0x3711 // vmovups %zmm22,(%rdi){%k1}
+	LONG $0x497cc162; WORD $0x2b11 // vmovups %zmm21,(%r11){%k1}
+	LONG $0x497ce162; WORD $0x2211 // vmovups %zmm20,(%rdx){%k1}
+	LONG $0xe892f8c5 // kmovw %eax,%k5
+	LONG $0x4d7c4162; WORD $0x1e11 // vmovups %zmm27,(%r14){%k5}
+	LONG $0xffefaee9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x48fee162; WORD $0x4a6f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm17
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	WORD $0x8949; BYTE $0xcc // mov %rcx,%r12
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x12178e0f; WORD $0x0000 // jle 2b04 <dotFP4Int8VNNI+0x2b04>
+	LONG $0x24948b48; LONG $0x00000478 // mov 0x478(%rsp),%rdx
+	LONG $0x249c8b4c; LONG $0x00000468 // mov 0x468(%rsp),%r11
+	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	LONG $0x249c8948; LONG $0x00000478 // mov %rbx,0x478(%rsp)
+	LONG $0x487dc162; WORD $0xd36f // vmovdqa32 %zmm11,%zmm18
+	LONG $0x487cf162; WORD $0xca28 // vmovaps %zmm2,%zmm1
+	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	LONG $0x00b38d49; WORD $0xfffe; BYTE $0xff // lea -0x200(%r11),%rsi
+	LONG $0xc0b38d4d; WORD $0xfff0; BYTE $0xff // lea -0xf40(%r11),%r14
+	LONG $0x120c8d48 // lea (%rdx,%rdx,1),%rcx
+	LONG $0x02bc8d48; LONG $0x00000080 // lea 0x80(%rdx,%rax,1),%rdi
+	WORD $0x894d; BYTE $0xd3 // mov %r10,%r11
+	WORD $0x8948; BYTE $0xd3 // mov %rdx,%rbx
+	LONG $0x487de262; WORD $0x6858; BYTE $0x24 // vpbroadcastd 0x90(%rax),%zmm21
+	LONG $0x487de262; WORD $0x6758; BYTE $0x04 // vpbroadcastd 0x10(%rdi),%zmm20
+	LONG $0x00868d4c; WORD $0xfffe; BYTE $0xff // lea -0x200(%rsi),%r8
+	LONG $0x40968d4c; WORD $0xffee; BYTE $0xff // lea -0x11c0(%rsi),%r10
+	LONG $0x487d7262; LONG $0x24084458 // vpbroadcastd 0x90(%rax,%rcx,1),%zmm8
+	LONG $0x487de262; WORD $0x4058; BYTE $0x25 // vpbroadcastd 0x94(%rax),%zmm16
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x008e180f; WORD $0xffee; BYTE $0xff // prefetcht0 -0x1200(%rsi)
+	LONG $0x487d7262; WORD $0x7f58; BYTE $0x05 // vpbroadcastd 0x14(%rdi),%zmm15
+	LONG $0x487d7262; LONG $0x25087458 // vpbroadcastd 0x94(%rax,%rcx,1),%zmm14
+	LONG $0x406d5162; WORD $0x22db // vpandd (%r10),%zmm18,%zmm12
+	LONG $0x487df262; WORD $0x3a58 // vpbroadcastd (%rdx),%zmm7
+	LONG $0x487da162; WORD $0xdc6f // vmovdqa32 %zmm20,%zmm19
+	LONG $0x485dd162; WORD $0x1271; BYTE $0x04 // vpsrlw $0x4,(%r10),%zmm4
+	LONG $0x487d7262; WORD $0x2c58; BYTE $0x0a // vpbroadcastd (%rdx,%rcx,1),%zmm13
+	LONG $0x406d5162; WORD $0x4adb; BYTE $0x01 // vpandd 0x40(%r10),%zmm18,%zmm9
+	LONG $0x406df162; WORD $0xe4db // vpandd %zmm4,%zmm18,%zmm4
+	LONG $0x404dd162; LONG $0x04015271 // vpsrlw $0x4,0x40(%r10),%zmm22
+	LONG $0x4075f262; WORD $0xe400 // vpshufb %zmm4,%zmm17,%zmm4
+	LONG $0x406da162; WORD $0xf6db // vpandd %zmm22,%zmm18,%zmm22
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	LONG $0x48180f41; BYTE $0x40 // prefetcht0 0x40(%r8)
+	LONG $0x4075a262; WORD $0xf600 // vpshufb %zmm22,%zmm17,%zmm22
+	LONG $0x80e88349 // sub $0xffffffffffffff80,%r8
+	LONG $0x00c28149; WORD $0x0001; BYTE $0x00 // add $0x100,%r10
+	LONG $0x40755262; WORD $0xe400 // vpshufb %zmm12,%zmm17,%zmm12
+	LONG $0x481de262; WORD $0xef50 // vpdpbusd %zmm7,%zmm12,%zmm21
+	LONG $0x487df262; WORD $0x3c58; BYTE $0x1a // vpbroadcastd (%rdx,%rbx,1),%zmm7
+	LONG $0x40755262; WORD $0xc900 // vpshufb %zmm9,%zmm17,%zmm9
+	LONG $0x487da162; WORD $0xfd6f // vmovdqa32 %zmm21,%zmm23
+	LONG $0x481de262; WORD $0xdf50 // vpdpbusd %zmm7,%zmm12,%zmm19
+	LONG $0x487dd162; WORD $0xf86f // vmovdqa32 %zmm8,%zmm7
+	LONG $0x487d7262; WORD $0x4258; BYTE $0x08 // vpbroadcastd 0x20(%rdx),%zmm8
+	LONG $0x481dd262; WORD $0xfd50 // vpdpbusd %zmm13,%zmm12,%zmm7
+	LONG $0x487d3162; WORD $0xe06f // vmovdqa32 %zmm16,%zmm12
+	LONG $0x487d5162; WORD $0xef6f // vmovdqa32 %zmm15,%zmm13
+	LONG $0x48355262; WORD $0xe050 // vpdpbusd %zmm8,%zmm9,%zmm12
+	LONG $0x487d7262; LONG $0x08134458 // vpbroadcastd 0x20(%rbx,%rdx,1),%zmm8
+	LONG $0x48355262; WORD $0xe850 // vpdpbusd %zmm8,%zmm9,%zmm13
+	LONG $0x487d7262; LONG $0x08114458 // vpbroadcastd 0x20(%rcx,%rdx,1),%zmm8
+	LONG $0x48355262; WORD $0xf050 // vpdpbusd %zmm8,%zmm9,%zmm14
+	LONG $0x487d7262; WORD $0x4258; BYTE $0x01 // vpbroadcastd 0x4(%rdx),%zmm8
+	LONG $0x485dc262; WORD $0xf850 // vpdpbusd %zmm8,%zmm4,%zmm23
+	LONG $0x487d7262; LONG $0x01134458 // vpbroadcastd 0x4(%rbx,%rdx,1),%zmm8
+	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
+	LONG $0x485dc262; WORD $0xd850 // vpdpbusd %zmm8,%zmm4,%zmm19
+	LONG $0x487d7262; LONG $0x01114458 // vpbroadcastd 0x4(%rcx,%rdx,1),%zmm8
+	LONG $0x487ca162; WORD $0xe328 // vmovaps %zmm19,%zmm20
+	LONG $0x485dd262; WORD $0xf850 // vpdpbusd %zmm8,%zmm4,%zmm7
+	LONG $0x487df262; WORD $0x6258; BYTE $0x09 // vpbroadcastd 0x24(%rdx),%zmm4
+	LONG $0x487c7162; WORD $0xc728 // vmovaps %zmm7,%zmm8
+	LONG $0x404d7262; WORD $0xe450 // vpdpbusd %zmm4,%zmm22,%zmm12
+	LONG $0x487df262; LONG $0x09136458 // vpbroadcastd 0x24(%rbx,%rdx,1),%zmm4
+	LONG $0x487cc162; WORD $0xc428 // vmovaps %zmm12,%zmm16
+	LONG $0x404d7262; WORD $0xec50 // vpdpbusd %zmm4,%zmm22,%zmm13
+	LONG $0x487dd162; WORD $0xe66f // vmovdqa32 %zmm14,%zmm4
+	LONG $0x487d5162; WORD $0xcd6f // vmovdqa32 %zmm13,%zmm9
+	LONG $0x487c5162; WORD $0xfd28 // vmovaps %zmm13,%zmm15
+	LONG $0x487d7262; LONG $0x09116c58 // vpbroadcastd 0x24(%rcx,%rdx,1),%zmm13
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x404dd262; WORD $0xe550 // vpdpbusd %zmm13,%zmm22,%zmm4
+	LONG $0x487c7162; WORD $0xf428 // vmovaps %zmm4,%zmm14
+	WORD $0x3949; BYTE $0xf0 // cmp %rsi,%r8
+	LONG $0xfeb0850f; WORD $0xffff // jne 1982 <dotFP4Int8VNNI+0x1982>
+	LONG $0x487d7262; LONG $0xee008631; WORD $0xffff // vpmovzxbd -0x1200(%rsi),%zmm8
+	LONG $0x487c3162; WORD $0xf75b // vcvtdq2ps %zmm23,%zmm14
+	LONG $0x487de262; WORD $0x7058; BYTE $0x26 // vpbroadcastd 0x98(%rax),%zmm22
+	LONG $0xc0868d4c; WORD $0xffee; BYTE $0xff // lea -0x1140(%rsi),%r8
+	LONG $0x487c5162; WORD $0xe45b // vcvtdq2ps %zmm12,%zmm12
+	LONG $0x487de262; LONG $0x26086458 // vpbroadcastd 0x98(%rax,%rcx,1),%zmm20
+	LONG $0x487de262; WORD $0x4758; BYTE $0x07 // vpbroadcastd 0x1c(%rdi),%zmm16
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x487c5162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm9
+	WORD $0x8949; BYTE $0xf2 // mov %rsi,%r10
+	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
+	LONG $0x487c5162; WORD $0xfc28 // vmovaps %zmm12,%zmm15
+	LONG $0x487d7262; LONG $0x27086458 // vpbroadcastd 0x9c(%rax,%rcx,1),%zmm12
+	LONG $0x483dd162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm8,%zmm8
+	LONG $0x583c7162; WORD $0x6859; BYTE $0x20 // vmulps 0x80(%rax){1to16},%zmm8,%zmm13
+	LONG $0x487d5262; WORD $0xf598 // vfmadd132ps %zmm13,%zmm0,%zmm14
+	LONG $0x583cf162; WORD $0x0759 // vmulps (%rdi){1to16},%zmm8,%zmm0
+	LONG $0x487c3162; WORD $0xeb5b // vcvtdq2ps %zmm19,%zmm13
+	LONG $0x583c7162; LONG $0x20084459 // vmulps 0x80(%rax,%rcx,1){1to16},%zmm8,%zmm8
+	LONG $0x487de262; WORD $0x5858; BYTE $0x27 // vpbroadcastd 0x9c(%rax),%zmm19
+	LONG $0x48757262; WORD $0xe898 // vfmadd132ps %zmm0,%zmm1,%zmm13
+	LONG $0x487df262; LONG $0xee108631; WORD $0xffff // vpmovzxbd -0x11f0(%rsi),%zmm0
+	LONG $0x487cf162; WORD $0xcf5b // vcvtdq2ps %zmm7,%zmm1
+	LONG $0x487df262; WORD $0x7f58; BYTE $0x06 // vpbroadcastd 0x18(%rdi),%zmm7
+	LONG $0x486dd262; WORD $0xc898 // vfmadd132ps %zmm8,%zmm2,%zmm1
+	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
+	LONG $0x587cf162; WORD $0x5059; BYTE $0x21 // vmulps 0x84(%rax){1to16},%zmm0,%zmm2
+	LONG $0x480d7262; WORD $0xfa98 // vfmadd132ps %zmm2,%zmm14,%zmm15
+	LONG $0x587cf162; WORD $0x5759; BYTE $0x01 // vmulps 0x4(%rdi){1to16},%zmm0,%zmm2
+	LONG $0x587cf162; LONG $0x21084459 // vmulps 0x84(%rax,%rcx,1){1to16},%zmm0,%zmm0
+	LONG $0x487c5162; WORD $0xf128 // vmovaps %zmm9,%zmm14
+	LONG $0x48157262; WORD $0xf298 // vfmadd132ps %zmm2,%zmm13,%zmm14
+	LONG $0x4875f262; WORD $0xe098 // vfmadd132ps %zmm0,%zmm1,%zmm4
+	LONG $0x487c7162; WORD $0xec28 // vmovaps %zmm4,%zmm13
+	LONG $0x406dd162; WORD $0x08db // vpandd (%r8),%zmm18,%zmm1
+	LONG $0x487df262; WORD $0x5258; BYTE $0x10 // vpbroadcastd 0x40(%rdx),%zmm2
+	LONG $0x487d3162; WORD $0xc66f // vmovdqa32 %zmm22,%zmm8
+	LONG $0x487db162; WORD $0xe46f // vmovdqa32 %zmm20,%zmm4
+	LONG $0x406dd162; WORD $0x40db; BYTE $0x01 // vpandd 0x40(%r8),%zmm18,%zmm0
+	LONG $0x4835d162; WORD $0x1071; BYTE $0x04 // vpsrlw $0x4,(%r8),%zmm9
+	LONG $0x406d5162; WORD $0xc9db // vpandd %zmm9,%zmm18,%zmm9
+	LONG $0x4055d162; LONG $0x04015071 // vpsrlw $0x4,0x40(%r8),%zmm21
+	LONG $0x40755262; WORD $0xc900 // vpshufb %zmm9,%zmm17,%zmm9
+	LONG $0x406da162; WORD $0xeddb // vpandd %zmm21,%zmm18,%zmm21
+	LONG $0x00c08149; WORD $0x0001; BYTE $0x00 // add $0x100,%r8
+	LONG $0x0a180f41 // prefetcht0 (%r10)
+	LONG $0x4075a262; WORD $0xed00 // vpshufb %zmm21,%zmm17,%zmm21
+	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
+	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
+	LONG $0x4075f262; WORD $0xc900 // vpshufb %zmm1,%zmm17,%zmm1
+	LONG $0x48757262; WORD $0xc250 // vpdpbusd %zmm2,%zmm1,%zmm8
+	LONG $0x487df262; LONG $0x10135458 // vpbroadcastd 0x40(%rbx,%rdx,1),%zmm2
+	LONG $0x4075f262; WORD $0xc000 // vpshufb %zmm0,%zmm17,%zmm0
+	LONG $0x4875f262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm1,%zmm7
+	LONG $0x487df262; LONG $0x100a5458 // vpbroadcastd 0x40(%rdx,%rcx,1),%zmm2
+	LONG $0x4875f262; WORD $0xe250 // vpdpbusd %zmm2,%zmm1,%zmm4
+	LONG $0x487df262; WORD $0x4a58; BYTE $0x18 // vpbroadcastd 0x60(%rdx),%zmm1
+	LONG $0x487df262; LONG $0x18135458 // vpbroadcastd 0x60(%rbx,%rdx,1),%zmm2
+	LONG $0x487de262; WORD $0xd950 // vpdpbusd %zmm1,%zmm0,%zmm19
+	LONG $0x487db162; WORD $0xc86f // vmovdqa32 %zmm16,%zmm1
+	LONG $0x487de262; LONG $0x180a4458 // vpbroadcastd 0x60(%rdx,%rcx,1),%zmm16
+	LONG $0x487df262; WORD $0xca50 // vpdpbusd %zmm2,%zmm0,%zmm1
+	LONG $0x487dd162; WORD $0xd46f // vmovdqa32 %zmm12,%zmm2
+	LONG $0x487db262; WORD $0xd050 // vpdpbusd %zmm16,%zmm0,%zmm2
+	LONG $0x487df262; WORD $0x4258; BYTE $0x11 // vpbroadcastd 0x44(%rdx),%zmm0
+	LONG $0x48357262; WORD $0xc050 // vpdpbusd %zmm0,%zmm9,%zmm8
+	LONG $0x487df262; LONG $0x11134458 // vpbroadcastd 0x44(%rbx,%rdx,1),%zmm0
+	LONG $0x487cc162; WORD $0xf028 // vmovaps %zmm8,%zmm22
+	LONG $0x4835f262; WORD $0xf850 // vpdpbusd %zmm0,%zmm9,%zmm7
+	LONG $0x487df262; LONG $0x110a4458 // vpbroadcastd 0x44(%rdx,%rcx,1),%zmm0
+	LONG $0x4835f262; WORD $0xe050 // vpdpbusd %zmm0,%zmm9,%zmm4
+	LONG $0x487db162; WORD $0xc36f // vmovdqa32 %zmm19,%zmm0
+	LONG $0x487d6162; WORD $0xc46f // vmovdqa32 %zmm4,%zmm24
+	LONG $0x487ce162; WORD $0xe428 // vmovaps %zmm4,%zmm20
+	LONG $0x487df262; WORD $0x6258; BYTE $0x19 // vpbroadcastd 0x64(%rdx),%zmm4
+	LONG $0x4055f262; WORD $0xc450 // vpdpbusd %zmm4,%zmm21,%zmm0
+	LONG $0x487df262; LONG $0x19136458 // vpbroadcastd 0x64(%rbx,%rdx,1),%zmm4
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x487ce162; WORD $0xd828 // vmovaps %zmm0,%zmm19
+	LONG $0x4055f262; WORD $0xcc50 // vpdpbusd %zmm4,%zmm21,%zmm1
+	LONG $0x487df262; LONG $0x170a6458 // vpbroadcastd 0x5c(%rdx,%rcx,1),%zmm4
+	LONG $0x487ce162; WORD $0xc128 // vmovaps %zmm1,%zmm16
+	LONG $0x4055f262; WORD $0xd450 // vpdpbusd %zmm4,%zmm21,%zmm2
+	LONG $0x487c7162; WORD $0xe228 // vmovaps %zmm2,%zmm12
+	WORD $0x394d; BYTE $0xf0 // cmp %r14,%r8
+	LONG $0xfeb9850f; WORD $0xffff // jne 1bb2 <dotFP4Int8VNNI+0x1bb2>
+	LONG $0x487d7262; LONG $0xee208e31; WORD $0xffff // vpmovzxbd -0x11e0(%rsi),%zmm9
+	LONG $0x487c5162; WORD $0xc05b // vcvtdq2ps %zmm8,%zmm8
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
+	LONG $0x487cf162; WORD $0xff5b // vcvtdq2ps %zmm7,%zmm7
+	LONG $0xa0c78148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdi
+	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
+	LONG $0x40c68149; WORD $0x0004; BYTE $0x00 // add $0x440,%r14
+	LONG $0x487cf162; WORD $0xc05b // vcvtdq2ps %zmm0,%zmm0
+	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
+	LONG $0x487cf162; WORD $0xd25b // vcvtdq2ps %zmm2,%zmm2
+	LONG $0x4835d162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm9,%zmm9
+	LONG $0x5834f162; WORD $0x6059; BYTE $0xfa // vmulps -0x18(%rax){1to16},%zmm9,%zmm4
+	LONG $0x48057262; WORD $0xc498 // vfmadd132ps %zmm4,%zmm15,%zmm8
+	LONG $0x5834f162; WORD $0x6759; BYTE $0xda // vmulps -0x98(%rdi){1to16},%zmm9,%zmm4
+	LONG $0x58347162; LONG $0xfa084c59 // vmulps -0x18(%rax,%rcx,1){1to16},%zmm9,%zmm9
+	LONG $0x487c5162; WORD $0xe028 // vmovaps %zmm8,%zmm12
+	LONG $0x480df262; WORD $0xfc98 // vfmadd132ps %zmm4,%zmm14,%zmm7
+	LONG $0x487c9162; WORD $0xe05b // vcvtdq2ps %zmm24,%zmm4
+	LONG $0x487c7162; WORD $0xc728 // vmovaps %zmm7,%zmm8
+	LONG $0x487cf162; WORD $0xfc28 // vmovaps %zmm4,%zmm7
+	LONG $0x487df262; LONG $0xe9f0a631; WORD $0xffff // vpmovzxbd -0x1610(%rsi),%zmm4
+	LONG $0x4815d262; WORD $0xf998 // vfmadd132ps %zmm9,%zmm13,%zmm7
+	LONG $0x485df162; WORD $0xf472; BYTE $0x17 // vpslld $0x17,%zmm4,%zmm4
+	LONG $0x585c7162; WORD $0x4859; BYTE $0xfb // vmulps -0x14(%rax){1to16},%zmm4,%zmm9
+	LONG $0x481dd262; WORD $0xc198 // vfmadd132ps %zmm9,%zmm12,%zmm0
+	LONG $0x585c7162; WORD $0x4f59; BYTE $0xdb // vmulps -0x94(%rdi){1to16},%zmm4,%zmm9
+	LONG $0x585cf162; LONG $0xfb086459 // vmulps -0x14(%rax,%rcx,1){1to16},%zmm4,%zmm4
+	LONG $0x483dd262; WORD $0xc998 // vfmadd132ps %zmm9,%zmm8,%zmm1
+	LONG $0x4845f262; WORD $0xd498 // vfmadd132ps %zmm4,%zmm7,%zmm2
+	WORD $0x394d; BYTE $0xfc // cmp %r15,%r12
+	LONG $0xfb768f0f; WORD $0xffff // jg 193e <dotFP4Int8VNNI+0x193e>
+	WORD $0x894d; BYTE $0xda // mov %r11,%r10
+	LONG $0x249c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rbx
+	LONG $0xd1348d4b // lea (%r9,%r10,8),%rsi
+	LONG $0x91148d4b // lea (%r9,%r10,4),%rdx
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0x0d418e0f; WORD $0x0000 // jle 2b26 <dotFP4Int8VNNI+0x2b26>
+	LONG $0x487cd162; WORD $0x0111 // vmovups %zmm0,(%r9)
+	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
+	LONG $0x487cf162; WORD $0x0a11 // vmovups %zmm1,(%rdx)
+	LONG $0x000d4ae9; BYTE $0x00 // jmp 2b45 <dotFP4Int8VNNI+0x2b45>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x48fe7162; WORD $0x4a6f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm9
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	LONG $0x487df262; WORD $0xfa7a // vpbroadcastb %edx,%zmm7
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0xfeba8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rdi
+	LONG $0x7fc18348 // add $0x7f,%rcx
+	LONG $0xf9490f48 // cmovns %rcx,%rdi
+	LONG $0x07ffc148 // sar $0x7,%rdi
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x0cc78e0f; WORD $0x0000 // jle 2afb <dotFP4Int8VNNI+0x2afb>
+	LONG $0x24b48b48; LONG $0x00000468 // mov 0x468(%rsp),%rsi
+	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
+	LONG $0x487ce162; WORD $0xc128 // vmovaps %zmm1,%zmm16
+	LONG $0xc0ee8148; WORD $0x000f; BYTE $0x00 // sub $0xfc0,%rsi
+	LONG $0x487de262; WORD $0x4858; BYTE $0x24 // vpbroadcastd 0x90(%rax),%zmm17
+	LONG $0x487d7262; WORD $0x7858; BYTE $0x25 // vpbroadcastd 0x94(%rax),%zmm15
+	LONG $0x008e8d48; WORD $0xfffc; BYTE $0xff // lea -0x400(%rsi),%rcx
+	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0x487d7262; WORD $0x6858; BYTE $0x26 // vpbroadcastd 0x98(%rax),%zmm13
+	LONG $0x487df262; WORD $0x4858; BYTE $0x27 // vpbroadcastd 0x9c(%rax),%zmm1
+	LONG $0xc08e180f; WORD $0xfffb; BYTE $0xff // prefetcht0 -0x440(%rsi)
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	LONG $0x4845e162; WORD $0x69db; BYTE $0x01 // vpandd 0x40(%rcx),%zmm7,%zmm21
+	LONG $0x487d3162; WORD $0xf16f // vmovdqa32 %zmm17,%zmm14
+	LONG $0x487de262; WORD $0x4a58; BYTE $0x08 // vpbroadcastd 0x20(%rdx),%zmm17
+	LONG $0x485df162; LONG $0x04015171 // vpsrlw $0x4,0x40(%rcx),%zmm4
+	LONG $0x4845e162; WORD $0x61db; BYTE $0x02 // vpandd 0x80(%rcx),%zmm7,%zmm20
+	LONG $0x4845e162; WORD $0x51db; BYTE $0x03 // vpandd 0xc0(%rcx),%zmm7,%zmm18
+	LONG $0x4845f162; WORD $0xe4db // vpandd %zmm4,%zmm7,%zmm4
+	LONG $0x486df162; LONG $0x04025171 // vpsrlw $0x4,0x80(%rcx),%zmm2
+	LONG $0x487d6262; WORD $0x7a58; BYTE $0x11 // vpbroadcastd 0x44(%rdx),%zmm31
+	LONG $0x4845e162; WORD $0x31db // vpandd (%rcx),%zmm7,%zmm22
+	LONG $0x4835f262; WORD $0xe400 // vpshufb %zmm4,%zmm9,%zmm4
+	LONG $0x4845f162; WORD $0xd2db // vpandd %zmm2,%zmm7,%zmm2
+	LONG $0x487de262; WORD $0x1a58 // vpbroadcastd (%rdx),%zmm19
+	LONG $0x4835f262; WORD $0xd200 // vpshufb %zmm2,%zmm9,%zmm2
+	LONG $0x481df162; WORD $0x1171; BYTE $0x04 // vpsrlw $0x4,(%rcx),%zmm12
+	LONG $0x487df162; LONG $0x04035171 // vpsrlw $0x4,0xc0(%rcx),%zmm0
+	LONG $0x48455162; WORD $0xe4db // vpandd %zmm12,%zmm7,%zmm12
+	LONG $0x4845f162; WORD $0xc0db // vpandd %zmm0,%zmm7,%zmm0
+	LONG $0x00c18148; WORD $0x0001; BYTE $0x00 // add $0x100,%rcx
+	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x48355262; WORD $0xe400 // vpshufb %zmm12,%zmm9,%zmm12
+	LONG $0x4835f262; WORD $0xc000 // vpshufb %zmm0,%zmm9,%zmm0
+	LONG $0x4835a262; WORD $0xed00 // vpshufb %zmm21,%zmm9,%zmm21
+	LONG $0x40553262; WORD $0xf950 // vpdpbusd %zmm17,%zmm21,%zmm15
+	LONG $0x487de262; WORD $0x4a58; BYTE $0x0e // vpbroadcastd 0x38(%rdx),%zmm17
+	LONG $0x4835a262; WORD $0xe400 // vpshufb %zmm20,%zmm9,%zmm20
+	LONG $0x4835a262; WORD $0xd200 // vpshufb %zmm18,%zmm9,%zmm18
+	LONG $0x4835a262; WORD $0xf600 // vpshufb %zmm22,%zmm9,%zmm22
+	LONG $0x404d3262; WORD $0xf350 // vpdpbusd %zmm19,%zmm22,%zmm14
+	LONG $0x405d3262; WORD $0xe950 // vpdpbusd %zmm17,%zmm20,%zmm13
+	LONG $0x487de262; WORD $0x4a58; BYTE $0x16 // vpbroadcastd 0x58(%rdx),%zmm17
+	LONG $0x406db262; WORD $0xc950 // vpdpbusd %zmm17,%zmm18,%zmm1
+	LONG $0x487de262; WORD $0x5258; BYTE $0x07 // vpbroadcastd 0x1c(%rdx),%zmm18
+	LONG $0x487de262; WORD $0x4a58; BYTE $0xff // vpbroadcastd -0x4(%rdx),%zmm17
+	LONG $0x485d3262; WORD $0xfa50 // vpdpbusd %zmm18,%zmm4,%zmm15
+	LONG $0x487dd162; WORD $0xe56f // vmovdqa32 %zmm13,%zmm4
+	LONG $0x486d9262; WORD $0xe750 // vpdpbusd %zmm31,%zmm2,%zmm4
+	LONG $0x487df262; WORD $0x5258; BYTE $0x17 // vpbroadcastd 0x5c(%rdx),%zmm2
+	LONG $0x481d3262; WORD $0xf150 // vpdpbusd %zmm17,%zmm12,%zmm14
+	LONG $0x487c7162; WORD $0xec28 // vmovaps %zmm4,%zmm13
+	LONG $0x487cc162; WORD $0xce28 // vmovaps %zmm14,%zmm17
+	LONG $0x487df262; WORD $0xca50 // vpdpbusd %zmm2,%zmm0,%zmm1
+	LONG $0x487de162; WORD $0xd16f // vmovdqa32 %zmm1,%zmm18
+	WORD $0x3948; BYTE $0xf1 // cmp %rsi,%rcx
+	LONG $0xfee5850f; WORD $0xffff // jne 1e80 <dotFP4Int8VNNI+0x1e80>
+	LONG $0x487df262; WORD $0x4e31; BYTE $0xbc // vpmovzxbd -0x440(%rsi),%zmm1
+	LONG $0x487df262; WORD $0x5631; BYTE $0xbd // vpmovzxbd -0x430(%rsi),%zmm2
+	LONG $0x487cd162; WORD $0xc65b // vcvtdq2ps %zmm14,%zmm0
+	WORD $0xff49; BYTE $0xc0 // inc %r8
+	LONG $0x40c68148; WORD $0x0004; BYTE $0x00 // add $0x440,%rsi
+	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
+	LONG $0x4875f162; WORD $0xf172; BYTE $0x17 // vpslld $0x17,%zmm1,%zmm1
+	LONG $0x5874f162; WORD $0x4859; BYTE $0xf8 // vmulps -0x20(%rax){1to16},%zmm1,%zmm1
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x586cf162; WORD $0x5059; BYTE $0xf9 // vmulps -0x1c(%rax){1to16},%zmm2,%zmm2
+	LONG $0x407df262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm16,%zmm0
+	LONG $0x487cd162; WORD $0xcf5b // vcvtdq2ps %zmm15,%zmm1
+	LONG $0x487de262; LONG $0xf7b08631; WORD $0xffff // vpmovzxbd -0x850(%rsi),%zmm16
+	LONG $0x487df262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm0,%zmm1
+	LONG $0x487df262; LONG $0xf7a09631; WORD $0xffff // vpmovzxbd -0x860(%rsi),%zmm2
+	LONG $0x487cf162; WORD $0xc45b // vcvtdq2ps %zmm4,%zmm0
+	LONG $0x407db162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm16,%zmm16
+	LONG $0x507ce162; WORD $0x4059; BYTE $0xfb // vmulps -0x14(%rax){1to16},%zmm16,%zmm16
+	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
+	LONG $0x586cf162; WORD $0x5059; BYTE $0xfa // vmulps -0x18(%rax){1to16},%zmm2,%zmm2
+	LONG $0x4875f262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm1,%zmm0
+	LONG $0x487cb162; WORD $0xca5b // vcvtdq2ps %zmm18,%zmm1
+	LONG $0x487de262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm0,%zmm16
+	WORD $0x394c; BYTE $0xc7 // cmp %r8,%rdi
+	LONG $0xfe128f0f; WORD $0xffff // jg 1e50 <dotFP4Int8VNNI+0x1e50>
+	LONG $0x487cb162; WORD $0xc828 // vmovaps %zmm16,%zmm1
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x0f7f // jg 205e <dotFP4Int8VNNI+0x205e>
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	WORD $0xb70f; BYTE $0xc0 // movzwl %ax,%eax
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
 	LONG $0xd092f8c5 // kmovw %eax,%k2
-	LONG $0x4a7cf162; WORD $0x0b11 // vmovups %zmm1,(%rbx){%k2}
-	LONG $0xffe8e0e9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	LONG $0x48fee162; WORD $0x486f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm17
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f48 // cmovns %rcx,%rdx
-	LONG $0x240c8d4b // lea (%r12,%r12,1),%rcx
-	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x08fd6162; WORD $0xe26e // vmovq %rdx,%xmm28
-	LONG $0x21148d4a // lea (%rcx,%r12,1),%rdx
-	WORD $0x014c; BYTE $0xfa // add %r15,%rdx
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x0fdf8e0f; WORD $0x0000 // jle 3814 <dotFP4Int8VNNI+0x3814>
-	LONG $0x08fd0162; WORD $0xfc6f // vmovdqa64 %xmm28,%xmm31
-	LONG $0x487d6162; LONG $0x0324646f // vmovdqa32 0xc0(%rsp),%zmm28
-	LONG $0x24bc8b48; LONG $0x00000360 // mov 0x360(%rsp),%rdi
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
+	LONG $0x4a7cd162; WORD $0x0911 // vmovups %zmm1,(%r9){%k2}
+	LONG $0xffe7fde9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x48fe7162; WORD $0x6a6f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm13
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x6ef9e1c4; BYTE $0xd1 // vmovq %rcx,%xmm2
+	LONG $0x248c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rcx
+	LONG $0x09048d4c // lea (%rcx,%rcx,1),%r8
+	LONG $0x083c8d49 // lea (%r8,%rcx,1),%rdi
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x0bb28e0f; WORD $0x0000 // jle 2c65 <dotFP4Int8VNNI+0x2c65>
+	LONG $0x08fde162; LONG $0x5024a46e; WORD $0x0004; BYTE $0x00 // vmovq 0x450(%rsp),%xmm20
+	WORD $0x0149; BYTE $0xc0 // add %rax,%r8
+	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
+	WORD $0x8948; BYTE $0xca // mov %rcx,%rdx
+	LONG $0x08fdc162; WORD $0xe86e // vmovq %r8,%xmm21
+	WORD $0xf631 // xor %esi,%esi
+	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
+	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
+	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
+	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
+	WORD $0x3145; BYTE $0xf6 // xor %r14d,%r14d
+	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
+	LONG $0x171c8d4c // lea (%rdi,%rdx,1),%r11
+	LONG $0x24ac894c; LONG $0x00000340 // mov %r13,0x340(%rsp)
+	LONG $0x08fd4162; WORD $0xf26e // vmovq %r10,%xmm30
+	LONG $0x248c894c; LONG $0x00000400 // mov %r9,0x400(%rsp)
+	LONG $0x08fd6162; WORD $0xfe6e // vmovq %rsi,%xmm31
+	LONG $0xb4d6f9c5; LONG $0x0003c024; BYTE $0x00 // vmovq %xmm6,0x3c0(%rsp)
+	LONG $0x08fd2162; WORD $0xed6f // vmovdqa64 %xmm21,%xmm29
+	LONG $0x249c8948; LONG $0x00000300 // mov %rbx,0x300(%rsp)
+	LONG $0x94d6f9c5; LONG $0x00038024; BYTE $0x00 // vmovq %xmm2,0x380(%rsp)
+	LONG $0x08fdc162; WORD $0xe47e // vmovq %xmm20,%r12
+	LONG $0x249c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rbx
+	LONG $0x0001ba41; WORD $0x0000 // mov $0x1,%r10d
+	LONG $0x6ef941c4; BYTE $0xce // vmovq %r14,%xmm9
+	LONG $0x24ac8d4d; LONG $0x00001000 // lea 0x1000(%r12),%r13
+	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
+	WORD $0x894d; BYTE $0xf1 // mov %r14,%r9
+	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
+	LONG $0x08fd4162; WORD $0xd96f // vmovdqa64 %xmm9,%xmm27
+	LONG $0x08fd8162; WORD $0xe56f // vmovdqa64 %xmm29,%xmm20
+	LONG $0x0c180f41; BYTE $0x24 // prefetcht0 (%r12)
+	LONG $0x1e348d49 // lea (%r14,%rbx,1),%rsi
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	WORD $0x894c; BYTE $0xf6 // mov %r14,%rsi
+	LONG $0x487d1262; LONG $0x240a7458 // vpbroadcastd 0x90(%r10,%r9,1),%zmm14
+	LONG $0x487d5262; LONG $0x241a4c58 // vpbroadcastd 0x90(%r10,%rbx,1),%zmm9
+	WORD $0x894d; BYTE $0xfe // mov %r15,%r14
+	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
+	LONG $0x487db262; LONG $0x240f5458 // vpbroadcastd 0x90(%rdi,%r9,1),%zmm2
+	LONG $0x487d7262; LONG $0x241f4458 // vpbroadcastd 0x90(%rdi,%rbx,1),%zmm8
+	LONG $0x06e6c149 // shl $0x6,%r14
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x487db262; LONG $0x23b87c58 // vpbroadcastd 0x8c(%rax,%r15,4),%zmm7
+	WORD $0x014d; BYTE $0xe6 // add %r12,%r14
+	WORD $0x8948; BYTE $0xf0 // mov %rsi,%rax
+	LONG $0x4855d162; WORD $0x0cdb; BYTE $0x96 // vpandd (%r14,%rdx,4),%zmm5,%zmm1
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x02 // vpbroadcastd (%r10,%rax,1),%zmm4
+	LONG $0x487dd162; LONG $0x04961471 // vpsrlw $0x4,(%r14,%rdx,4),%zmm0
+	LONG $0x4855f162; WORD $0xc0db // vpandd %zmm0,%zmm5,%zmm0
+	LONG $0x487d5262; WORD $0x2458; BYTE $0x03 // vpbroadcastd (%r11,%rax,1),%zmm12
+	LONG $0x487dd262; LONG $0x01007458 // vpbroadcastd 0x4(%r8,%rax,1),%zmm6
+	LONG $0x4815f262; WORD $0xc000 // vpshufb %zmm0,%zmm13,%zmm0
+	LONG $0x4c180f41; WORD $0x0015 // prefetcht0 0x0(%r13,%rdx,1)
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x4815f262; WORD $0xc900 // vpshufb %zmm1,%zmm13,%zmm1
+	LONG $0x48757262; WORD $0xf450 // vpdpbusd %zmm4,%zmm1,%zmm14
+	LONG $0x487df262; WORD $0x2458; BYTE $0x01 // vpbroadcastd (%rcx,%rax,1),%zmm4
+	LONG $0x48757262; WORD $0xcc50 // vpdpbusd %zmm4,%zmm1,%zmm9
+	LONG $0x487dd262; WORD $0x2458; BYTE $0x00 // vpbroadcastd (%r8,%rax,1),%zmm4
+	LONG $0x4875f262; WORD $0xfc50 // vpdpbusd %zmm4,%zmm1,%zmm7
+	LONG $0x487df262; WORD $0x2458; BYTE $0x07 // vpbroadcastd (%rdi,%rax,1),%zmm4
+	LONG $0x487df262; WORD $0xfe50 // vpdpbusd %zmm6,%zmm0,%zmm7
+	LONG $0x4875f262; WORD $0xd450 // vpdpbusd %zmm4,%zmm1,%zmm2
+	LONG $0x487dd162; WORD $0xe06f // vmovdqa32 %zmm8,%zmm4
+	LONG $0x487d7262; LONG $0x01074458 // vpbroadcastd 0x4(%rdi,%rax,1),%zmm8
+	LONG $0x4875d262; WORD $0xe450 // vpdpbusd %zmm12,%zmm1,%zmm4
+	LONG $0x487dd262; LONG $0x01024c58 // vpbroadcastd 0x4(%r10,%rax,1),%zmm1
+	LONG $0x487d5162; WORD $0xe16f // vmovdqa32 %zmm9,%zmm12
+	LONG $0x487df162; WORD $0xf26f // vmovdqa32 %zmm2,%zmm6
+	LONG $0x487dd262; WORD $0xf050 // vpdpbusd %zmm8,%zmm0,%zmm6
+	LONG $0x487d5262; LONG $0x01034458 // vpbroadcastd 0x4(%r11,%rax,1),%zmm8
+	LONG $0x487d7262; WORD $0xf150 // vpdpbusd %zmm1,%zmm0,%zmm14
+	LONG $0x487df262; LONG $0x01014c58 // vpbroadcastd 0x4(%rcx,%rax,1),%zmm1
+	LONG $0x08c08348 // add $0x8,%rax
+	LONG $0x487cf162; WORD $0xd628 // vmovaps %zmm6,%zmm2
+	LONG $0x487dd262; WORD $0xe050 // vpdpbusd %zmm8,%zmm0,%zmm4
+	LONG $0x487d7262; WORD $0xe150 // vpdpbusd %zmm1,%zmm0,%zmm12
+	LONG $0x487df162; WORD $0xcf6f // vmovdqa32 %zmm7,%zmm1
+	LONG $0x487c7162; WORD $0xc428 // vmovaps %zmm4,%zmm8
+	LONG $0x487c5162; WORD $0xcc28 // vmovaps %zmm12,%zmm9
+	LONG $0x00fa8148; WORD $0x0001; BYTE $0x00 // cmp $0x100,%rdx
+	LONG $0xff13850f; WORD $0xffff // jne 21b2 <dotFP4Int8VNNI+0x21b2>
 	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
-	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x487c7162; WORD $0xd928 // vmovaps %zmm1,%zmm11
-	LONG $0x487c7162; WORD $0xf128 // vmovaps %zmm1,%zmm14
-	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
-	WORD $0x894d; BYTE $0xd5 // mov %r10,%r13
-	LONG $0x7ef941c4; BYTE $0xee // vmovq %xmm13,%r14
-	LONG $0x487de262; WORD $0x5858; BYTE $0x24 // vpbroadcastd 0x90(%rax),%zmm19
-	LONG $0x487dc262; LONG $0x24044458 // vpbroadcastd 0x90(%r12,%rax,1),%zmm16
-	LONG $0x00978d4c; WORD $0xfffe; BYTE $0xff // lea -0x200(%rdi),%r10
-	LONG $0x409f8d48; WORD $0xffee; BYTE $0xff // lea -0x11c0(%rdi),%rbx
-	LONG $0x487d7262; LONG $0x24086c58 // vpbroadcastd 0x90(%rax,%rcx,1),%zmm13
-	LONG $0x487d7262; WORD $0x5258; BYTE $0x24 // vpbroadcastd 0x90(%rdx),%zmm10
-	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0x487dd262; LONG $0x24146c58 // vpbroadcastd 0x90(%r12,%rdx,1),%zmm5
-	LONG $0x487d6262; WORD $0x4858; BYTE $0x25 // vpbroadcastd 0x94(%rax),%zmm25
-	LONG $0x008f180f; WORD $0xffee; BYTE $0xff // prefetcht0 -0x1200(%rdi)
-	LONG $0x487d4262; LONG $0x25044458 // vpbroadcastd 0x94(%r12,%rax,1),%zmm24
-	LONG $0x487de262; LONG $0x25087458 // vpbroadcastd 0x94(%rax,%rcx,1),%zmm22
-	LONG $0x487d6262; WORD $0x5a58; BYTE $0x25 // vpbroadcastd 0x94(%rdx),%zmm27
-	LONG $0x487d4262; LONG $0x25145458 // vpbroadcastd 0x94(%r12,%rdx,1),%zmm26
-	LONG $0x401de162; WORD $0x23db // vpandd (%rbx),%zmm28,%zmm20
-	LONG $0x487df262; WORD $0x2658 // vpbroadcastd (%rsi),%zmm4
-	LONG $0x487da162; WORD $0xd36f // vmovdqa32 %zmm19,%zmm18
-	LONG $0x487d3162; WORD $0xf86f // vmovdqa32 %zmm16,%zmm15
-	LONG $0x487d5162; WORD $0xe56f // vmovdqa32 %zmm13,%zmm12
-	LONG $0x401de162; WORD $0x6bdb; BYTE $0x01 // vpandd 0x40(%rbx),%zmm28,%zmm21
-	LONG $0x487d5162; WORD $0xc26f // vmovdqa32 %zmm10,%zmm8
-	LONG $0x487d1262; WORD $0x1458; BYTE $0x20 // vpbroadcastd (%r8,%r12,1),%zmm10
-	LONG $0x487d8162; WORD $0xf86f // vmovdqa32 %zmm24,%zmm23
-	LONG $0x4865f162; WORD $0x1371; BYTE $0x04 // vpsrlw $0x4,(%rbx),%zmm3
-	LONG $0x401df162; WORD $0xdbdb // vpandd %zmm3,%zmm28,%zmm3
-	LONG $0x486df162; LONG $0x04015371 // vpsrlw $0x4,0x40(%rbx),%zmm2
-	LONG $0x4075f262; WORD $0xdb00 // vpshufb %zmm3,%zmm17,%zmm3
-	LONG $0x401df162; WORD $0xd2db // vpandd %zmm2,%zmm28,%zmm2
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x4075f262; WORD $0xd200 // vpshufb %zmm2,%zmm17,%zmm2
-	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x4075a262; WORD $0xe400 // vpshufb %zmm20,%zmm17,%zmm20
-	LONG $0x405de262; WORD $0xd450 // vpdpbusd %zmm4,%zmm20,%zmm18
-	LONG $0x487db262; WORD $0x2458; BYTE $0x26 // vpbroadcastd (%rsi,%r12,1),%zmm4
-	LONG $0x4075a262; WORD $0xed00 // vpshufb %zmm21,%zmm17,%zmm21
-	LONG $0x405d7262; WORD $0xfc50 // vpdpbusd %zmm4,%zmm20,%zmm15
-	LONG $0x487df262; WORD $0x2458; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm4
-	LONG $0x405d7262; WORD $0xe450 // vpdpbusd %zmm4,%zmm20,%zmm12
-	LONG $0x487dd262; WORD $0x2058 // vpbroadcastd (%r8),%zmm4
-	LONG $0x405d7262; WORD $0xc450 // vpdpbusd %zmm4,%zmm20,%zmm8
-	LONG $0x487df162; WORD $0xe56f // vmovdqa32 %zmm5,%zmm4
-	LONG $0x487df262; WORD $0x6e58; BYTE $0x08 // vpbroadcastd 0x20(%rsi),%zmm5
-	LONG $0x405dd262; WORD $0xe250 // vpdpbusd %zmm10,%zmm20,%zmm4
-	LONG $0x487d8162; WORD $0xe26f // vmovdqa32 %zmm26,%zmm20
-	LONG $0x487d4262; WORD $0x5058; BYTE $0x09 // vpbroadcastd 0x24(%r8),%zmm26
-	LONG $0x40556262; WORD $0xcd50 // vpdpbusd %zmm5,%zmm21,%zmm25
-	LONG $0x487dd262; LONG $0x08346c58 // vpbroadcastd 0x20(%r12,%rsi,1),%zmm5
-	LONG $0x487d0162; WORD $0xe96f // vmovdqa32 %zmm25,%zmm29
-	LONG $0x4055e262; WORD $0xfd50 // vpdpbusd %zmm5,%zmm21,%zmm23
-	LONG $0x487df262; LONG $0x080e6c58 // vpbroadcastd 0x20(%rsi,%rcx,1),%zmm5
-	LONG $0x4055e262; WORD $0xf550 // vpdpbusd %zmm5,%zmm21,%zmm22
-	LONG $0x487dd262; WORD $0x6858; BYTE $0x08 // vpbroadcastd 0x20(%r8),%zmm5
-	LONG $0x40556262; WORD $0xdd50 // vpdpbusd %zmm5,%zmm21,%zmm27
-	LONG $0x487d9262; LONG $0x08046c58 // vpbroadcastd 0x20(%r12,%r8,1),%zmm5
-	LONG $0x4055e262; WORD $0xe550 // vpdpbusd %zmm5,%zmm21,%zmm20
-	LONG $0x487df262; WORD $0x6e58; BYTE $0x01 // vpbroadcastd 0x4(%rsi),%zmm5
-	LONG $0x4865e262; WORD $0xd550 // vpdpbusd %zmm5,%zmm3,%zmm18
-	LONG $0x487dd262; LONG $0x01346c58 // vpbroadcastd 0x4(%r12,%rsi,1),%zmm5
-	LONG $0x487ca162; WORD $0xda28 // vmovaps %zmm18,%zmm19
-	LONG $0x48657262; WORD $0xfd50 // vpdpbusd %zmm5,%zmm3,%zmm15
-	LONG $0x487df262; LONG $0x010e6c58 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm5
-	LONG $0x487cc162; WORD $0xc728 // vmovaps %zmm15,%zmm16
-	LONG $0x48657262; WORD $0xe550 // vpdpbusd %zmm5,%zmm3,%zmm12
-	LONG $0x487dd262; WORD $0x6858; BYTE $0x01 // vpbroadcastd 0x4(%r8),%zmm5
-	LONG $0x487c5162; WORD $0xec28 // vmovaps %zmm12,%zmm13
-	LONG $0x48657262; WORD $0xc550 // vpdpbusd %zmm5,%zmm3,%zmm8
-	LONG $0x487d9262; LONG $0x01046c58 // vpbroadcastd 0x4(%r12,%r8,1),%zmm5
-	LONG $0x487c5162; WORD $0xd028 // vmovaps %zmm8,%zmm10
-	LONG $0x4865f262; WORD $0xe550 // vpdpbusd %zmm5,%zmm3,%zmm4
-	LONG $0x487df262; WORD $0x5e58; BYTE $0x09 // vpbroadcastd 0x24(%rsi),%zmm3
-	LONG $0x487cf162; WORD $0xec28 // vmovaps %zmm4,%zmm5
-	LONG $0x486d6262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm2,%zmm29
-	LONG $0x487dd262; LONG $0x09345c58 // vpbroadcastd 0x24(%r12,%rsi,1),%zmm3
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x487c0162; WORD $0xcd28 // vmovaps %zmm29,%zmm25
-	LONG $0x486de262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm2,%zmm23
-	LONG $0x487df262; LONG $0x070e5c58 // vpbroadcastd 0x1c(%rsi,%rcx,1),%zmm3
-	LONG $0x487c2162; WORD $0xc728 // vmovaps %zmm23,%zmm24
-	LONG $0x486de262; WORD $0xf350 // vpdpbusd %zmm3,%zmm2,%zmm22
-	LONG $0x487d9162; WORD $0xdb6f // vmovdqa32 %zmm27,%zmm3
-	LONG $0x486d9262; WORD $0xda50 // vpdpbusd %zmm26,%zmm2,%zmm3
-	LONG $0x487d0262; LONG $0x09045458 // vpbroadcastd 0x24(%r12,%r8,1),%zmm26
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x487c6162; WORD $0xdb28 // vmovaps %zmm3,%zmm27
-	LONG $0x486d8262; WORD $0xe250 // vpdpbusd %zmm26,%zmm2,%zmm20
-	LONG $0x487c2162; WORD $0xd428 // vmovaps %zmm20,%zmm26
-	WORD $0x3949; BYTE $0xfa // cmp %rdi,%r10
-	LONG $0xfe24850f; WORD $0xffff // jne 28dc <dotFP4Int8VNNI+0x28dc>
-	LONG $0x487df262; LONG $0xee009731; WORD $0xffff // vpmovzxbd -0x1200(%rdi),%zmm2
-	LONG $0x487cb162; WORD $0xea5b // vcvtdq2ps %zmm18,%zmm5
-	LONG $0x487d6262; WORD $0x5858; BYTE $0x26 // vpbroadcastd 0x98(%rax),%zmm27
-	LONG $0x00b78d48; WORD $0x0002; BYTE $0x00 // lea 0x200(%rdi),%rsi
-	LONG $0x487c5162; WORD $0xff5b // vcvtdq2ps %zmm15,%zmm15
-	LONG $0x487d4262; LONG $0x26045458 // vpbroadcastd 0x98(%r12,%rax,1),%zmm26
-	LONG $0x487d6262; LONG $0x26084458 // vpbroadcastd 0x98(%rax,%rcx,1),%zmm24
-	LONG $0x24b48948; LONG $0x00000300 // mov %rsi,0x300(%rsp)
-	LONG $0x487c5162; WORD $0xc05b // vcvtdq2ps %zmm8,%zmm8
-	LONG $0x487de262; WORD $0x5858; BYTE $0x27 // vpbroadcastd 0x9c(%rax),%zmm19
-	LONG $0xc09f8d48; WORD $0xffee; BYTE $0xff // lea -0x1140(%rdi),%rbx
-	WORD $0x8949; BYTE $0xd0 // mov %rdx,%r8
-	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
-	LONG $0x487dc262; LONG $0x27045458 // vpbroadcastd 0x9c(%r12,%rax,1),%zmm18
-	LONG $0x487de262; LONG $0x27084458 // vpbroadcastd 0x9c(%rax,%rcx,1),%zmm16
-	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
-	LONG $0x487cf162; WORD $0xdb5b // vcvtdq2ps %zmm3,%zmm3
-	WORD $0x8948; BYTE $0xc6 // mov %rax,%rsi
-	LONG $0x24848948; LONG $0x000002c0 // mov %rax,0x2c0(%rsp)
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586c7162; WORD $0x5059; BYTE $0x20 // vmulps 0x80(%rax){1to16},%zmm2,%zmm10
-	LONG $0x480dd262; WORD $0xea98 // vfmadd132ps %zmm10,%zmm14,%zmm5
-	LONG $0x586c5162; LONG $0x20045459 // vmulps 0x80(%r12,%rax,1){1to16},%zmm2,%zmm10
-	LONG $0x487d5262; LONG $0x27147458 // vpbroadcastd 0x9c(%r12,%rdx,1),%zmm14
-	LONG $0x48055262; WORD $0xdab8 // vfmadd231ps %zmm10,%zmm15,%zmm11
-	LONG $0x487c5162; WORD $0xd45b // vcvtdq2ps %zmm12,%zmm10
-	LONG $0x586c7162; LONG $0x20086459 // vmulps 0x80(%rax,%rcx,1){1to16},%zmm2,%zmm12
-	LONG $0x487d7262; WORD $0x7a58; BYTE $0x27 // vpbroadcastd 0x9c(%rdx),%zmm15
-	LONG $0x48355262; WORD $0xd498 // vfmadd132ps %zmm12,%zmm9,%zmm10
-	LONG $0x586c7162; WORD $0x4a59; BYTE $0x20 // vmulps 0x80(%rdx){1to16},%zmm2,%zmm9
-	LONG $0x586cd162; LONG $0x20145459 // vmulps 0x80(%r12,%rdx,1){1to16},%zmm2,%zmm2
-	LONG $0x487d5262; WORD $0xc898 // vfmadd132ps %zmm8,%zmm0,%zmm9
-	LONG $0x487df262; LONG $0xee108731; WORD $0xffff // vpmovzxbd -0x11f0(%rdi),%zmm0
-	LONG $0x485df262; WORD $0xcab8 // vfmadd231ps %zmm2,%zmm4,%zmm1
-	LONG $0x487c1162; WORD $0xc55b // vcvtdq2ps %zmm29,%zmm8
-	LONG $0x487cb162; WORD $0xe65b // vcvtdq2ps %zmm22,%zmm4
-	LONG $0x487de262; WORD $0x7258; BYTE $0x26 // vpbroadcastd 0x98(%rdx),%zmm22
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x587cf162; WORD $0x5059; BYTE $0x21 // vmulps 0x84(%rax){1to16},%zmm0,%zmm2
-	LONG $0x48557262; WORD $0xc298 // vfmadd132ps %zmm2,%zmm5,%zmm8
-	LONG $0x587cd162; LONG $0x21045459 // vmulps 0x84(%r12,%rax,1){1to16},%zmm0,%zmm2
-	LONG $0x487cb162; WORD $0xef5b // vcvtdq2ps %zmm23,%zmm5
-	LONG $0x4825f262; WORD $0xea98 // vfmadd132ps %zmm2,%zmm11,%zmm5
-	LONG $0x587cf162; LONG $0x21085459 // vmulps 0x84(%rax,%rcx,1){1to16},%zmm0,%zmm2
-	LONG $0x482df262; WORD $0xe298 // vfmadd132ps %zmm2,%zmm10,%zmm4
-	LONG $0x587cf162; WORD $0x5259; BYTE $0x21 // vmulps 0x84(%rdx){1to16},%zmm0,%zmm2
-	LONG $0x587cd162; LONG $0x21144459 // vmulps 0x84(%r12,%rdx,1){1to16},%zmm0,%zmm0
-	LONG $0x4835f262; WORD $0xda98 // vfmadd132ps %zmm2,%zmm9,%zmm3
-	LONG $0x487cb162; WORD $0xd45b // vcvtdq2ps %zmm20,%zmm2
-	LONG $0x487dc262; LONG $0x26146458 // vpbroadcastd 0x98(%r12,%rdx,1),%zmm20
-	LONG $0x4875f262; WORD $0xd098 // vfmadd132ps %zmm0,%zmm1,%zmm2
-	LONG $0x401d7162; WORD $0x0bdb // vpandd (%rbx),%zmm28,%zmm9
-	LONG $0x487d7262; WORD $0x5658; BYTE $0x10 // vpbroadcastd 0x40(%rsi),%zmm10
-	LONG $0x487d0162; WORD $0xca6f // vmovdqa32 %zmm26,%zmm25
-	LONG $0x487d8162; WORD $0xf86f // vmovdqa32 %zmm24,%zmm23
-	LONG $0x487da162; WORD $0xee6f // vmovdqa32 %zmm22,%zmm21
-	LONG $0x401d7162; WORD $0x5bdb; BYTE $0x01 // vpandd 0x40(%rbx),%zmm28,%zmm11
-	LONG $0x487d5262; LONG $0x18346458 // vpbroadcastd 0x60(%r12,%rsi,1),%zmm12
-	LONG $0x4875f162; WORD $0x1371; BYTE $0x04 // vpsrlw $0x4,(%rbx),%zmm1
-	LONG $0x487d5262; WORD $0x6858; BYTE $0x18 // vpbroadcastd 0x60(%r8),%zmm13
-	LONG $0x401df162; WORD $0xc9db // vpandd %zmm1,%zmm28,%zmm1
-	LONG $0x487df162; LONG $0x04015371 // vpsrlw $0x4,0x40(%rbx),%zmm0
-	LONG $0x401df162; WORD $0xc0db // vpandd %zmm0,%zmm28,%zmm0
-	LONG $0x4075f262; WORD $0xc900 // vpshufb %zmm1,%zmm17,%zmm1
-	LONG $0x4075f262; WORD $0xc000 // vpshufb %zmm0,%zmm17,%zmm0
-	LONG $0x24848b48; LONG $0x00000300 // mov 0x300(%rsp),%rax
-	LONG $0x0a180f41 // prefetcht0 (%r10)
-	LONG $0x4a180f41; BYTE $0x40 // prefetcht0 0x40(%r10)
-	LONG $0x80ea8349 // sub $0xffffffffffffff80,%r10
-	LONG $0x00c38148; WORD $0x0001; BYTE $0x00 // add $0x100,%rbx
-	LONG $0x40755262; WORD $0xc900 // vpshufb %zmm9,%zmm17,%zmm9
-	LONG $0x48354262; WORD $0xda50 // vpdpbusd %zmm10,%zmm9,%zmm27
-	LONG $0x487d5262; LONG $0x10345458 // vpbroadcastd 0x40(%r12,%rsi,1),%zmm10
-	LONG $0x40755262; WORD $0xdb00 // vpshufb %zmm11,%zmm17,%zmm11
-	LONG $0x487d0162; WORD $0xeb6f // vmovdqa32 %zmm27,%zmm29
-	LONG $0x48354262; WORD $0xca50 // vpdpbusd %zmm10,%zmm9,%zmm25
-	LONG $0x487d7262; LONG $0x100e5458 // vpbroadcastd 0x40(%rsi,%rcx,1),%zmm10
-	LONG $0x4835c262; WORD $0xfa50 // vpdpbusd %zmm10,%zmm9,%zmm23
-	LONG $0x487d5262; WORD $0x5058; BYTE $0x10 // vpbroadcastd 0x40(%r8),%zmm10
-	LONG $0x4835c262; WORD $0xea50 // vpdpbusd %zmm10,%zmm9,%zmm21
-	LONG $0x487d1262; LONG $0x10045458 // vpbroadcastd 0x40(%r12,%r8,1),%zmm10
-	LONG $0x4835c262; WORD $0xe250 // vpdpbusd %zmm10,%zmm9,%zmm20
-	LONG $0x487d7262; WORD $0x4e58; BYTE $0x18 // vpbroadcastd 0x60(%rsi),%zmm9
-	LONG $0x487d3162; WORD $0xd36f // vmovdqa32 %zmm19,%zmm10
-	LONG $0x48255262; WORD $0xd150 // vpdpbusd %zmm9,%zmm11,%zmm10
-	LONG $0x487d3162; WORD $0xca6f // vmovdqa32 %zmm18,%zmm9
-	LONG $0x48255262; WORD $0xcc50 // vpdpbusd %zmm12,%zmm11,%zmm9
-	LONG $0x487d7262; LONG $0x180e6458 // vpbroadcastd 0x60(%rsi,%rcx,1),%zmm12
-	LONG $0x4825c262; WORD $0xc450 // vpdpbusd %zmm12,%zmm11,%zmm16
-	LONG $0x487d5162; WORD $0xe76f // vmovdqa32 %zmm15,%zmm12
-	LONG $0x487d1262; LONG $0x18047c58 // vpbroadcastd 0x60(%r12,%r8,1),%zmm15
-	LONG $0x48255262; WORD $0xe550 // vpdpbusd %zmm13,%zmm11,%zmm12
-	LONG $0x487d5162; WORD $0xee6f // vmovdqa32 %zmm14,%zmm13
-	LONG $0x487d1262; LONG $0x11047458 // vpbroadcastd 0x44(%r12,%r8,1),%zmm14
-	LONG $0x48255262; WORD $0xef50 // vpdpbusd %zmm15,%zmm11,%zmm13
-	LONG $0x487d7262; WORD $0x5e58; BYTE $0x11 // vpbroadcastd 0x44(%rsi),%zmm11
-	LONG $0x48754262; WORD $0xeb50 // vpdpbusd %zmm11,%zmm1,%zmm29
-	LONG $0x487d5262; LONG $0x11345c58 // vpbroadcastd 0x44(%r12,%rsi,1),%zmm11
-	LONG $0x487c0162; WORD $0xdd28 // vmovaps %zmm29,%zmm27
-	LONG $0x48754262; WORD $0xcb50 // vpdpbusd %zmm11,%zmm1,%zmm25
-	LONG $0x487d7262; LONG $0x110e5c58 // vpbroadcastd 0x44(%rsi,%rcx,1),%zmm11
-	LONG $0x487c0162; WORD $0xd128 // vmovaps %zmm25,%zmm26
-	LONG $0x4875c262; WORD $0xfb50 // vpdpbusd %zmm11,%zmm1,%zmm23
-	LONG $0x487d5262; WORD $0x5858; BYTE $0x11 // vpbroadcastd 0x44(%r8),%zmm11
-	LONG $0x487c2162; WORD $0xc728 // vmovaps %zmm23,%zmm24
-	LONG $0x4875c262; WORD $0xeb50 // vpdpbusd %zmm11,%zmm1,%zmm21
-	LONG $0x487d3162; WORD $0xdc6f // vmovdqa32 %zmm20,%zmm11
-	LONG $0x48755262; WORD $0xde50 // vpdpbusd %zmm14,%zmm1,%zmm11
-	LONG $0x487df262; WORD $0x4e58; BYTE $0x19 // vpbroadcastd 0x64(%rsi),%zmm1
-	LONG $0x487d7262; LONG $0x190e7458 // vpbroadcastd 0x64(%rsi,%rcx,1),%zmm14
-	LONG $0x487ca162; WORD $0xf528 // vmovaps %zmm21,%zmm22
-	LONG $0x487cc162; WORD $0xe328 // vmovaps %zmm11,%zmm20
-	LONG $0x487d7262; WORD $0xd150 // vpdpbusd %zmm1,%zmm0,%zmm10
-	LONG $0x487dd262; LONG $0x19344c58 // vpbroadcastd 0x64(%r12,%rsi,1),%zmm1
-	LONG $0x08c68348 // add $0x8,%rsi
-	LONG $0x487cc162; WORD $0xda28 // vmovaps %zmm10,%zmm19
-	LONG $0x487d7262; WORD $0xc950 // vpdpbusd %zmm1,%zmm0,%zmm9
-	LONG $0x487db162; WORD $0xc86f // vmovdqa32 %zmm16,%zmm1
-	LONG $0x487dd262; WORD $0xce50 // vpdpbusd %zmm14,%zmm0,%zmm1
-	LONG $0x487d5262; WORD $0x7058; BYTE $0x19 // vpbroadcastd 0x64(%r8),%zmm14
-	LONG $0x487cc162; WORD $0xd128 // vmovaps %zmm9,%zmm18
-	LONG $0x487ce162; WORD $0xc128 // vmovaps %zmm1,%zmm16
-	LONG $0x487d5262; WORD $0xe650 // vpdpbusd %zmm14,%zmm0,%zmm12
-	LONG $0x487d1262; LONG $0x19047458 // vpbroadcastd 0x64(%r12,%r8,1),%zmm14
-	LONG $0x08c08349 // add $0x8,%r8
-	LONG $0x487c5162; WORD $0xfc28 // vmovaps %zmm12,%zmm15
-	LONG $0x487d5262; WORD $0xee50 // vpdpbusd %zmm14,%zmm0,%zmm13
-	LONG $0x487c5162; WORD $0xf528 // vmovaps %zmm13,%zmm14
-	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
-	LONG $0xfe0b850f; WORD $0xffff // jne 2c11 <dotFP4Int8VNNI+0x2c11>
-	LONG $0x487df262; LONG $0xee208731; WORD $0xffff // vpmovzxbd -0x11e0(%rdi),%zmm0
-	LONG $0x24848b48; LONG $0x000002c0 // mov 0x2c0(%rsp),%rax
-	LONG $0x487c0162; WORD $0xed5b // vcvtdq2ps %zmm29,%zmm29
-	WORD $0xff49; BYTE $0xc7 // inc %r15
-	LONG $0x487c1162; WORD $0xf95b // vcvtdq2ps %zmm25,%zmm15
-	LONG $0x08fd6162; WORD $0xfb7e // vmovq %xmm31,%rbx
-	LONG $0x40c78148; WORD $0x0004; BYTE $0x00 // add $0x440,%rdi
-	LONG $0x487c5162; WORD $0xd25b // vcvtdq2ps %zmm10,%zmm10
-	LONG $0x487c5162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm9
+	LONG $0x487cc162; WORD $0xf65b // vcvtdq2ps %zmm14,%zmm22
+	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
+	LONG $0x20c68348 // add $0x20,%rsi
+	LONG $0x04e0c148 // shl $0x4,%rax
+	LONG $0x487c5162; WORD $0xe45b // vcvtdq2ps %zmm12,%zmm12
+	LONG $0x487dd262; LONG $0xff047c31 // vpmovzxbd -0x10(%r12,%rax,1),%zmm7
+	LONG $0x08fde162; WORD $0xe07e // vmovq %xmm20,%rax
 	LONG $0x487cf162; WORD $0xc95b // vcvtdq2ps %zmm1,%zmm1
-	LONG $0x487df162; WORD $0xf072; BYTE $0x17 // vpslld $0x17,%zmm0,%zmm0
-	LONG $0x587c7162; WORD $0x7059; BYTE $0x22 // vmulps 0x88(%rax){1to16},%zmm0,%zmm14
-	LONG $0x40155262; WORD $0xc6b8 // vfmadd231ps %zmm14,%zmm29,%zmm8
-	LONG $0x587c5162; LONG $0x22047459 // vmulps 0x88(%r12,%rax,1){1to16},%zmm0,%zmm14
-	LONG $0x48555262; WORD $0xfe98 // vfmadd132ps %zmm14,%zmm5,%zmm15
-	LONG $0x587c7162; LONG $0x22087459 // vmulps 0x88(%rax,%rcx,1){1to16},%zmm0,%zmm14
-	LONG $0x487cb162; WORD $0xef5b // vcvtdq2ps %zmm23,%zmm5
-	LONG $0x485dd262; WORD $0xee98 // vfmadd132ps %zmm14,%zmm4,%zmm5
-	LONG $0x587c7162; WORD $0x7259; BYTE $0x22 // vmulps 0x88(%rdx){1to16},%zmm0,%zmm14
-	LONG $0x487cb162; WORD $0xe55b // vcvtdq2ps %zmm21,%zmm4
-	LONG $0x587cd162; LONG $0x22144459 // vmulps 0x88(%r12,%rdx,1){1to16},%zmm0,%zmm0
-	LONG $0x4865d262; WORD $0xe698 // vfmadd132ps %zmm14,%zmm3,%zmm4
-	LONG $0x487cd162; WORD $0xdb5b // vcvtdq2ps %zmm11,%zmm3
-	LONG $0x487c5162; WORD $0xf228 // vmovaps %zmm10,%zmm14
-	LONG $0x487c5162; WORD $0xd928 // vmovaps %zmm9,%zmm11
-	LONG $0x486df262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm2,%zmm3
-	LONG $0x487df262; LONG $0xe9f09731; WORD $0xffff // vpmovzxbd -0x1610(%rdi),%zmm2
-	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586cf162; WORD $0x4059; BYTE $0x23 // vmulps 0x8c(%rax){1to16},%zmm2,%zmm0
-	LONG $0x483d7262; WORD $0xf098 // vfmadd132ps %zmm0,%zmm8,%zmm14
-	LONG $0x586cd162; LONG $0x23044459 // vmulps 0x8c(%r12,%rax,1){1to16},%zmm2,%zmm0
-	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
-	LONG $0x48057262; WORD $0xd898 // vfmadd132ps %zmm0,%zmm15,%zmm11
-	LONG $0x586cf162; LONG $0xfb084459 // vmulps -0x14(%rax,%rcx,1){1to16},%zmm2,%zmm0
-	LONG $0x4855f262; WORD $0xc898 // vfmadd132ps %zmm0,%zmm5,%zmm1
-	LONG $0x487cd162; WORD $0xc45b // vcvtdq2ps %zmm12,%zmm0
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x586cf162; WORD $0x4a59; BYTE $0x23 // vmulps 0x8c(%rdx){1to16},%zmm2,%zmm1
-	LONG $0x586cd162; LONG $0x23145459 // vmulps 0x8c(%r12,%rdx,1){1to16},%zmm2,%zmm2
-	LONG $0xa0c28148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdx
-	LONG $0x485df262; WORD $0xc198 // vfmadd132ps %zmm1,%zmm4,%zmm0
-	LONG $0x487cd162; WORD $0xcd5b // vcvtdq2ps %zmm13,%zmm1
-	LONG $0x4865f262; WORD $0xca98 // vfmadd132ps %zmm2,%zmm3,%zmm1
-	WORD $0x394c; BYTE $0xfb // cmp %r15,%rbx
-	LONG $0xf9498f0f; WORD $0xffff // jg 2875 <dotFP4Int8VNNI+0x2875>
-	WORD $0x894d; BYTE $0xea // mov %r13,%r10
-	LONG $0x6ef941c4; BYTE $0xee // vmovq %r14,%xmm13
-	LONG $0x0008f7e9; BYTE $0x00 // jmp 3830 <dotFP4Int8VNNI+0x3830>
-	LONG $0x24848b48; LONG $0x00000168 // mov 0x168(%rsp),%rax
-	LONG $0x24848348; LONG $0x00000350; BYTE $0x10 // addq $0x10,0x350(%rsp)
-	LONG $0x48fd7162; WORD $0xef6f // vmovdqa64 %zmm7,%zmm13
-	LONG $0x24b48b48; LONG $0x00000358 // mov 0x358(%rsp),%rsi
-	LONG $0x38588b48 // mov 0x38(%rax),%rbx
-	LONG $0x24848b48; LONG $0x00000350 // mov 0x350(%rsp),%rax
-	WORD $0x3948; BYTE $0xd8 // cmp %rbx,%rax
-	LONG $0x07648d0f; WORD $0x0000 // jge 36d1 <dotFP4Int8VNNI+0x36d1>
-	LONG $0x24b40148; LONG $0x00000170 // add %rsi,0x170(%rsp)
-	LONG $0x24b40148; LONG $0x00000360 // add %rsi,0x360(%rsp)
-	LONG $0xffd119e9; BYTE $0xff // jmp 9b <dotFP4Int8VNNI+0x9b>
-	LONG $0x40418b49 // mov 0x40(%r9),%rax
-	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
-	LONG $0x241c8d4b // lea (%r12,%r12,1),%rbx
-	LONG $0x249c8948; LONG $0x00000280 // mov %rbx,0x280(%rsp)
-	LONG $0x48fee162; WORD $0x706f; BYTE $0x07 // vmovdqu64 0x1c0(%rax),%zmm22
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	LONG $0x487de262; WORD $0xe87a // vpbroadcastb %eax,%zmm21
-	LONG $0x18418b49 // mov 0x18(%r9),%rax
-	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
-	LONG $0xfe908d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rax),%rdx
-	LONG $0x7fc18348 // add $0x7f,%rcx
-	LONG $0xd1490f48 // cmovns %rcx,%rdx
-	LONG $0xff4b8d49 // lea -0x1(%r11),%rcx
-	LONG $0xf1af0f4c // imul %rcx,%r14
-	LONG $0x07fac148 // sar $0x7,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xd2 // vmovq %rdx,%xmm2
-	LONG $0x23148d4a // lea (%rbx,%r12,1),%rdx
-	LONG $0x17348d49 // lea (%r15,%rdx,1),%rsi
-	LONG $0x573c8d49 // lea (%r15,%rdx,2),%rdi
-	WORD $0x014d; BYTE $0xfe // add %r15,%r14
-	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x04c48e0f; WORD $0x0000 // jle 34aa <dotFP4Int8VNNI+0x34aa>
-	LONG $0x8c7efac5; LONG $0x00017824; BYTE $0x00 // vmovq 0x178(%rsp),%xmm1
+	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
+	LONG $0x4845f162; WORD $0xf772; BYTE $0x17 // vpslld $0x17,%zmm7,%zmm7
+	LONG $0x58445162; LONG $0x201a7459 // vmulps 0x80(%r10,%rbx,1){1to16},%zmm7,%zmm14
+	LONG $0x58441162; LONG $0x200a4c59 // vmulps 0x80(%r10,%r9,1){1to16},%zmm7,%zmm9
+	LONG $0x481dc262; WORD $0xceb8 // vfmadd231ps %zmm14,%zmm12,%zmm17
+	LONG $0x58443162; LONG $0x1fb86459 // vmulps 0x7c(%rax,%r15,4){1to16},%zmm7,%zmm12
+	WORD $0xff49; BYTE $0xc7 // inc %r15
+	LONG $0x404dc262; WORD $0xd1b8 // vfmadd231ps %zmm9,%zmm22,%zmm18
+	LONG $0x4875c262; WORD $0xc4b8 // vfmadd231ps %zmm12,%zmm1,%zmm16
+	LONG $0x58443162; LONG $0x200f6459 // vmulps 0x80(%rdi,%r9,1){1to16},%zmm7,%zmm12
+	LONG $0x487cf162; WORD $0xce5b // vcvtdq2ps %zmm6,%zmm1
+	LONG $0x5844f162; LONG $0x201f7c59 // vmulps 0x80(%rdi,%rbx,1){1to16},%zmm7,%zmm7
+	LONG $0x04c18349 // add $0x4,%r9
+	LONG $0x04c38348 // add $0x4,%rbx
+	LONG $0x48755262; WORD $0xfcb8 // vfmadd231ps %zmm12,%zmm1,%zmm15
+	LONG $0x485de262; WORD $0xdfb8 // vfmadd231ps %zmm7,%zmm4,%zmm19
+	LONG $0x05ff8349 // cmp $0x5,%r15
+	LONG $0xfe36850f; WORD $0xffff // jne 2175 <dotFP4Int8VNNI+0x2175>
+	LONG $0x08fd6162; WORD $0xfb7e // vmovq %xmm31,%rbx
+	LONG $0x08fd6162; WORD $0xee7e // vmovq %xmm29,%rsi
+	LONG $0x08fd4162; WORD $0xde7e // vmovq %xmm27,%r14
+	WORD $0x894c; BYTE $0xd0 // mov %r10,%rax
+	WORD $0xff48; BYTE $0xc3 // inc %rbx
+	LONG $0xa0c68148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rsi
+	LONG $0xa0c68149; WORD $0x0000; BYTE $0x00 // add $0xa0,%r14
+	LONG $0x40c48149; WORD $0x0004; BYTE $0x00 // add $0x440,%r12
+	LONG $0x08fd6162; WORD $0xfb6e // vmovq %rbx,%xmm31
+	LONG $0x08fd6162; WORD $0xee6e // vmovq %rsi,%xmm29
+	LONG $0x249c3948; LONG $0x00000380 // cmp %rbx,0x380(%rsp)
+	LONG $0xfdb08f0f; WORD $0xffff // jg 2136 <dotFP4Int8VNNI+0x2136>
+	LONG $0xb47efac5; LONG $0x0003c024; BYTE $0x00 // vmovq 0x3c0(%rsp),%xmm6
+	LONG $0x24ac8b4c; LONG $0x00000340 // mov 0x340(%rsp),%r13
+	LONG $0x08fd4162; WORD $0xf27e // vmovq %xmm30,%r10
+	LONG $0x248c8b4c; LONG $0x00000400 // mov 0x400(%rsp),%r9
+	LONG $0x249c8b48; LONG $0x00000300 // mov 0x300(%rsp),%rbx
+	LONG $0x0008d1e9; BYTE $0x00 // jmp 2c83 <dotFP4Int8VNNI+0x2c83>
+	LONG $0x24848b48; LONG $0x00000228 // mov 0x228(%rsp),%rax
+	LONG $0x24848348; LONG $0x00000458; BYTE $0x10 // addq $0x10,0x458(%rsp)
+	LONG $0x48fd5162; WORD $0xcb6f // vmovdqa64 %zmm11,%zmm9
+	LONG $0x24948b4c; LONG $0x00000470 // mov 0x470(%rsp),%r10
+	LONG $0x38708b4c // mov 0x38(%rax),%r14
+	LONG $0x24848b48; LONG $0x00000458 // mov 0x458(%rsp),%rax
+	WORD $0x394c; BYTE $0xf0 // cmp %r14,%rax
+	LONG $0x076e8d0f; WORD $0x0000 // jge 2b54 <dotFP4Int8VNNI+0x2b54>
+	LONG $0x2494014c; LONG $0x00000468 // add %r10,0x468(%rsp)
+	LONG $0xffdc90e9; BYTE $0xff // jmp 83 <dotFP4Int8VNNI+0x83>
+	LONG $0x40578b48 // mov 0x40(%rdi),%rdx
+	LONG $0x24b48b4c; LONG $0x00000478 // mov 0x478(%rsp),%r14
+	LONG $0x48fee162; WORD $0x726f; BYTE $0x07 // vmovdqu64 0x1c0(%rdx),%zmm22
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	WORD $0x894d; BYTE $0xf7 // mov %r14,%r15
+	LONG $0x487de262; WORD $0xea7a // vpbroadcastb %edx,%zmm21
+	LONG $0x18578b48 // mov 0x18(%rdi),%rdx
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0xfe8a8d48; WORD $0x0000; BYTE $0x00 // lea 0xfe(%rdx),%rcx
+	LONG $0x7fc68348 // add $0x7f,%rsi
+	LONG $0xce490f48 // cmovns %rsi,%rcx
+	LONG $0x36348d4b // lea (%r14,%r14,1),%rsi
+	LONG $0x07f9c148 // sar $0x7,%rcx
+	LONG $0x24b48948; LONG $0x00000340 // mov %rsi,0x340(%rsp)
+	LONG $0x6ef9e1c4; BYTE $0xd1 // vmovq %rcx,%xmm2
+	LONG $0x360c8d4a // lea (%rsi,%r14,1),%rcx
+	LONG $0xff738d48 // lea -0x1(%rbx),%rsi
+	LONG $0xfeaf0f4c // imul %rsi,%r15
+	LONG $0x083c8d48 // lea (%rax,%rcx,1),%rdi
+	LONG $0x48048d4c // lea (%rax,%rcx,2),%r8
+	WORD $0x0149; BYTE $0xc7 // add %rax,%r15
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x04fb8e0f; WORD $0x0000 // jle 295a <dotFP4Int8VNNI+0x295a>
+	LONG $0x248c8b48; LONG $0x00000468 // mov 0x468(%rsp),%rcx
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0x248c894c; LONG $0x00000348 // mov %r9,0x348(%rsp)
+	LONG $0xc9eff1c5 // vpxor %xmm1,%xmm1,%xmm1
+	WORD $0xd231 // xor %edx,%edx
+	LONG $0x8cd6f9c5; LONG $0x00030024; BYTE $0x00 // vmovq %xmm1,0x300(%rsp)
 	LONG $0x487ce162; WORD $0xf828 // vmovaps %zmm0,%zmm23
 	LONG $0x487c6162; WORD $0xc028 // vmovaps %zmm0,%zmm24
+	LONG $0x487c6162; WORD $0xc828 // vmovaps %zmm0,%zmm25
 	LONG $0x487c6162; WORD $0xd028 // vmovaps %zmm0,%zmm26
-	WORD $0xc031 // xor %eax,%eax
 	LONG $0x487c6162; WORD $0xd828 // vmovaps %zmm0,%zmm27
 	LONG $0x487c6162; WORD $0xe028 // vmovaps %zmm0,%zmm28
-	LONG $0x487c6162; WORD $0xe828 // vmovaps %zmm0,%zmm29
 	LONG $0x487c6162; WORD $0xf028 // vmovaps %zmm0,%zmm30
 	LONG $0x487c6162; WORD $0xf828 // vmovaps %zmm0,%zmm31
-	LONG $0x24a4894c; LONG $0x00000240 // mov %r12,0x240(%rsp)
-	LONG $0x2494894c; LONG $0x00000368 // mov %r10,0x368(%rsp)
-	LONG $0x2484894c; LONG $0x000001c0 // mov %r8,0x1c0(%rsp)
-	LONG $0x248c8948; LONG $0x00000180 // mov %rcx,0x180(%rsp)
-	LONG $0x249c894c; LONG $0x00000340 // mov %r11,0x340(%rsp)
-	LONG $0x94d6f9c5; LONG $0x00016024; BYTE $0x00 // vmovq %xmm2,0x160(%rsp)
-	LONG $0x7ef9c1c4; BYTE $0xc9 // vmovq %xmm1,%r9
+	LONG $0x24ac894c; LONG $0x000002c0 // mov %r13,0x2c0(%rsp)
+	LONG $0x2494894c; LONG $0x00000280 // mov %r10,0x280(%rsp)
+	LONG $0x248c894c; LONG $0x00000460 // mov %r9,0x460(%rsp)
+	LONG $0x248c8948; LONG $0x000003c0 // mov %rcx,0x3c0(%rsp)
 	LONG $0x487cf162; WORD $0xc828 // vmovaps %zmm0,%zmm1
-	LONG $0x249c8b48; LONG $0x00000240 // mov 0x240(%rsp),%rbx
-	LONG $0x248c8b48; LONG $0x00000280 // mov 0x280(%rsp),%rcx
-	LONG $0x80908d48; WORD $0x0000; BYTE $0x00 // lea 0x80(%rax),%rdx
-	LONG $0x09180f41 // prefetcht0 (%r9)
-	LONG $0x248c894c; LONG $0x00000300 // mov %r9,0x300(%rsp)
-	LONG $0x00a98d4d; WORD $0x0010; BYTE $0x00 // lea 0x1000(%r9),%r13
-	LONG $0x40618d4d // lea 0x40(%r9),%r12
-	WORD $0x8949; BYTE $0xc2 // mov %rax,%r10
-	LONG $0x24948948; LONG $0x00000200 // mov %rdx,0x200(%rsp)
-	LONG $0xacd679c5; LONG $0x00015824; BYTE $0x00 // vmovq %xmm13,0x158(%rsp)
-	LONG $0x248c894c; LONG $0x00000148 // mov %r9,0x148(%rsp)
-	LONG $0x24848948; LONG $0x00000140 // mov %rax,0x140(%rsp)
-	LONG $0x48fdf162; LONG $0x02247c7f // vmovdqa64 %zmm7,0x80(%rsp)
-	LONG $0x03048d4c // lea (%rbx,%rax,1),%r8
-	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
-	WORD $0x894c; BYTE $0xc3 // mov %r8,%rbx
-	WORD $0x8949; BYTE $0xcb // mov %rcx,%r11
-	LONG $0x487d8262; LONG $0x24176458 // vpbroadcastd 0x90(%r15,%r10,1),%zmm20
-	LONG $0x487dc262; LONG $0x241f5458 // vpbroadcastd 0x90(%r15,%rbx,1),%zmm18
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x487d8262; LONG $0x241f4458 // vpbroadcastd 0x90(%r15,%r11,1),%zmm16
-	LONG $0x487d3262; LONG $0x24167458 // vpbroadcastd 0x90(%rsi,%r10,1),%zmm14
-	LONG $0x487cf162; LONG $0x0b244c29 // vmovaps %zmm1,0x2c0(%rsp)
-	LONG $0x487d7262; LONG $0x241e6458 // vpbroadcastd 0x90(%rsi,%rbx,1),%zmm12
-	LONG $0x487d3262; LONG $0x241e5458 // vpbroadcastd 0x90(%rsi,%r11,1),%zmm10
-	LONG $0x487d3262; LONG $0x24174458 // vpbroadcastd 0x90(%rdi,%r10,1),%zmm8
-	LONG $0x487df262; LONG $0x241f7458 // vpbroadcastd 0x90(%rdi,%rbx,1),%zmm6
-	LONG $0x487db262; LONG $0x241f6458 // vpbroadcastd 0x90(%rdi,%r11,1),%zmm4
-	LONG $0x487d9262; LONG $0x24165458 // vpbroadcastd 0x90(%r14,%r10,1),%zmm2
-	LONG $0x40559162; WORD $0x2cdb; BYTE $0x8c // vpandd (%r12,%r9,4),%zmm21,%zmm5
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x17 // vpbroadcastd (%r15,%rdx,1),%zmm3
-	LONG $0x487d2162; WORD $0xcc6f // vmovdqa32 %zmm20,%zmm25
+	LONG $0xb4d6f9c5; LONG $0x00024024; BYTE $0x00 // vmovq %xmm6,0x240(%rsp)
+	LONG $0x24b48948; LONG $0x00000448 // mov %rsi,0x448(%rsp)
+	LONG $0x249c8948; LONG $0x00000440 // mov %rbx,0x440(%rsp)
+	LONG $0x94d6f9c5; LONG $0x00023824; BYTE $0x00 // vmovq %xmm2,0x238(%rsp)
+	LONG $0x487df162; LONG $0x05246c7f // vmovdqa32 %zmm5,0x140(%rsp)
+	WORD $0x8949; BYTE $0xd3 // mov %rdx,%r11
+	LONG $0x249c8b48; LONG $0x000003c0 // mov 0x3c0(%rsp),%rbx
+	LONG $0x00b38d48; WORD $0xffec; BYTE $0xff // lea -0x1400(%rbx),%rsi
+	LONG $0x00ab8d4c; WORD $0xfffc; BYTE $0xff // lea -0x400(%rbx),%r13
+	LONG $0x40b38d4c; WORD $0xffec; BYTE $0xff // lea -0x13c0(%rbx),%r14
+	LONG $0x249c8b48; LONG $0x00000478 // mov 0x478(%rsp),%rbx
+	WORD $0x180f; BYTE $0x0e // prefetcht0 (%rsi)
+	LONG $0x24b48948; LONG $0x00000400 // mov %rsi,0x400(%rsp)
+	LONG $0x24948948; LONG $0x00000220 // mov %rdx,0x220(%rsp)
+	LONG $0x94d679c5; LONG $0x00021824; BYTE $0x00 // vmovq %xmm10,0x218(%rsp)
+	LONG $0x48fd7162; LONG $0x04245c7f // vmovdqa64 %zmm11,0x100(%rsp)
+	LONG $0x487df162; LONG $0x03245c7f // vmovdqa32 %zmm3,0xc0(%rsp)
+	LONG $0x130c8d4c // lea (%rbx,%rdx,1),%r9
+	LONG $0x249c8b48; LONG $0x00000340 // mov 0x340(%rsp),%rbx
+	WORD $0x894d; BYTE $0xcc // mov %r9,%r12
+	LONG $0x13348d48 // lea (%rbx,%rdx,1),%rsi
+	WORD $0x8948; BYTE $0xf3 // mov %rsi,%rbx
+	LONG $0x487da262; LONG $0x24186458 // vpbroadcastd 0x90(%rax,%r11,1),%zmm20
+	LONG $0x487da262; LONG $0x24205458 // vpbroadcastd 0x90(%rax,%r12,1),%zmm18
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0x487de262; LONG $0x24184458 // vpbroadcastd 0x90(%rax,%rbx,1),%zmm16
+	LONG $0x487d3262; LONG $0x241f7458 // vpbroadcastd 0x90(%rdi,%r11,1),%zmm14
+	LONG $0x487cf162; LONG $0x0e244c29 // vmovaps %zmm1,0x380(%rsp)
+	LONG $0x487d3262; LONG $0x24276458 // vpbroadcastd 0x90(%rdi,%r12,1),%zmm12
+	LONG $0x487d7262; LONG $0x241f5458 // vpbroadcastd 0x90(%rdi,%rbx,1),%zmm10
+	LONG $0x487d1262; LONG $0x24184458 // vpbroadcastd 0x90(%r8,%r11,1),%zmm8
+	LONG $0x487d9262; LONG $0x24207458 // vpbroadcastd 0x90(%r8,%r12,1),%zmm6
+	LONG $0x487dd262; LONG $0x24186458 // vpbroadcastd 0x90(%r8,%rbx,1),%zmm4
+	LONG $0x487d9262; LONG $0x241f5458 // vpbroadcastd 0x90(%r15,%r11,1),%zmm2
+	LONG $0x40559162; WORD $0x2cdb; BYTE $0x96 // vpandd (%r14,%r10,4),%zmm21,%zmm5
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x08 // vpbroadcastd (%rax,%rcx,1),%zmm3
+	LONG $0x487d2162; WORD $0xec6f // vmovdqa32 %zmm20,%zmm29
 	LONG $0x487da162; WORD $0xda6f // vmovdqa32 %zmm18,%zmm19
 	LONG $0x487da162; WORD $0xc86f // vmovdqa32 %zmm16,%zmm17
 	LONG $0x487d5162; WORD $0xfe6f // vmovdqa32 %zmm14,%zmm15
-	LONG $0x48759162; LONG $0x048c1471 // vpsrlw $0x4,(%r12,%r9,4),%zmm1
-	LONG $0x4c180f43; WORD $0x000d // prefetcht0 0x0(%r13,%r9,1)
+	LONG $0x48759162; LONG $0x04961471 // vpsrlw $0x4,(%r14,%r10,4),%zmm1
+	LONG $0x4c180f43; WORD $0x0015 // prefetcht0 0x0(%r13,%r10,1)
 	LONG $0x487d5162; WORD $0xec6f // vmovdqa32 %zmm12,%zmm13
 	LONG $0x487d5162; WORD $0xda6f // vmovdqa32 %zmm10,%zmm11
 	LONG $0x487d5162; WORD $0xc86f // vmovdqa32 %zmm8,%zmm9
 	LONG $0x487df162; WORD $0xfe6f // vmovdqa32 %zmm6,%zmm7
 	LONG $0x4055f162; WORD $0xc9db // vpandd %zmm1,%zmm21,%zmm1
-	LONG $0x487dd262; WORD $0x3458; BYTE $0x16 // vpbroadcastd (%r14,%rdx,1),%zmm6
-	LONG $0x40c18349 // add $0x40,%r9
+	LONG $0x487dd262; WORD $0x3458; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm6
+	LONG $0x40c28349 // add $0x40,%r10
 	LONG $0x404df262; WORD $0xc900 // vpshufb %zmm1,%zmm22,%zmm1
 	LONG $0x404df262; WORD $0xed00 // vpshufb %zmm5,%zmm22,%zmm5
-	LONG $0x48556262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm25
-	LONG $0x487d9262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%r15,%r8,1),%zmm3
+	LONG $0x48556262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm5,%zmm29
+	LONG $0x487db262; WORD $0x1c58; BYTE $0x08 // vpbroadcastd (%rax,%r9,1),%zmm3
 	LONG $0x4855e262; WORD $0xdb50 // vpdpbusd %zmm3,%zmm5,%zmm19
-	LONG $0x487dd262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%r15,%rcx,1),%zmm3
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x30 // vpbroadcastd (%rax,%rsi,1),%zmm3
 	LONG $0x4855e262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm17
-	LONG $0x487df262; WORD $0x1c58; BYTE $0x16 // vpbroadcastd (%rsi,%rdx,1),%zmm3
-	LONG $0x48557262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm15
-	LONG $0x487db262; WORD $0x1c58; BYTE $0x06 // vpbroadcastd (%rsi,%r8,1),%zmm3
-	LONG $0x48557262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm5,%zmm13
-	LONG $0x487df262; WORD $0x1c58; BYTE $0x0e // vpbroadcastd (%rsi,%rcx,1),%zmm3
-	LONG $0x48557262; WORD $0xdb50 // vpdpbusd %zmm3,%zmm5,%zmm11
-	LONG $0x487df262; WORD $0x1c58; BYTE $0x17 // vpbroadcastd (%rdi,%rdx,1),%zmm3
-	LONG $0x48557262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm9
-	LONG $0x487db262; WORD $0x1c58; BYTE $0x07 // vpbroadcastd (%rdi,%r8,1),%zmm3
-	LONG $0x4855f262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm7
 	LONG $0x487df262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%rdi,%rcx,1),%zmm3
+	LONG $0x48557262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm15
+	LONG $0x487db262; WORD $0x1c58; BYTE $0x0f // vpbroadcastd (%rdi,%r9,1),%zmm3
+	LONG $0x48557262; WORD $0xeb50 // vpdpbusd %zmm3,%zmm5,%zmm13
+	LONG $0x487df262; WORD $0x1c58; BYTE $0x37 // vpbroadcastd (%rdi,%rsi,1),%zmm3
+	LONG $0x48557262; WORD $0xdb50 // vpdpbusd %zmm3,%zmm5,%zmm11
+	LONG $0x487dd262; WORD $0x1c58; BYTE $0x08 // vpbroadcastd (%r8,%rcx,1),%zmm3
+	LONG $0x48557262; WORD $0xcb50 // vpdpbusd %zmm3,%zmm5,%zmm9
+	LONG $0x487d9262; WORD $0x1c58; BYTE $0x08 // vpbroadcastd (%r8,%r9,1),%zmm3
+	LONG $0x4855f262; WORD $0xfb50 // vpdpbusd %zmm3,%zmm5,%zmm7
+	LONG $0x487dd262; WORD $0x1c58; BYTE $0x30 // vpbroadcastd (%r8,%rsi,1),%zmm3
 	LONG $0x4855f262; WORD $0xe350 // vpdpbusd %zmm3,%zmm5,%zmm4
 	LONG $0x487df162; WORD $0xda6f // vmovdqa32 %zmm2,%zmm3
-	LONG $0x487dd262; LONG $0x01175458 // vpbroadcastd 0x4(%r15,%rdx,1),%zmm2
+	LONG $0x487df262; LONG $0x01085458 // vpbroadcastd 0x4(%rax,%rcx,1),%zmm2
 	LONG $0x4855f262; WORD $0xde50 // vpdpbusd %zmm6,%zmm5,%zmm3
 	LONG $0x487df162; WORD $0xec6f // vmovdqa32 %zmm4,%zmm5
-	LONG $0x48756262; WORD $0xca50 // vpdpbusd %zmm2,%zmm1,%zmm25
-	LONG $0x487d9262; LONG $0x01075458 // vpbroadcastd 0x4(%r15,%r8,1),%zmm2
-	LONG $0x487c8162; WORD $0xe128 // vmovaps %zmm25,%zmm20
+	LONG $0x48756262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm29
+	LONG $0x487db262; LONG $0x01085458 // vpbroadcastd 0x4(%rax,%r9,1),%zmm2
+	LONG $0x487c8162; WORD $0xe528 // vmovaps %zmm29,%zmm20
 	LONG $0x4875e262; WORD $0xda50 // vpdpbusd %zmm2,%zmm1,%zmm19
-	LONG $0x487dd262; LONG $0x010f5458 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm2
+	LONG $0x487df262; LONG $0x01305458 // vpbroadcastd 0x4(%rax,%rsi,1),%zmm2
 	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
 	LONG $0x4875e262; WORD $0xca50 // vpdpbusd %zmm2,%zmm1,%zmm17
-	LONG $0x487df262; LONG $0x01165458 // vpbroadcastd 0x4(%rsi,%rdx,1),%zmm2
+	LONG $0x487df262; LONG $0x010f5458 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm2
 	LONG $0x487ca162; WORD $0xc128 // vmovaps %zmm17,%zmm16
 	LONG $0x48757262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm1,%zmm15
-	LONG $0x487db262; LONG $0x01065458 // vpbroadcastd 0x4(%rsi,%r8,1),%zmm2
+	LONG $0x487db262; LONG $0x010f5458 // vpbroadcastd 0x4(%rdi,%r9,1),%zmm2
 	LONG $0x487c5162; WORD $0xf728 // vmovaps %zmm15,%zmm14
 	LONG $0x48757262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm13
-	LONG $0x487df262; LONG $0x010e5458 // vpbroadcastd 0x4(%rsi,%rcx,1),%zmm2
+	LONG $0x487df262; LONG $0x01375458 // vpbroadcastd 0x4(%rdi,%rsi,1),%zmm2
 	LONG $0x487c5162; WORD $0xe528 // vmovaps %zmm13,%zmm12
 	LONG $0x48757262; WORD $0xda50 // vpdpbusd %zmm2,%zmm1,%zmm11
-	LONG $0x487df262; LONG $0x01175458 // vpbroadcastd 0x4(%rdi,%rdx,1),%zmm2
+	LONG $0x487dd262; LONG $0x01085458 // vpbroadcastd 0x4(%r8,%rcx,1),%zmm2
 	LONG $0x487c5162; WORD $0xd328 // vmovaps %zmm11,%zmm10
 	LONG $0x48757262; WORD $0xca50 // vpdpbusd %zmm2,%zmm1,%zmm9
-	LONG $0x487db262; LONG $0x01075458 // vpbroadcastd 0x4(%rdi,%r8,1),%zmm2
-	LONG $0x08c08349 // add $0x8,%r8
+	LONG $0x487d9262; LONG $0x01085458 // vpbroadcastd 0x4(%r8,%r9,1),%zmm2
+	LONG $0x08c18349 // add $0x8,%r9
 	LONG $0x487c5162; WORD $0xc128 // vmovaps %zmm9,%zmm8
 	LONG $0x4875f262; WORD $0xfa50 // vpdpbusd %zmm2,%zmm1,%zmm7
-	LONG $0x487df262; LONG $0x010f5458 // vpbroadcastd 0x4(%rdi,%rcx,1),%zmm2
-	LONG $0x08c18348 // add $0x8,%rcx
+	LONG $0x487dd262; LONG $0x01305458 // vpbroadcastd 0x4(%r8,%rsi,1),%zmm2
+	LONG $0x08c68348 // add $0x8,%rsi
 	LONG $0x487cf162; WORD $0xf728 // vmovaps %zmm7,%zmm6
 	LONG $0x4875f262; WORD $0xea50 // vpdpbusd %zmm2,%zmm1,%zmm5
-	LONG $0x487dd262; LONG $0x01165458 // vpbroadcastd 0x4(%r14,%rdx,1),%zmm2
-	LONG $0x08c28348 // add $0x8,%rdx
+	LONG $0x487dd262; LONG $0x010f5458 // vpbroadcastd 0x4(%r15,%rcx,1),%zmm2
+	LONG $0x08c18348 // add $0x8,%rcx
 	LONG $0x487cf162; WORD $0xe528 // vmovaps %zmm5,%zmm4
 	LONG $0x4875f262; WORD $0xda50 // vpdpbusd %zmm2,%zmm1,%zmm3
 	LONG $0x487cf162; WORD $0xd328 // vmovaps %zmm3,%zmm2
-	LONG $0x00f98149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r9
-	LONG $0xfe36850f; WORD $0xffff // jne 3131 <dotFP4Int8VNNI+0x3131>
-	LONG $0x248c8b48; LONG $0x00000300 // mov 0x300(%rsp),%rcx
-	LONG $0x487c0162; WORD $0xc95b // vcvtdq2ps %zmm25,%zmm25
-	LONG $0x487cf162; LONG $0x0b244c28 // vmovaps 0x2c0(%rsp),%zmm1
-	LONG $0x20c08348 // add $0x20,%rax
-	LONG $0x487ca162; WORD $0xdb5b // vcvtdq2ps %zmm19,%zmm19
+	LONG $0x00fa8149; WORD $0x0001; BYTE $0x00 // cmp $0x100,%r10
+	LONG $0xfe36850f; WORD $0xffff // jne 25c2 <dotFP4Int8VNNI+0x25c2>
+	LONG $0x24b48b48; LONG $0x00000400 // mov 0x400(%rsp),%rsi
+	LONG $0x487c0162; WORD $0xed5b // vcvtdq2ps %zmm29,%zmm29
+	LONG $0x487cf162; LONG $0x0e244c28 // vmovaps 0x380(%rsp),%zmm1
 	LONG $0x00c58149; WORD $0x0001; BYTE $0x00 // add $0x100,%r13
-	LONG $0x40c48349 // add $0x40,%r12
+	LONG $0x487ca162; WORD $0xdb5b // vcvtdq2ps %zmm19,%zmm19
+	LONG $0x20c28348 // add $0x20,%rdx
+	LONG $0x40c68349 // add $0x40,%r14
 	LONG $0x487ca162; WORD $0xc95b // vcvtdq2ps %zmm17,%zmm17
 	LONG $0x487c5162; WORD $0xff5b // vcvtdq2ps %zmm15,%zmm15
-	LONG $0x487df262; WORD $0x1131 // vpmovzxbd (%rcx),%zmm2
+	LONG $0x487df262; WORD $0x1631 // vpmovzxbd (%rsi),%zmm2
 	LONG $0x487c5162; WORD $0xed5b // vcvtdq2ps %zmm13,%zmm13
-	LONG $0x10c18348 // add $0x10,%rcx
+	LONG $0x10c68348 // add $0x10,%rsi
 	LONG $0x487c5162; WORD $0xdb5b // vcvtdq2ps %zmm11,%zmm11
-	LONG $0x248c8948; LONG $0x00000300 // mov %rcx,0x300(%rsp)
-	LONG $0x248c8b48; LONG $0x00000200 // mov 0x200(%rsp),%rcx
+	LONG $0x24b48948; LONG $0x00000400 // mov %rsi,0x400(%rsp)
+	LONG $0x24b48b48; LONG $0x000003c0 // mov 0x3c0(%rsp),%rsi
 	LONG $0x487c5162; WORD $0xc95b // vcvtdq2ps %zmm9,%zmm9
 	LONG $0x487cf162; WORD $0xff5b // vcvtdq2ps %zmm7,%zmm7
 	LONG $0x487cf162; WORD $0xed5b // vcvtdq2ps %zmm5,%zmm5
 	LONG $0x487cf162; WORD $0xdb5b // vcvtdq2ps %zmm3,%zmm3
 	LONG $0x486df162; WORD $0xf272; BYTE $0x17 // vpslld $0x17,%zmm2,%zmm2
-	LONG $0x586c9162; LONG $0x20176459 // vmulps 0x80(%r15,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x40356262; WORD $0xfcb8 // vfmadd231ps %zmm4,%zmm25,%zmm31
-	LONG $0x586cd162; LONG $0x201f6459 // vmulps 0x80(%r15,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x586cb162; LONG $0x20186459 // vmulps 0x80(%rax,%r11,1){1to16},%zmm2,%zmm4
+	LONG $0x40156262; WORD $0xfcb8 // vfmadd231ps %zmm4,%zmm29,%zmm31
+	LONG $0x586cb162; LONG $0x20206459 // vmulps 0x80(%rax,%r12,1){1to16},%zmm2,%zmm4
 	LONG $0x40656262; WORD $0xf4b8 // vfmadd231ps %zmm4,%zmm19,%zmm30
-	LONG $0x586c9162; LONG $0x201f6459 // vmulps 0x80(%r15,%r11,1){1to16},%zmm2,%zmm4
-	LONG $0x40756262; WORD $0xecb8 // vfmadd231ps %zmm4,%zmm17,%zmm29
-	LONG $0x586cb162; LONG $0x20166459 // vmulps 0x80(%rsi,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x48056262; WORD $0xe4b8 // vfmadd231ps %zmm4,%zmm15,%zmm28
-	LONG $0x586cf162; LONG $0x201e6459 // vmulps 0x80(%rsi,%rbx,1){1to16},%zmm2,%zmm4
-	LONG $0x48156262; WORD $0xdcb8 // vfmadd231ps %zmm4,%zmm13,%zmm27
-	LONG $0x586cb162; LONG $0x201e6459 // vmulps 0x80(%rsi,%r11,1){1to16},%zmm2,%zmm4
-	LONG $0x48256262; WORD $0xd4b8 // vfmadd231ps %zmm4,%zmm11,%zmm26
-	LONG $0x586cb162; LONG $0x20176459 // vmulps 0x80(%rdi,%r10,1){1to16},%zmm2,%zmm4
-	LONG $0x4835f262; WORD $0xccb8 // vfmadd231ps %zmm4,%zmm9,%zmm1
-	LONG $0x586cf162; LONG $0x201f6459 // vmulps 0x80(%rdi,%rbx,1){1to16},%zmm2,%zmm4
-	LONG $0x04c38348 // add $0x4,%rbx
-	LONG $0x48456262; WORD $0xc4b8 // vfmadd231ps %zmm4,%zmm7,%zmm24
+	LONG $0x586cf162; LONG $0x20186459 // vmulps 0x80(%rax,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x4075f262; WORD $0xccb8 // vfmadd231ps %zmm4,%zmm17,%zmm1
 	LONG $0x586cb162; LONG $0x201f6459 // vmulps 0x80(%rdi,%r11,1){1to16},%zmm2,%zmm4
-	LONG $0x586c9162; LONG $0x20165459 // vmulps 0x80(%r14,%r10,1){1to16},%zmm2,%zmm2
+	LONG $0x48056262; WORD $0xe4b8 // vfmadd231ps %zmm4,%zmm15,%zmm28
+	LONG $0x586cb162; LONG $0x20276459 // vmulps 0x80(%rdi,%r12,1){1to16},%zmm2,%zmm4
+	LONG $0x48156262; WORD $0xdcb8 // vfmadd231ps %zmm4,%zmm13,%zmm27
+	LONG $0x586cf162; LONG $0x201f6459 // vmulps 0x80(%rdi,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x48256262; WORD $0xd4b8 // vfmadd231ps %zmm4,%zmm11,%zmm26
+	LONG $0x586c9162; LONG $0x20186459 // vmulps 0x80(%r8,%r11,1){1to16},%zmm2,%zmm4
+	LONG $0x48356262; WORD $0xccb8 // vfmadd231ps %zmm4,%zmm9,%zmm25
+	LONG $0x586c9162; LONG $0x20206459 // vmulps 0x80(%r8,%r12,1){1to16},%zmm2,%zmm4
+	LONG $0x04c48349 // add $0x4,%r12
+	LONG $0x48456262; WORD $0xc4b8 // vfmadd231ps %zmm4,%zmm7,%zmm24
+	LONG $0x586cd162; LONG $0x20186459 // vmulps 0x80(%r8,%rbx,1){1to16},%zmm2,%zmm4
+	LONG $0x586c9162; LONG $0x201f5459 // vmulps 0x80(%r15,%r11,1){1to16},%zmm2,%zmm2
+	LONG $0x04c38348 // add $0x4,%rbx
 	LONG $0x04c38349 // add $0x4,%r11
-	LONG $0x04c28349 // add $0x4,%r10
 	LONG $0x4855e262; WORD $0xfcb8 // vfmadd231ps %zmm4,%zmm5,%zmm23
 	LONG $0x4865f262; WORD $0xc2b8 // vfmadd231ps %zmm2,%zmm3,%zmm0
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	WORD $0x1c74 // je 3430 <dotFP4Int8VNNI+0x3430>
-	LONG $0x248c8b48; LONG $0x00000240 // mov 0x240(%rsp),%rcx
-	LONG $0x01048d4c // lea (%rcx,%rax,1),%r8
-	LONG $0x248c8b48; LONG $0x00000280 // mov 0x280(%rsp),%rcx
-	WORD $0x0148; BYTE $0xc1 // add %rax,%rcx
-	LONG $0xfffca3e9; BYTE $0xff // jmp 30d3 <dotFP4Int8VNNI+0x30d3>
-	LONG $0x9c7efac5; LONG $0x00014024; BYTE $0x00 // vmovq 0x140(%rsp),%xmm3
-	LONG $0x248c8b4c; LONG $0x00000148 // mov 0x148(%rsp),%r9
-	LONG $0x2484ff48; LONG $0x000001c0 // incq 0x1c0(%rsp)
-	LONG $0xac7e7ac5; LONG $0x00015824; BYTE $0x00 // vmovq 0x158(%rsp),%xmm13
-	LONG $0x48fdf162; LONG $0x02247c6f // vmovdqa64 0x80(%rsp),%zmm7
-	LONG $0x249c8b48; LONG $0x000001c0 // mov 0x1c0(%rsp),%rbx
-	LONG $0x40c18149; WORD $0x0004; BYTE $0x00 // add $0x440,%r9
-	LONG $0x7ef9e1c4; BYTE $0xd8 // vmovq %xmm3,%rax
-	LONG $0x00a00548; WORD $0x0000 // add $0xa0,%rax
-	LONG $0x249c3948; LONG $0x00000160 // cmp %rbx,0x160(%rsp)
-	LONG $0xfbea8f0f; WORD $0xffff // jg 306c <dotFP4Int8VNNI+0x306c>
-	LONG $0x24948b4c; LONG $0x00000368 // mov 0x368(%rsp),%r10
-	LONG $0x248c8b48; LONG $0x00000180 // mov 0x180(%rsp),%rcx
-	LONG $0x487c6162; WORD $0xc928 // vmovaps %zmm1,%zmm25
-	LONG $0x248c8b4c; LONG $0x00000348 // mov 0x348(%rsp),%r9
-	LONG $0x249c8b4c; LONG $0x00000340 // mov 0x340(%rsp),%r11
-	WORD $0x3aeb // jmp 34e4 <dotFP4Int8VNNI+0x34e4>
+	WORD $0x3949; BYTE $0xf5 // cmp %rsi,%r13
+	WORD $0x1c74 // je 28c1 <dotFP4Int8VNNI+0x28c1>
+	LONG $0x24b48b48; LONG $0x00000478 // mov 0x478(%rsp),%rsi
+	LONG $0x160c8d4c // lea (%rsi,%rdx,1),%r9
+	LONG $0x24b48b48; LONG $0x00000340 // mov 0x340(%rsp),%rsi
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	LONG $0xfffca3e9; BYTE $0xff // jmp 2564 <dotFP4Int8VNNI+0x2564>
+	LONG $0xa47e7ac5; LONG $0x00022024; BYTE $0x00 // vmovq 0x220(%rsp),%xmm12
+	LONG $0x2484ff48; LONG $0x00000300 // incq 0x300(%rsp)
+	LONG $0x947e7ac5; LONG $0x00021824; BYTE $0x00 // vmovq 0x218(%rsp),%xmm10
+	LONG $0x48fd7162; LONG $0x04245c6f // vmovdqa64 0x100(%rsp),%zmm11
+	LONG $0x487df162; LONG $0x03245c6f // vmovdqa32 0xc0(%rsp),%zmm3
+	LONG $0x24848148; LONG $0x000003c0; LONG $0x00000440 // addq $0x440,0x3c0(%rsp)
+	LONG $0x249c8b48; LONG $0x00000300 // mov 0x300(%rsp),%rbx
+	LONG $0x7ef961c4; BYTE $0xe2 // vmovq %xmm12,%rdx
+	LONG $0xa0c28148; WORD $0x0000; BYTE $0x00 // add $0xa0,%rdx
+	LONG $0x249c3948; LONG $0x00000238 // cmp %rbx,0x238(%rsp)
+	LONG $0xfbe18f0f; WORD $0xffff // jg 24fa <dotFP4Int8VNNI+0x24fa>
+	LONG $0xb47efac5; LONG $0x00024024; BYTE $0x00 // vmovq 0x240(%rsp),%xmm6
+	LONG $0x487df162; LONG $0x05246c6f // vmovdqa32 0x140(%rsp),%zmm5
+	LONG $0x487c6162; WORD $0xe928 // vmovaps %zmm1,%zmm29
+	LONG $0x24ac8b4c; LONG $0x000002c0 // mov 0x2c0(%rsp),%r13
+	LONG $0x24948b4c; LONG $0x00000280 // mov 0x280(%rsp),%r10
+	LONG $0x248c8b4c; LONG $0x00000460 // mov 0x460(%rsp),%r9
+	LONG $0x24b48b48; LONG $0x00000448 // mov 0x448(%rsp),%rsi
+	LONG $0x249c8b48; LONG $0x00000440 // mov 0x440(%rsp),%rbx
+	WORD $0x3aeb // jmp 2994 <dotFP4Int8VNNI+0x2994>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
 	LONG $0x487ce162; WORD $0xf828 // vmovaps %zmm0,%zmm23
 	LONG $0x487c6162; WORD $0xc028 // vmovaps %zmm0,%zmm24
@@ -2222,98 +1780,91 @@ TEXT dotFP4Int8VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x487c6162; WORD $0xf828 // vmovaps %zmm0,%zmm31
 	LONG $0x95048d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rax
 	LONG $0x52148d4b // lea (%r10,%r10,2),%rdx
-	LONG $0x7ef961c4; BYTE $0xef // vmovq %xmm13,%rdi
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
-	LONG $0xc8af0f48 // imul %rax,%rcx
-	LONG $0x931c8d48 // lea (%rbx,%rdx,4),%rbx
-	LONG $0xd72c8d4c // lea (%rdi,%rdx,8),%r13
-	LONG $0x03248d4c // lea (%rbx,%rax,1),%r12
-	LONG $0x0f348d48 // lea (%rdi,%rcx,1),%rsi
-	LONG $0xd53c8d4a; LONG $0x00000000 // lea 0x0(,%r10,8),%rdi
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
-	LONG $0x05548d4d; BYTE $0x00 // lea 0x0(%r13,%rax,1),%r10
-	LONG $0x3b3c8d4c // lea (%rbx,%rdi,1),%r15
-	LONG $0x01148d48 // lea (%rcx,%rax,1),%rdx
-	WORD $0x0148; BYTE $0xcf // add %rcx,%rdi
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
-	LONG $0x02348d4d // lea (%r10,%rax,1),%r14
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x6d7f // jg 35aa <dotFP4Int8VNNI+0x35aa>
+	LONG $0xd1148d4f // lea (%r9,%r10,8),%r10
+	LONG $0xf0af0f48 // imul %rax,%rsi
+	LONG $0x91348d4d // lea (%r9,%rdx,4),%r14
+	LONG $0xd1048d4d // lea (%r9,%rdx,8),%r8
+	LONG $0x01148d49 // lea (%r9,%rax,1),%rdx
+	LONG $0x061c8d4d // lea (%r14,%rax,1),%r11
+	LONG $0x003c8d49 // lea (%r8,%rax,1),%rdi
+	LONG $0x073c8d4c // lea (%rdi,%rax,1),%r15
+	LONG $0x31248d4d // lea (%r9,%rsi,1),%r12
+	LONG $0x03348d49 // lea (%r11,%rax,1),%rsi
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x6a7f // jg 2a38 <dotFP4Int8VNNI+0x2a38>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
 	WORD $0xc8ff // dec %eax
 	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c6162; WORD $0x3911 // vmovups %zmm31,(%rcx){%k1}
+	LONG $0x497c4162; WORD $0x3911 // vmovups %zmm31,(%r9){%k1}
 	LONG $0xc193f8c5 // kmovw %k1,%eax
 	LONG $0x497c6162; WORD $0x3211 // vmovups %zmm30,(%rdx){%k1}
-	LONG $0x497c6162; WORD $0x2f11 // vmovups %zmm29,(%rdi){%k1}
-	LONG $0x497c6162; WORD $0x2311 // vmovups %zmm28,(%rbx){%k1}
-	LONG $0x497c4162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm27,(%r12){%k1}
-	LONG $0x497c4162; WORD $0x1711 // vmovups %zmm26,(%r15){%k1}
-	LONG $0x497c4162; WORD $0x4d11; BYTE $0x00 // vmovups %zmm25,0x0(%r13){%k1}
-	LONG $0x497c4162; WORD $0x0211 // vmovups %zmm24,(%r10){%k1}
-	LONG $0x497cc162; WORD $0x3e11 // vmovups %zmm23,(%r14){%k1}
+	LONG $0x497c4162; WORD $0x2a11 // vmovups %zmm29,(%r10){%k1}
+	LONG $0x497c4162; WORD $0x2611 // vmovups %zmm28,(%r14){%k1}
+	LONG $0x497c4162; WORD $0x1b11 // vmovups %zmm27,(%r11){%k1}
+	LONG $0x497c6162; WORD $0x1611 // vmovups %zmm26,(%rsi){%k1}
+	LONG $0x497c4162; WORD $0x0811 // vmovups %zmm25,(%r8){%k1}
+	LONG $0x497c6162; WORD $0x0711 // vmovups %zmm24,(%rdi){%k1}
+	LONG $0x497cc162; WORD $0x3f11 // vmovups %zmm23,(%r15){%k1}
 	LONG $0xf092f8c5 // kmovw %eax,%k6
-	LONG $0x4e7cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k6}
-	LONG $0xffdb3ce9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x487cf162; WORD $0x1811 // vmovups %zmm3,(%rax)
+	LONG $0x4e7cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12){%k6}
+	LONG $0xffde42e9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x487cd162; WORD $0x2111 // vmovups %zmm4,(%r9)
 	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0xffdf08e9; BYTE $0xff // jmp 14b2 <dotFP4Int8VNNI+0x14b2>
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x487c6162; WORD $0x3811 // vmovups %zmm31,(%rax)
+	LONG $0xffe1dae9; BYTE $0xff // jmp c12 <dotFP4Int8VNNI+0xc12>
+	LONG $0x487c4162; WORD $0x3911 // vmovups %zmm31,(%r9)
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
 	LONG $0x487c6162; WORD $0x3211 // vmovups %zmm30,(%rdx)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x487c4162; WORD $0x2a11 // vmovups %zmm29,(%r10)
+	LONG $0x487c4162; WORD $0x2611 // vmovups %zmm28,(%r14)
+	LONG $0x487c4162; WORD $0x1b11 // vmovups %zmm27,(%r11)
+	LONG $0x487c6162; WORD $0x1611 // vmovups %zmm26,(%rsi)
+	LONG $0x487c4162; WORD $0x0811 // vmovups %zmm25,(%r8)
+	LONG $0x487c6162; WORD $0x0711 // vmovups %zmm24,(%rdi)
+	LONG $0x487cc162; WORD $0x3f11 // vmovups %zmm23,(%r15)
+	WORD $0xa3eb // jmp 2a18 <dotFP4Int8VNNI+0x2a18>
+	LONG $0x487c4162; WORD $0x3911 // vmovups %zmm31,(%r9)
+	LONG $0x487c6162; WORD $0x3211 // vmovups %zmm30,(%rdx)
 	LONG $0x487c6162; WORD $0x2f11 // vmovups %zmm29,(%rdi)
-	LONG $0x487c6162; WORD $0x2311 // vmovups %zmm28,(%rbx)
-	LONG $0x487c4162; WORD $0x1c11; BYTE $0x24 // vmovups %zmm27,(%r12)
-	LONG $0x487c4162; WORD $0x1711 // vmovups %zmm26,(%r15)
-	LONG $0x487c4162; WORD $0x4d11; BYTE $0x00 // vmovups %zmm25,0x0(%r13)
-	LONG $0x487c4162; WORD $0x0211 // vmovups %zmm24,(%r10)
-	LONG $0x487cc162; WORD $0x3e11 // vmovups %zmm23,(%r14)
-	WORD $0x9deb // jmp 358b <dotFP4Int8VNNI+0x358b>
-	LONG $0x487c6162; WORD $0x3811 // vmovups %zmm31,(%rax)
 	LONG $0x7ef9e1c4; BYTE $0xd0 // vmovq %xmm2,%rax
-	LONG $0x487c6162; WORD $0x3611 // vmovups %zmm30,(%rsi)
-	LONG $0x487c6162; WORD $0x2f11 // vmovups %zmm29,(%rdi)
-	LONG $0x487c6162; WORD $0x2311 // vmovups %zmm28,(%rbx)
-	LONG $0x487c6162; WORD $0x1811 // vmovups %zmm27,(%rax)
-	LONG $0x487cd162; WORD $0x0411; BYTE $0x24 // vmovups %zmm0,(%r12)
+	LONG $0x487cd162; WORD $0x0711 // vmovups %zmm0,(%r15)
+	LONG $0x487cf162; LONG $0x0c247c28 // vmovaps 0x300(%rsp),%zmm7
+	LONG $0x487cd162; WORD $0x3e11 // vmovups %zmm7,(%r14)
+	LONG $0x487cf162; LONG $0x0e244428 // vmovaps 0x380(%rsp),%zmm0
+	LONG $0x487cf162; WORD $0x0011 // vmovups %zmm0,(%rax)
+	LONG $0x487cf162; LONG $0x0f247c28 // vmovaps 0x3c0(%rsp),%zmm7
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0x487cd162; WORD $0x3b11 // vmovups %zmm7,(%r11)
+	LONG $0x487cf162; LONG $0x10244428 // vmovaps 0x400(%rsp),%zmm0
+	LONG $0x487cd162; WORD $0x0011 // vmovups %zmm0,(%r8)
+	LONG $0x487cf162; LONG $0x0b247c28 // vmovaps 0x2c0(%rsp),%zmm7
+	LONG $0x487cf162; WORD $0x3811 // vmovups %zmm7,(%rax)
+	LONG $0x487cf162; LONG $0x0d244428 // vmovaps 0x340(%rsp),%zmm0
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487cf162; LONG $0x0a247428 // vmovaps 0x280(%rsp),%zmm6
-	LONG $0x487cd162; WORD $0x7511; BYTE $0x00 // vmovups %zmm6,0x0(%r13)
-	LONG $0x487cf162; LONG $0x0b247428 // vmovaps 0x2c0(%rsp),%zmm6
-	LONG $0x487cd162; WORD $0x3211 // vmovups %zmm6,(%r10)
-	LONG $0x487cf162; LONG $0x08247428 // vmovaps 0x200(%rsp),%zmm6
-	LONG $0x487cd162; WORD $0x3711 // vmovups %zmm6,(%r15)
-	LONG $0x487cf162; LONG $0x09247428 // vmovaps 0x240(%rsp),%zmm6
-	LONG $0x487cf162; WORD $0x3211 // vmovups %zmm6,(%rdx)
-	LONG $0x487cf162; LONG $0x0c247428 // vmovaps 0x300(%rsp),%zmm6
-	LONG $0x487cd162; WORD $0x3611 // vmovups %zmm6,(%r14)
-	LONG $0xffe931e9; BYTE $0xff // jmp 1f9a <dotFP4Int8VNNI+0x1f9a>
+	LONG $0x487cf162; WORD $0x0611 // vmovups %zmm0,(%rsi)
+	LONG $0x487c5162; WORD $0x0211 // vmovups %zmm8,(%r10)
+	LONG $0xffec8de9; BYTE $0xff // jmp 1788 <dotFP4Int8VNNI+0x1788>
 	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0xfff14fe9; BYTE $0xff // jmp 27c1 <dotFP4Int8VNNI+0x27c1>
-	LONG $0x003c0162; WORD $0xc057 // vxorps %xmm24,%xmm24,%xmm24
-	LONG $0x487c9162; WORD $0xc028 // vmovaps %zmm24,%zmm0
-	LONG $0x487c9162; WORD $0xd028 // vmovaps %zmm24,%zmm2
-	LONG $0x249c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rbx
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0xd0348d4a // lea (%rax,%r10,8),%rsi
-	LONG $0x90148d4a // lea (%rax,%r10,4),%rdx
-	LONG $0x0ffb8348 // cmp $0xf,%rbx
-	WORD $0x447f // jg 36e3 <dotFP4Int8VNNI+0x36e3>
-	WORD $0xd989 // mov %ebx,%ecx
+	LONG $0xfff540e9; BYTE $0xff // jmp 2044 <dotFP4Int8VNNI+0x2044>
+	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
+	LONG $0xd1348d4b // lea (%r9,%r10,8),%rsi
+	LONG $0x91148d4b // lea (%r9,%r10,4),%rdx
+	LONG $0x487cf162; WORD $0xca28 // vmovaps %zmm2,%zmm1
+	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	LONG $0xf2bf8f0f; WORD $0xffff // jg 1de5 <dotFP4Int8VNNI+0x1de5>
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
 	LONG $0xe892f8c5 // kmovw %eax,%k5
-	LONG $0x4d7cf162; WORD $0x1311 // vmovups %zmm2,(%rbx){%k5}
+	LONG $0x4d7cd162; WORD $0x0111 // vmovups %zmm0,(%r9){%k5}
 	WORD $0xb70f; BYTE $0xc8 // movzwl %ax,%ecx
-	LONG $0x4d7cf162; WORD $0x0211 // vmovups %zmm0,(%rdx){%k5}
+	LONG $0x4d7cf162; WORD $0x0a11 // vmovups %zmm1,(%rdx){%k5}
 	LONG $0xf992f8c5 // kmovw %ecx,%k7
-	LONG $0x4f7c6162; WORD $0x0611 // vmovups %zmm24,(%rsi){%k7}
-	LONG $0xffda05e9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
+	LONG $0x4f7cf162; WORD $0x1611 // vmovups %zmm2,(%rsi){%k7}
+	LONG $0xffdd16e9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
@@ -2323,132 +1874,119 @@ TEXT dotFP4Int8VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x487cf162; WORD $0x1011 // vmovups %zmm2,(%rax)
-	LONG $0x00ffffb9; BYTE $0x00 // mov $0xffff,%ecx
-	LONG $0x487cf162; WORD $0x0211 // vmovups %zmm0,(%rdx)
-	WORD $0xcceb // jmp 36c2 <dotFP4Int8VNNI+0x36c2>
-	LONG $0xd257e8c5 // vxorps %xmm2,%xmm2,%xmm2
-	LONG $0x487cf162; WORD $0xca28 // vmovaps %zmm2,%zmm1
-	LONG $0x487c7162; WORD $0xca28 // vmovaps %zmm2,%zmm9
-	LONG $0x487c7162; WORD $0xe228 // vmovaps %zmm2,%zmm12
-	LONG $0x487cf162; WORD $0xc228 // vmovaps %zmm2,%zmm0
-	LONG $0x487ce162; WORD $0xf228 // vmovaps %zmm2,%zmm22
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
+	LONG $0x004ca162; WORD $0xf657 // vxorps %xmm22,%xmm22,%xmm22
+	LONG $0x487ca162; WORD $0xce28 // vmovaps %zmm22,%zmm17
+	LONG $0x487ca162; WORD $0xd628 // vmovaps %zmm22,%zmm18
+	LONG $0x487ca162; WORD $0xde28 // vmovaps %zmm22,%zmm19
+	LONG $0x487ca162; WORD $0xe628 // vmovaps %zmm22,%zmm20
+	LONG $0x487ca162; WORD $0xee28 // vmovaps %zmm22,%zmm21
 	LONG $0x52048d4b // lea (%r10,%r10,2),%rax
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
-	LONG $0xd5148d4a; LONG $0x00000000 // lea 0x0(,%r10,8),%rdx
-	LONG $0x833c8d48 // lea (%rbx,%rax,4),%rdi
-	LONG $0x95348d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rsi
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x171c8d48 // lea (%rdi,%rdx,1),%rbx
-	LONG $0x37148d4c // lea (%rdi,%rsi,1),%r10
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
-	WORD $0x0148; BYTE $0xc6 // add %rax,%rsi
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x437f // jg 3799 <dotFP4Int8VNNI+0x3799>
-	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
-	WORD $0xe0d3 // shl %cl,%eax
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
-	WORD $0xc8ff // dec %eax
-	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497ce162; WORD $0x3111 // vmovups %zmm22,(%rcx){%k1}
-	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k1}
-	LONG $0x497c7162; WORD $0x2211 // vmovups %zmm12,(%rdx){%k1}
-	LONG $0x497c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi){%k1}
-	LONG $0x497cd162; WORD $0x0a11 // vmovups %zmm1,(%r10){%k1}
-	LONG $0xe092f8c5 // kmovw %eax,%k4
-	LONG $0x4c7cf162; WORD $0x1311 // vmovups %zmm2,(%rbx){%k4}
-	LONG $0xffd93de9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x487ce162; WORD $0x3011 // vmovups %zmm22,(%rax)
-	LONG $0x487cf162; WORD $0x0611 // vmovups %zmm0,(%rsi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c7162; WORD $0x2211 // vmovups %zmm12,(%rdx)
-	LONG $0x487c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi)
-	LONG $0x487cd162; WORD $0x0a11 // vmovups %zmm1,(%r10)
-	WORD $0xcceb // jmp 378a <dotFP4Int8VNNI+0x378a>
-	LONG $0x487c7162; WORD $0x2011 // vmovups %zmm12,(%rax)
-	LONG $0x487c7162; WORD $0x0e11 // vmovups %zmm9,(%rsi)
-	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487cf162; WORD $0x0211 // vmovups %zmm0,(%rdx)
-	LONG $0xffd8f2e9; BYTE $0xff // jmp 10cc <dotFP4Int8VNNI+0x10cc>
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
-	LONG $0x00ffffba; BYTE $0x00 // mov $0xffff,%edx
-	LONG $0x487ce162; WORD $0x3111 // vmovups %zmm22,(%rcx)
-	LONG $0x487ce162; WORD $0x2e11 // vmovups %zmm21,(%rsi)
-	LONG $0x487ce162; WORD $0x2711 // vmovups %zmm20,(%rdi)
-	LONG $0x487ce162; WORD $0x1b11 // vmovups %zmm19,(%rbx)
-	LONG $0x487cc162; WORD $0x5511; BYTE $0x00 // vmovups %zmm18,0x0(%r13)
-	LONG $0x487cc162; WORD $0x0a11 // vmovups %zmm17,(%r10)
-	LONG $0x487ce162; WORD $0x0011 // vmovups %zmm16,(%rax)
-	LONG $0xffe8a7e9; BYTE $0xff // jmp 20bb <dotFP4Int8VNNI+0x20bb>
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x487c7162; WORD $0xd928 // vmovaps %zmm1,%zmm11
-	LONG $0x487c7162; WORD $0xf128 // vmovaps %zmm1,%zmm14
-	LONG $0x248c8b48; LONG $0x00000378 // mov 0x378(%rsp),%rcx
-	LONG $0x52048d4b // lea (%r10,%r10,2),%rax
-	LONG $0x7ef961c4; BYTE $0xeb // vmovq %xmm13,%rbx
 	LONG $0x95148d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rdx
-	LONG $0x83348d48 // lea (%rbx,%rax,4),%rsi
-	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
-	LONG $0x161c8d48 // lea (%rsi,%rdx,1),%rbx
-	LONG $0xd03c8d4a // lea (%rax,%r10,8),%rdi
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
-	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x3d7f // jg 38a0 <dotFP4Int8VNNI+0x38a0>
+	LONG $0xd1048d4f // lea (%r9,%r10,8),%r8
+	LONG $0x813c8d49 // lea (%r9,%rax,4),%rdi
+	LONG $0x17348d48 // lea (%rdi,%rdx,1),%rsi
+	LONG $0x161c8d4c // lea (%rsi,%rdx,1),%r11
+	WORD $0x014c; BYTE $0xca // add %r9,%rdx
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x417f // jg 2bf0 <dotFP4Int8VNNI+0x2bf0>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
 	WORD $0xe0d3 // shl %cl,%eax
-	LONG $0x7ef961c4; BYTE $0xe9 // vmovq %xmm13,%rcx
 	WORD $0xc8ff // dec %eax
 	LONG $0xc892f8c5 // kmovw %eax,%k1
-	LONG $0x497c7162; WORD $0x3111 // vmovups %zmm14,(%rcx){%k1}
+	LONG $0x497cc162; WORD $0x2911 // vmovups %zmm21,(%r9){%k1}
 	LONG $0xc193f8c5 // kmovw %k1,%eax
-	LONG $0x497c7162; WORD $0x1a11 // vmovups %zmm11,(%rdx){%k1}
-	LONG $0x497c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi){%k1}
-	LONG $0x497cf162; WORD $0x0611 // vmovups %zmm0,(%rsi){%k1}
-	LONG $0xd892f8c5 // kmovw %eax,%k3
-	LONG $0x4b7cf162; WORD $0x0b11 // vmovups %zmm1,(%rbx){%k3}
-	LONG $0xffd836e9; BYTE $0xff // jmp 10d6 <dotFP4Int8VNNI+0x10d6>
-	LONG $0x487c7162; WORD $0x3011 // vmovups %zmm14,(%rax)
-	LONG $0x487c7162; WORD $0x1a11 // vmovups %zmm11,(%rdx)
+	LONG $0x497ce162; WORD $0x2211 // vmovups %zmm20,(%rdx){%k1}
+	LONG $0x497cc162; WORD $0x1811 // vmovups %zmm19,(%r8){%k1}
+	LONG $0x497ce162; WORD $0x1711 // vmovups %zmm18,(%rdi){%k1}
+	LONG $0x497ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi){%k1}
+	LONG $0xe092f8c5 // kmovw %eax,%k4
+	LONG $0x4c7cc162; WORD $0x3311 // vmovups %zmm22,(%r11){%k4}
+	LONG $0xffdc7ae9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x487cc162; WORD $0x2911 // vmovups %zmm21,(%r9)
 	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
-	LONG $0x487c7162; WORD $0x0f11 // vmovups %zmm9,(%rdi)
-	LONG $0x487cf162; WORD $0x0611 // vmovups %zmm0,(%rsi)
-	WORD $0xd2eb // jmp 3891 <dotFP4Int8VNNI+0x3891>
-	LONG $0x0044a162; WORD $0xff57 // vxorps %xmm23,%xmm23,%xmm23
-	LONG $0x487ca162; WORD $0xc728 // vmovaps %zmm23,%zmm16
-	LONG $0x487ca162; WORD $0xcf28 // vmovaps %zmm23,%zmm17
-	LONG $0x487ca162; WORD $0xd728 // vmovaps %zmm23,%zmm18
-	LONG $0x487ca162; WORD $0xdf28 // vmovaps %zmm23,%zmm19
-	LONG $0x487ca162; WORD $0xe728 // vmovaps %zmm23,%zmm20
-	LONG $0x487ca162; WORD $0xef28 // vmovaps %zmm23,%zmm21
-	LONG $0x487ca162; WORD $0xf728 // vmovaps %zmm23,%zmm22
-	LONG $0xffe734e9; BYTE $0xff // jmp 2028 <dotFP4Int8VNNI+0x2028>
-	LONG $0xf657c8c5 // vxorps %xmm6,%xmm6,%xmm6
-	LONG $0x487cf162; LONG $0x07247429 // vmovaps %zmm6,0x1c0(%rsp)
-	LONG $0x487cf162; LONG $0x0c247429 // vmovaps %zmm6,0x300(%rsp)
-	LONG $0x487cf162; LONG $0x09247429 // vmovaps %zmm6,0x240(%rsp)
-	LONG $0x487cf162; WORD $0xc628 // vmovaps %zmm6,%zmm0
-	LONG $0x487cf162; LONG $0x08247429 // vmovaps %zmm6,0x200(%rsp)
-	LONG $0x487cf162; LONG $0x0b247429 // vmovaps %zmm6,0x2c0(%rsp)
-	LONG $0x487cf162; LONG $0x0a247429 // vmovaps %zmm6,0x280(%rsp)
-	LONG $0x487c6162; WORD $0xde28 // vmovaps %zmm6,%zmm27
-	LONG $0x487c6162; WORD $0xe628 // vmovaps %zmm6,%zmm28
-	LONG $0x487c6162; WORD $0xee28 // vmovaps %zmm6,%zmm29
-	LONG $0x487c6162; WORD $0xf628 // vmovaps %zmm6,%zmm30
-	LONG $0x487c6162; WORD $0xfe28 // vmovaps %zmm6,%zmm31
-	LONG $0xffe55fe9; BYTE $0xff // jmp 1eb0 <dotFP4Int8VNNI+0x1eb0>
-	LONG $0xc957f0c5 // vxorps %xmm1,%xmm1,%xmm1
-	LONG $0x487cf162; WORD $0xc128 // vmovaps %zmm1,%zmm0
-	LONG $0x487c7162; WORD $0xc928 // vmovaps %zmm1,%zmm9
-	LONG $0x487c7162; WORD $0xe128 // vmovaps %zmm1,%zmm12
-	LONG $0xffd70ae9; BYTE $0xff // jmp 1076 <dotFP4Int8VNNI+0x1076>
+	LONG $0x487ce162; WORD $0x2211 // vmovups %zmm20,(%rdx)
+	LONG $0x487cc162; WORD $0x1811 // vmovups %zmm19,(%r8)
+	LONG $0x487ce162; WORD $0x1711 // vmovups %zmm18,(%rdi)
+	LONG $0x487ce162; WORD $0x0e11 // vmovups %zmm17,(%rsi)
+	WORD $0xcceb // jmp 2be1 <dotFP4Int8VNNI+0x2be1>
+	LONG $0x487cc162; WORD $0x0911 // vmovups %zmm17,(%r9)
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x487ce162; WORD $0x0611 // vmovups %zmm16,(%rsi)
+	LONG $0x487c7162; WORD $0x3a11 // vmovups %zmm15,(%rdx)
+	LONG $0xffdc2fe9; BYTE $0xff // jmp 860 <dotFP4Int8VNNI+0x860>
+	LONG $0x487c4162; WORD $0x1111 // vmovups %zmm26,(%r9)
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x487c6162; WORD $0x0e11 // vmovups %zmm25,(%rsi)
+	LONG $0x487c4162; WORD $0x0211 // vmovups %zmm24,(%r10)
+	LONG $0x487cc162; WORD $0x3811 // vmovups %zmm23,(%r8)
+	LONG $0x487ce162; WORD $0x3711 // vmovups %zmm22,(%rdi)
+	LONG $0x487cc162; WORD $0x2b11 // vmovups %zmm21,(%r11)
+	LONG $0x487ce162; WORD $0x2211 // vmovups %zmm20,(%rdx)
+	LONG $0xffec48e9; BYTE $0xff // jmp 18ad <dotFP4Int8VNNI+0x18ad>
+	LONG $0x0064a162; WORD $0xdb57 // vxorps %xmm19,%xmm19,%xmm19
+	LONG $0x487c3162; WORD $0xfb28 // vmovaps %zmm19,%zmm15
+	LONG $0x487ca162; WORD $0xc328 // vmovaps %zmm19,%zmm16
+	LONG $0x487ca162; WORD $0xcb28 // vmovaps %zmm19,%zmm17
+	LONG $0x487ca162; WORD $0xd328 // vmovaps %zmm19,%zmm18
+	LONG $0x52048d4b // lea (%r10,%r10,2),%rax
+	LONG $0x95148d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rdx
+	LONG $0xd13c8d4b // lea (%r9,%r10,8),%rdi
+	LONG $0x81348d49 // lea (%r9,%rax,4),%rsi
+	LONG $0x16048d4c // lea (%rsi,%rdx,1),%r8
+	WORD $0x014c; BYTE $0xca // add %r9,%rdx
+	LONG $0x0ffd8349 // cmp $0xf,%r13
+	WORD $0x3b7f // jg 2cdf <dotFP4Int8VNNI+0x2cdf>
+	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
+	WORD $0x8944; BYTE $0xe9 // mov %r13d,%ecx
+	WORD $0xe0d3 // shl %cl,%eax
+	WORD $0xc8ff // dec %eax
+	LONG $0xc892f8c5 // kmovw %eax,%k1
+	LONG $0x497cc162; WORD $0x1111 // vmovups %zmm18,(%r9){%k1}
+	LONG $0xc193f8c5 // kmovw %k1,%eax
+	LONG $0x497ce162; WORD $0x0a11 // vmovups %zmm17,(%rdx){%k1}
+	LONG $0x497ce162; WORD $0x0711 // vmovups %zmm16,(%rdi){%k1}
+	LONG $0x497c7162; WORD $0x3e11 // vmovups %zmm15,(%rsi){%k1}
+	LONG $0xd892f8c5 // kmovw %eax,%k3
+	LONG $0x4b7cc162; WORD $0x1811 // vmovups %zmm19,(%r8){%k3}
+	LONG $0xffdb8be9; BYTE $0xff // jmp 86a <dotFP4Int8VNNI+0x86a>
+	LONG $0x487cc162; WORD $0x1111 // vmovups %zmm18,(%r9)
+	LONG $0x00ffffb8; BYTE $0x00 // mov $0xffff,%eax
+	LONG $0x487ce162; WORD $0x0a11 // vmovups %zmm17,(%rdx)
+	LONG $0x487ce162; WORD $0x0711 // vmovups %zmm16,(%rdi)
+	LONG $0x487c7162; WORD $0x3e11 // vmovups %zmm15,(%rsi)
+	WORD $0xd2eb // jmp 2cd0 <dotFP4Int8VNNI+0x2cd0>
+	LONG $0x00240162; WORD $0xdb57 // vxorps %xmm27,%xmm27,%xmm27
+	LONG $0x487c8162; WORD $0xe328 // vmovaps %zmm27,%zmm20
+	LONG $0x487c8162; WORD $0xeb28 // vmovaps %zmm27,%zmm21
+	LONG $0x487c8162; WORD $0xf328 // vmovaps %zmm27,%zmm22
+	LONG $0x487c8162; WORD $0xfb28 // vmovaps %zmm27,%zmm23
+	LONG $0x487c0162; WORD $0xc328 // vmovaps %zmm27,%zmm24
+	LONG $0x487c0162; WORD $0xcb28 // vmovaps %zmm27,%zmm25
+	LONG $0x487c0162; WORD $0xd328 // vmovaps %zmm27,%zmm26
+	LONG $0xffeb08e9; BYTE $0xff // jmp 183b <dotFP4Int8VNNI+0x183b>
 	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
-	LONG $0x487cf162; WORD $0xd828 // vmovaps %zmm0,%zmm3
-	LONG $0xffdaffe9; BYTE $0xff // jmp 147a <dotFP4Int8VNNI+0x147a>
-	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
+	LONG $0x487cf162; LONG $0x0a244429 // vmovaps %zmm0,0x280(%rsp)
+	LONG $0x487c7162; WORD $0xc028 // vmovaps %zmm0,%zmm8
+	LONG $0x487cf162; LONG $0x0d244429 // vmovaps %zmm0,0x340(%rsp)
+	LONG $0x487cf162; LONG $0x0b244429 // vmovaps %zmm0,0x2c0(%rsp)
+	LONG $0x487cf162; LONG $0x10244429 // vmovaps %zmm0,0x400(%rsp)
+	LONG $0x487cf162; LONG $0x0f244429 // vmovaps %zmm0,0x3c0(%rsp)
+	LONG $0x487cf162; LONG $0x0e244429 // vmovaps %zmm0,0x380(%rsp)
+	LONG $0x487c6162; WORD $0xe828 // vmovaps %zmm0,%zmm29
+	LONG $0x487cf162; LONG $0x0c244429 // vmovaps %zmm0,0x300(%rsp)
+	LONG $0x487c6162; WORD $0xf028 // vmovaps %zmm0,%zmm30
+	LONG $0x487c6162; WORD $0xf828 // vmovaps %zmm0,%zmm31
+	LONG $0xffe910e9; BYTE $0xff // jmp 169c <dotFP4Int8VNNI+0x169c>
+	LONG $0x006ca162; WORD $0xd257 // vxorps %xmm18,%xmm18,%xmm18
+	LONG $0x487c3162; WORD $0xfa28 // vmovaps %zmm18,%zmm15
+	LONG $0x487ca162; WORD $0xc228 // vmovaps %zmm18,%zmm16
+	LONG $0x487ca162; WORD $0xca28 // vmovaps %zmm18,%zmm17
+	LONG $0xffda77e9; BYTE $0xff // jmp 820 <dotFP4Int8VNNI+0x820>
+	LONG $0xc057f8c5 // vxorps %xmm0,%xmm0,%xmm0
+	LONG $0x487cf162; WORD $0xe028 // vmovaps %zmm0,%zmm4
+	LONG $0xffde33e9; BYTE $0xff // jmp beb <dotFP4Int8VNNI+0xbeb>
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
 
 // func int8RowVNNI(a *int8Row)
 TEXT ·int8RowVNNI(SB), 0, $160-8
@@ -2468,7 +2006,7 @@ TEXT int8RowVNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x10478b48 // mov 0x10(%rdi),%rax
 	LONG $0x22c1e3c4; WORD $0x01d2 // vpinsrq $0x1,%rdx,%xmm7,%xmm2
 	WORD $0x8548; BYTE $0xc0 // test %rax,%rax
-	LONG $0x022f8e0f; WORD $0x0000 // jle 3be9 <int8RowVNNI+0x269>
+	LONG $0x022f8e0f; WORD $0x0000 // jle 3029 <int8RowVNNI+0x269>
 	BYTE $0x55 // push %rbp
 	WORD $0x8949; BYTE $0xfa // mov %rdi,%r10
 	LONG $0x0000b841; WORD $0x0d80 // mov $0xd800000,%r8d
@@ -2483,7 +2021,7 @@ TEXT int8RowVNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x800000bf; BYTE $0x7f // mov $0x7f800000,%edi
 	LONG $0xf96ef9c5 // vmovd %ecx,%xmm7
 	LONG $0xf36ef9c5 // vmovd %ebx,%xmm6
-	LONG $0x0000f7e9; BYTE $0x00 // jmp 3aec <int8RowVNNI+0x16c>
+	LONG $0x0000f7e9; BYTE $0x00 // jmp 2f2c <int8RowVNNI+0x16c>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	LONG $0xc72878c5 // vmovaps %xmm7,%xmm8
 	LONG $0x47f5e1c4; BYTE $0xc9 // kxord %k1,%k1,%k1
@@ -2535,15 +2073,15 @@ TEXT int8RowVNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x2949; BYTE $0xdb // sub %rbx,%r11
 	WORD $0x294c; BYTE $0xd9 // sub %r11,%rcx
 	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
-	LONG $0x00f48e0f; WORD $0x0000 // jle 3be0 <int8RowVNNI+0x260>
+	LONG $0x00f48e0f; WORD $0x0000 // jle 3020 <int8RowVNNI+0x260>
 	WORD $0x8948; BYTE $0xc1 // mov %rax,%rcx
 	LONG $0xffffbb41; WORD $0x0000 // mov $0xffff,%r11d
 	WORD $0x2948; BYTE $0xd1 // sub %rdx,%rcx
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x187f // jg 3b16 <int8RowVNNI+0x196>
+	WORD $0x187f // jg 2f56 <int8RowVNNI+0x196>
 	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x107e // jle 3b16 <int8RowVNNI+0x196>
+	WORD $0x107e // jle 2f56 <int8RowVNNI+0x196>
 	LONG $0x0001bb41; WORD $0x0000 // mov $0x1,%r11d
 	WORD $0xd341; BYTE $0xe3 // shl %cl,%r11d
 	WORD $0xff41; BYTE $0xcb // dec %r11d
@@ -2558,10 +2096,10 @@ TEXT int8RowVNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x4865f162; WORD $0xccdb // vpandd %zmm4,%zmm3,%zmm1
 	LONG $0x487df262; WORD $0xc13d // vpmaxsd %zmm1,%zmm0,%zmm0
 	LONG $0x0ff98348 // cmp $0xf,%rcx
-	WORD $0x137f // jg 3b5b <int8RowVNNI+0x1db>
+	WORD $0x137f // jg 2f9b <int8RowVNNI+0x1db>
 	WORD $0xc031 // xor %eax,%eax
 	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
-	WORD $0x0c7e // jle 3b5b <int8RowVNNI+0x1db>
+	WORD $0x0c7e // jle 2f9b <int8RowVNNI+0x1db>
 	LONG $0x000001b8; BYTE $0x00 // mov $0x1,%eax
 	WORD $0xe0d3 // shl %cl,%eax
 	WORD $0xc8ff // dec %eax
@@ -2582,16 +2120,16 @@ TEXT int8RowVNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0xc85ed2c5 // vdivss %xmm0,%xmm5,%xmm1
 	LONG $0xc02878c5 // vmovaps %xmm0,%xmm8
 	WORD $0xc739 // cmp %eax,%edi
-	LONG $0xfe4e8e0f; WORD $0xffff // jle 3a00 <int8RowVNNI+0x80>
+	LONG $0xfe4e8e0f; WORD $0xffff // jle 2e40 <int8RowVNNI+0x80>
 	WORD $0x3941; BYTE $0xc0 // cmp %eax,%r8d
-	WORD $0x197f // jg 3bd0 <int8RowVNNI+0x250>
+	WORD $0x197f // jg 3010 <int8RowVNNI+0x250>
 	LONG $0x46f5e1c4; BYTE $0xc9 // kxnord %k1,%k1,%k1
 	LONG $0xc55e3ac5 // vdivss %xmm5,%xmm8,%xmm8
-	LONG $0xfffe44e9; BYTE $0xff // jmp 3a09 <int8RowVNNI+0x89>
+	LONG $0xfffe44e9; BYTE $0xff // jmp 2e49 <int8RowVNNI+0x89>
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	LONG $0x47f5e1c4; BYTE $0xc9 // kxord %k1,%k1,%k1
 	LONG $0x573841c4; BYTE $0xc0 // vxorps %xmm8,%xmm8,%xmm8
-	LONG $0xfffe2ae9; BYTE $0xff // jmp 3a09 <int8RowVNNI+0x89>
+	LONG $0xfffe2ae9; BYTE $0xff // jmp 2e49 <int8RowVNNI+0x89>
 	BYTE $0x90 // nop
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	LONG $0xf85d8b48 // mov -0x8(%rbp),%rbx

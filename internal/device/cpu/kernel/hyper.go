@@ -126,7 +126,7 @@ func (s *Set) HCCollapse(y, x, pre []float32, stride int) {
 }
 
 // HCExpand is y_k = post[k] * a + sum_j comb[j,k] * x_j: a chain of fma with j ascending that begins with the product of a.
-// Streams of x and y are stride apart, and len(a) columns of each are made. y must not be x, unless there are four.
+// Streams of x and y are stride apart, and len(a) columns of each are made. y must not overlap x or a.
 func (s *Set) HCExpand(y, a, x, post, comb []float32, stride int) {
 	n := len(post)
 	all := (n-1)*stride + len(a)

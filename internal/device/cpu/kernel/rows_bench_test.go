@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func rowBenchmarks(r *rand.Rand) []measured {
 	}
 }
 
-func codeBenchmarks(r *rand.Rand) (all []measured) {
+func codeBenchmarks(b testing.TB, r *rand.Rand) (all []measured) {
 	for _, row := range []quant.Row{stateRows[0], stateRows[2], stateRows[3]} {
 		x, packed := fill(r, row.Width, inputs["plain"]), make([]byte, row.Bytes())
 		if row.Kind == quant.KindE2M1 {
@@ -68,9 +69,14 @@ func codeBenchmarks(r *rand.Rand) (all []measured) {
 			quant.FakeE4M3(x[:row.Quantised], row.Group)
 		}
 		size := 4*row.Width + row.Bytes()
+		if err := row.Encode(packed, x); err != nil {
+			b.Fatal(err)
+		}
+		many, packedMany := make([]float32, 64*row.Width), bytes.Repeat(packed, 64)
 		all = append(all,
 			measured{"EncodeRow " + row.String(), size, func(s *Set) { _ = s.EncodeRow(row, packed, x) }, 0, nil},
-			measured{"DecodeRow " + row.String(), size, func(s *Set) { s.DecodeRow(row, x, packed) }, 0, nil})
+			measured{"DecodeRow " + row.String(), size, func(s *Set) { s.DecodeRow(row, x, packed) }, 0, nil},
+			measured{"DecodeRows 64 x " + row.String(), 64 * size, func(s *Set) { s.DecodeRows(row, many, packedMany, 64) }, 0, nil})
 	}
 	return all
 }
@@ -153,7 +159,7 @@ func pairsPeak(s *Set) func() int64 { return s.PeakBF16 }
 
 func allMeasured(b testing.TB) []measured {
 	r := rand.New(rand.NewPCG(1, 2))
-	all := append(rowBenchmarks(r), codeBenchmarks(r)...)
+	all := append(rowBenchmarks(r), codeBenchmarks(b, r)...)
 	return append(append(all, attentionBenchmarks(r)...), indexBenchmarks(b, r)...)
 }
 

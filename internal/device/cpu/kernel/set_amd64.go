@@ -14,15 +14,15 @@ func (s *Set) machine(tier Tier) {
 	if tier >= AVX2 {
 		s.F32 = table(dotF32F32AVX2, dotBF16F32AVX2, dotFP8F32AVX2, dotFP4F32AVX2)
 		s.BF16 = table(dotF32BF16AVX2, dotBF16BF16AVX2, dotFP8BF16AVX2, dotFP4BF16AVX2)
-		s.Read, s.PeakFMA = reader(readAVX2), burst(peakFMAAVX2, 2*8)
+		s.Read, s.PeakFMA = read256, burst(peakFMAAVX2, 2*8)
 	}
 	if tier >= AVX512VNNI {
 		s.F32 = table(dotF32F32VNNI, dotBF16F32VNNI, dotFP8F32VNNI, dotFP4F32VNNI)
 		s.BF16 = table(dotF32BF16VNNI, dotBF16BF16VNNI, dotFP8BF16VNNI, dotFP4BF16VNNI)
 		s.Pack = packer(packGroups).pack
-		s.Int8Row = int8Rounder(int8RowVNNI)
+		s.Int8Row = roundInt8
 		s.FP4Int8 = withTables(dotFP4Int8VNNI)
-		s.Read, s.PeakFMA, s.PeakVNNI = reader(readVNNI), burst(peakFMAVNNI, 2*16), burst(peakVNNI, 2*64)
+		s.Read, s.PeakFMA, s.PeakVNNI = read512, burst(peakFMAVNNI, 2*16), burst(peakVNNI, 2*64)
 	}
 	if tier >= AVX512BF16 {
 		s.BF16[quant.KindBF16] = withTables(dotBF16BF16)
@@ -47,12 +47,20 @@ func withTables(kernel func(*Dot)) func(*Dot) {
 	}
 }
 
-func int8Rounder(kernel func(*int8Row)) func([]byte, []float32) {
-	return func(to []byte, x []float32) {
-		kernel(&int8Row{
-			to: unsafe.Pointer(unsafe.SliceData(to[:Int8Bytes(len(x))])), x: unsafe.Pointer(unsafe.SliceData(x)), cols: len(x),
-		})
-	}
+// These call directly, so that their arguments stay on the stack.
+
+func roundInt8(to []byte, x []float32) {
+	int8RowVNNI(&int8Row{
+		to: unsafe.Pointer(unsafe.SliceData(to[:Int8Bytes(len(x))])), x: unsafe.Pointer(unsafe.SliceData(x)), cols: len(x),
+	})
+}
+
+func read256(data []byte) {
+	readAVX2(&loop{data: unsafe.Pointer(unsafe.SliceData(data)), count: len(data)})
+}
+
+func read512(data []byte) {
+	readVNNI(&loop{data: unsafe.Pointer(unsafe.SliceData(data)), count: len(data)})
 }
 
 // packing is the argument of packVNNI: see csrc/pack_avx512vnni.c.

@@ -9,7 +9,8 @@
 #define PER(kind) 8
 #define STEPS(kind) 2
 #define SIZED EVERY
-#define TILES EVERY_TILES
+#define TILES \
+	TILE(1, 4) TILE(2, 4) TILE(3, 2) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(8, 1) TILE(10, 1) TILE(12, 1)
 #define AFTER 32 // 4 scales and 4 sums, one for each block; see Int8Row in Go
 
 typedef struct {

@@ -126,10 +126,10 @@ INLINE void tile(int kind, int T, int U, const Part *part)
 			const char *from = w + j * STRIDE(kind);
 #pragma GCC unroll 1
 			for (Int v = 0; v < BLOCK / PER(kind); v++) {
-				if (T > 1)
+				if (T > 1 || U < BLOCKS)
 					fetch(ahead, U * STRIDE(kind));
 				ahead += U * STRIDE(kind);
-#if FEW_REGISTERS
+#ifdef FEW_REGISTERS
 #pragma GCC unroll 4
 				for (int u = 0; u < U; u++) {
 					Raw operand[8];
@@ -178,14 +178,21 @@ INLINE void tile(int kind, int T, int U, const Part *part)
 		vecStore((float *)rowOf(&y, t), acc[t], part->rows);
 }
 
+// Numbers that need no tables leave registers for more blocks, and so for reading in order.
+#ifdef FEW_REGISTERS
+#define INFLIGHT(kind, T, U) ((kind) == F32 && (T) == 1 ? BLOCKS : (U))
+#else
+#define INFLIGHT(kind, T, U) (((kind) == BF16 || (kind) == F32) && (T) <= 6 ? BLOCKS : (U))
+#endif
+
 #define TILE(T, U) \
 	case T: \
-		tile(kind, T, U, &p); \
+		tile(kind, T, INFLIGHT(kind, T, U), &p); \
 		break;
 
 // Choices for SIZED and TILES.
 #define EVERY(n) ((n) <= 6 ? (n) : ((n) + 1) / 2 * 2)
-#define EVERY_TILES TILE(1, 4) TILE(2, 4) TILE(3, 4) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(8, 1) TILE(10, 1) TILE(12, 1)
+#define EVERY_TILES TILE(1, 4) TILE(2, 4) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(8, 1) TILE(10, 1) TILE(12, 1)
 #define SOME(n) ((n) <= 2 ? (n) : (n) <= 4 ? 4 : (n) <= 6 ? 6 : (n) <= 8 ? 8 : 12)
 #define SOME_TILES TILE(1, 4) TILE(2, 4) TILE(4, 2) TILE(6, 2) TILE(8, 1) TILE(12, 1)
 #define FEW(n) ((n) <= 2 ? (n) : (n) <= 4 ? 4 : (n) <= 6 ? 6 : 12)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,12 +52,10 @@ func generate(source string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	order := declared(string(text))
 	functions := map[string]*function{}
-	var order []*function
-	for _, m := range signature.FindAllStringSubmatch(string(text), -1) {
-		f := &function{name: m[1], argsType: m[2]}
+	for _, f := range order {
 		functions[f.name] = f
-		order = append(order, f)
 	}
 	if err := compile(source, flags, functions); err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
@@ -69,6 +68,14 @@ func generate(source string) (map[string]string, error) {
 		base + "_amd64.s":  assembly(source, version, order),
 		base + "_amd64.go": declarations(source, order),
 	}, nil
+}
+
+// declared returns the functions that Go calls, in their order.
+func declared(text string) (order []*function) {
+	for _, m := range signature.FindAllStringSubmatch(text, -1) {
+		order = append(order, &function{name: m[1], argsType: m[2]})
+	}
+	return order
 }
 
 // compiler returns the first line that gcc says of itself.
@@ -90,12 +97,8 @@ func compile(source string, flags []string, functions map[string]*function) erro
 	if _, err := output("gcc", append(args, "-o", object, source)...); err != nil {
 		return err
 	}
-	relocations, err := output("objdump", "-r", object)
-	if err != nil {
+	if err := refuse(object); err != nil {
 		return err
-	}
-	if i := strings.Index(relocations, "RELOCATION RECORDS"); i >= 0 {
-		return fmt.Errorf("relocations: %.400s: pass constants through macros or pointers, and call nothing", strings.Join(strings.Fields(relocations[i:]), " "))
 	}
 	listing, err := output("objdump", "-d", "-w", object)
 	if err != nil {
@@ -109,6 +112,16 @@ func compile(source string, flags []string, functions map[string]*function) erro
 		return err
 	}
 	return stacks(string(usage), functions)
+}
+
+// refuse returns an error for an object that a linker would have to finish.
+func refuse(object string) error {
+	relocations, err := output("objdump", "-r", object)
+	if i := strings.Index(relocations, "RELOCATION RECORDS"); err == nil && i >= 0 {
+		err = fmt.Errorf("relocations: %.400s: pass constants through macros or pointers, and call nothing",
+			strings.Join(strings.Fields(relocations[i:]), " "))
+	}
+	return err
 }
 
 func output(name string, args ...string) (string, error) {
@@ -139,14 +152,11 @@ func disassemble(listing string, functions map[string]*function) error {
 		if len(fields) < 2 || f == nil {
 			continue
 		}
-		var in instruction
-		for b := range strings.FieldsSeq(fields[1]) {
-			v, err := strconv.ParseUint(b, 16, 8)
-			if err != nil {
-				return err
-			}
-			in.bytes = append(in.bytes, byte(v))
+		bytes, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(fields[1]), " ", ""))
+		if err != nil {
+			return err
 		}
+		in := instruction{bytes: bytes}
 		if len(fields) > 2 {
 			in.text = strings.Join(strings.Fields(fields[2]), " ")
 		}

@@ -197,20 +197,17 @@ func (e *executable) rows(id op.ID) int { return e.args.Counts[e.Buffers[id].Dim
 
 // f32 returns row i of an activation of float32.
 func (e *executable) f32(id op.ID, i int) []float32 {
-	cols := e.Buffers[id].Cols
-	return unsafe.Slice((*float32)(unsafe.Add(e.base[id], 4*i*cols)), cols)
+	return unsafe.Slice((*float32)(unsafe.Add(e.base[id], 4*i*e.places[id].stride)), e.Buffers[id].Cols)
 }
 
 // half returns row i of an activation of bfloat16.
 func (e *executable) half(id op.ID, i int) []uint16 {
-	cols := e.Buffers[id].Cols
-	return unsafe.Slice((*uint16)(unsafe.Add(e.base[id], 2*i*cols)), cols)
+	return unsafe.Slice((*uint16)(unsafe.Add(e.base[id], 2*i*e.places[id].stride)), e.Buffers[id].Cols)
 }
 
 // ids returns row i of an activation of int32.
 func (e *executable) ids(id op.ID, i int) []int32 {
-	cols := e.Buffers[id].Cols
-	return unsafe.Slice((*int32)(unsafe.Add(e.base[id], 4*i*cols)), cols)
+	return unsafe.Slice((*int32)(unsafe.Add(e.base[id], 4*i*e.places[id].stride)), e.Buffers[id].Cols)
 }
 
 func (e *executable) table(id op.In) []int32 { return e.args.Tables[id] }

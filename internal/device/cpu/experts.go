@@ -17,6 +17,7 @@ import (
 type experts struct {
 	op.Experts
 	k, inputs, hidden, outputs int
+	xStride, hStride           int // elements from place to place
 	gate, up, down             product
 
 	// by place: the choices sorted by expert, then by row
@@ -39,10 +40,11 @@ func (e *executable) newExperts(o op.Experts) (*experts, error) {
 	m := &experts{Experts: o, k: e.Buffers[o.Ids].Cols, half: e.places[o.X].half}
 	m.gate, m.up, m.down = e.product(o.W1, m.half), e.product(o.W3, m.half), e.product(o.W2, o.Group != 0)
 	m.inputs, m.hidden, m.outputs = m.gate.Cols, m.gate.Rows, m.down.Rows
+	m.xStride, m.hStride = spaced(m.inputs, m.gate.size), spaced(m.hidden, m.down.size)
 	places := e.Dims[e.Buffers[o.Y].Dim].Capacity * m.k
 	m.choice, m.placed = make([]int32, places), make([]int32, places)
 	m.begin, m.active = make([]int32, m.gate.Parts+1), make([]int32, 0, m.gate.Parts)
-	for i, size := range []int{m.inputs * m.gate.size, m.hidden * m.down.size, m.outputs * 4} {
+	for i, size := range []int{m.xStride * m.gate.size, m.hStride * m.down.size, m.outputs * 4} {
 		if err := e.shared[i].grow(e.device, int64(places)*int64(size)); err != nil {
 			return nil, err
 		}
@@ -125,7 +127,8 @@ func (m *experts) sort(e *executable) {
 func (m *experts) gather(e *executable, place int) {
 	row := int(m.choice[place]) / m.k
 	n := m.inputs * m.gate.size
-	copy(m.x.bytes[place*n:][:n], unsafe.Slice((*byte)(unsafe.Add(e.base[m.X], row*n)), n))
+	from := unsafe.Add(e.base[m.X], row*e.places[m.X].stride*m.gate.size)
+	copy(m.x.bytes[place*m.xStride*m.gate.size:][:n], unsafe.Slice((*byte)(from), n))
 }
 
 // input returns the inputs of an expert, and how many they are.
@@ -134,7 +137,7 @@ func (m *experts) input(e *executable, expert int) (x matrix, n int) {
 	if e.rows(op.ID(m.Y)) == 1 {
 		return matrix{e.base[m.X], m.inputs}, n
 	}
-	return matrix{unsafe.Pointer(&m.x.bytes[begin*m.inputs*m.gate.size]), m.inputs}, n
+	return matrix{unsafe.Pointer(&m.x.bytes[begin*m.xStride*m.gate.size]), m.xStride}, n
 }
 
 // hiddenBlock computes some hidden channels of an expert, for all of its rows.
@@ -163,12 +166,12 @@ func (m *experts) activate(e *executable, s *scratch, place, first int, g, u []f
 	weight := e.f32(op.ID(m.W), choice/m.k)[choice%m.k]
 	k := e.device.kernel
 	if m.Group == 0 {
-		h := unsafe.Slice((*float32)(unsafe.Pointer(&m.h.bytes[4*(place*m.hidden+first)])), len(g))
+		h := unsafe.Slice((*float32)(unsafe.Pointer(&m.h.bytes[4*(place*m.hStride+first)])), len(g))
 		k.SwiGLU(h, g, u, weight, float32(m.Limit))
 		return
 	}
 	k.SwiGLU(g, g, u, weight, float32(m.Limit))
-	h := unsafe.Slice((*uint16)(unsafe.Pointer(&m.h.bytes[2*(place*m.hidden+first)])), len(g))
+	h := unsafe.Slice((*uint16)(unsafe.Pointer(&m.h.bytes[2*(place*m.hStride+first)])), len(g))
 	if !k.QuantiseE4M3(h, g, m.Group) {
 		e.fail("NaN or infinity in the experts of %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[m.Y].Name, choice/m.k)
 	}
@@ -179,7 +182,7 @@ func (m *experts) outputBlock(s *scratch, expert, first int) {
 	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
 	rows := min(blockRows, m.outputs-first)
 	panels, _ := m.down.panelsOf(expert, 0)
-	h := matrix{unsafe.Pointer(&m.h.bytes[begin*m.hidden*m.down.size]), m.hidden}
+	h := matrix{unsafe.Pointer(&m.h.bytes[begin*m.hStride*m.down.size]), m.hStride}
 	y := matrix{unsafe.Pointer(&m.y.bytes[4*(begin*m.outputs+first)]), m.outputs}
 	m.down.run(s, unsafe.Add(panels, first/kernel.Lanes*m.down.panel), rows, h, y, n)
 }

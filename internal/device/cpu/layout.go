@@ -10,6 +10,7 @@ import (
 type place struct {
 	offset, bytes int64
 	half          bool // bfloat16 instead of float32: quantised numbers that products alone read
+	stride        int  // elements from row to row
 }
 
 // layOut gives every Temp of a program a place. Two whose lives do not overlap may share it. Phases are when ops run.
@@ -17,14 +18,11 @@ func layOut(p *op.Program, phases []phase) (places []place, total int64) {
 	places = make([]place, len(p.Buffers))
 	first, last := lives(p, phases)
 	halves(p, places)
+	strides(p, places)
 	var ids []int
 	for i, b := range p.Buffers {
 		if b.Space == op.Temp && last[i] >= 0 {
-			size := int64(4)
-			if places[i].half {
-				size = 2
-			}
-			places[i].bytes = (int64(p.Dims[b.Dim].Capacity)*int64(b.Cols)*size + 63) &^ 63
+			places[i].bytes = (int64(p.Dims[b.Dim].Capacity)*int64(places[i].stride)*places[i].size() + 63) &^ 63
 			ids = append(ids, i)
 		}
 	}
@@ -35,6 +33,42 @@ func layOut(p *op.Program, phases []phase) (places []place, total int64) {
 		total = max(total, places[id].offset+places[id].bytes)
 	}
 	return places, total
+}
+
+// size is that of an element.
+func (p place) size() int64 {
+	if p.half {
+		return 2
+	}
+	return 4
+}
+
+// aliasBytes is the distance at which addresses fall into the same places of the nearest cache.
+const aliasBytes = 4096
+
+// strides spaces rows. Rows of a Temp that lie a multiple of aliasBytes apart are moved a little further: a kernel walks
+// several of them at a time.
+func strides(p *op.Program, places []place) {
+	dense := map[op.ID]bool{}
+	for _, o := range p.Ops {
+		if linear, ok := o.(op.Linear); ok && sideBySide(p, linear) > 1 {
+			dense[op.ID(linear.X)], dense[op.ID(linear.Y)] = true, true
+		}
+	}
+	for i, b := range p.Buffers {
+		places[i].stride = b.Cols
+		if b.Space == op.Temp && !dense[op.ID(i)] {
+			places[i].stride = spaced(b.Cols, int(places[i].size()))
+		}
+	}
+}
+
+// spaced returns the stride for rows of cols elements.
+func spaced(cols, size int) int {
+	if cols*size%aliasBytes == 0 {
+		return cols + 64/size
+	}
+	return cols
 }
 
 // lives returns the first and the last phase in which each buffer is used, or -1.

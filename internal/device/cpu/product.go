@@ -12,8 +12,13 @@ const (
 	// workers end together.
 	taskBytes = 128 << 10
 
-	// callWork bounds one call of a kernel, in products: assembly cannot be interrupted, and this is some 100 microseconds.
-	callWork = 4 << 20
+	// callWork bounds one call of a kernel, in products: assembly cannot be interrupted, and this is some 100 microseconds
+	// with bfloat16. With float32 it is half of that.
+	callWork = 12 << 20
+
+	// callRows is how many rows of activations a call takes: a multiple of what a kernel keeps in registers, and as many as
+	// stay in the nearer caches while panels pass by.
+	callRows = 48
 )
 
 // matrix is rows of numbers in memory, stride elements apart.
@@ -42,15 +47,15 @@ func (e *executable) product(w op.In, half bool) product {
 
 // run computes y[i][0:rows] = panels * x[i] for i < n, in calls that are short.
 func (p *product) run(s *scratch, panels unsafe.Pointer, rows int, x, y matrix, n int) {
-	perCall := max(1, callWork/(kernel.Lanes*p.Cols)) // panels times rows of x
-	tile := min(n, perCall)
-	height := max(1, perCall/tile) * kernel.Lanes
+	tile := min(n, callRows)
+	height := max(1, callWork*2/p.size/(kernel.Lanes*p.Cols*tile)) * kernel.Lanes
 	d := &s.dot
 	d.Cols, d.XStride, d.YStride = p.Cols, x.stride, y.stride
-	for first := 0; first < rows; first += height {
-		d.Panel, d.Rows = unsafe.Add(panels, first/kernel.Lanes*p.panel), min(height, rows-first)
-		for i := 0; i < n; i += tile {
-			d.X, d.Y, d.N = x.row(i, p.size), unsafe.Add(y.row(i, 4), 4*first), min(tile, n-i)
+	for i := 0; i < n; i += tile {
+		d.N, d.X = min(tile, n-i), x.row(i, p.size)
+		for first := 0; first < rows; first += height {
+			d.Panel, d.Rows = unsafe.Add(panels, first/kernel.Lanes*p.panel), min(height, rows-first)
+			d.Y = unsafe.Add(y.row(i, 4), 4*first)
 			p.kernel(d)
 		}
 	}
@@ -65,12 +70,8 @@ func (e *executable) taskPanels(w *weight, total int) int {
 // linear is the tasks of a product: some panels of one group each, times all rows.
 func (e *executable) linear(o op.Linear) part {
 	p := e.product(o.W, e.places[o.X].half)
-	in, out := e.Buffers[o.X].Cols, e.Buffers[o.Y].Cols
-	side := 1 // parts of a row that meet the matrix one after the other
-	if p.groups == 1 {
-		side = in / p.Cols
-	}
-	x, y := matrix{e.base[o.X], in / side}, matrix{e.base[o.Y], out / side}
+	side := sideBySide(e.Program, o)
+	x, y := matrix{e.base[o.X], e.places[o.X].stride / side}, matrix{e.base[o.Y], e.places[o.Y].stride / side}
 	_, panels := p.panelsOf(0, 0)
 	per := e.taskPanels(p.weight, panels*p.groups)
 	tasks := (panels + per - 1) / per
@@ -92,6 +93,14 @@ func (e *executable) linear(o op.Linear) part {
 			p.run(s, unsafe.Add(at, first*p.panel), rows, x, y, e.rows(op.ID(o.Y))*side)
 		},
 	}
+}
+
+// sideBySide is how many parts of a row meet the matrix one after the other.
+func sideBySide(p *op.Program, o op.Linear) int {
+	if o.Groups > 1 {
+		return 1
+	}
+	return p.Buffer(op.ID(o.X)).Cols / p.Buffer(op.ID(o.W)).Cols
 }
 
 // expertLinear is the tasks of a product whose matrix is chosen for each row and slot. It serves traces, so it is plain.

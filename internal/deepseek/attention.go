@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"baleen/internal/op"
+	"baleen/internal/quant"
 )
 
 // attention records a layer's attention over x, the normed input of the sublayer (model spec 6). It returns its output.
@@ -41,8 +42,12 @@ func (r recorder) attention(x op.In, w *Attention, ratio int) op.In {
 	})
 	r.rope(op.In(o), op.Position, ratio, c.HeadDim, true) // values carry their absolute rotation; this takes it off
 
-	// heads to output, through a low rank for each group; what meets wo_a is not quantised
+	// heads to output, through a low rank for each group; the official code does not quantise what meets wo_a
+	kind := quant.KindF32
+	if r.Numerics == Fast {
+		kind = quant.KindBF16
+	}
 	groups := r.b.Temp("wo_a", op.Rows, w.WoA.Rows)
-	r.b.Add(op.Linear{X: op.In(o), W: r.weight(w.WoA), Y: op.Out(groups), Groups: c.OutputGroups})
+	r.b.Add(op.Linear{X: r.rounded(r.input(op.In(o)), kind), W: r.weight(w.WoA), Y: op.Out(groups), Groups: c.OutputGroups})
 	return r.linear("out", r.input(op.In(groups)), w.WoB)
 }

@@ -293,7 +293,7 @@ func TestChunks(t *testing.T) { eachDevice(t, compareChunks) }
 
 func compareChunks(t *testing.T, d device.Device) {
 	for variant, keys := range keys {
-		for _, n := range []deepseek.Numerics{deepseek.Wide, deepseek.Reference} {
+		for _, n := range []deepseek.Numerics{deepseek.Wide, deepseek.Reference, deepseek.Fast} {
 			t.Run(fmt.Sprint(variant, "/", n), func(t *testing.T) {
 				m := loadModel(t, goldens(t, variant), n, deepseek.Quirks{})
 				ids := sequences(t, variant, keys[3])[0]
@@ -311,6 +311,32 @@ func compareChunks(t *testing.T, d device.Device) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestThreads: how many threads there are changes no bit.
+func TestThreads(t *testing.T) {
+	for _, n := range []deepseek.Numerics{deepseek.Wide, deepseek.Reference, deepseek.Fast} {
+		m := loadModel(t, goldens(t, "block-a/fp8fp4"), n, deepseek.Quirks{})
+		ids := sequences(t, "block-a/fp8fp4", "L132")[0]
+		var want results
+		for _, threads := range []int{1, 2, 5} {
+			tiers := kernel.Tiers()
+			d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Threads: threads})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := score(t, d, m, ids, 50, false)
+			d.Close()
+			if want == nil {
+				want = got
+			}
+			for name := range want {
+				if largest, _ := difference(got[name], want[name]); largest != 0 {
+					t.Errorf("%v, %d threads: %s differs by %g", n, threads, name, largest)
+				}
+			}
 		}
 	}
 }

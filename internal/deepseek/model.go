@@ -137,36 +137,54 @@ func (r recorder) like(name string, x op.In) op.ID {
 // input is an activation that matrices are multiplied with. The official code quantises it for FP8 and FP4 matrices
 // (model spec 3.5), once, and not for others.
 type input struct {
-	x, quantised op.In
-	width        int // of a row that meets a matrix; x may be several side by side
+	x     op.In
+	width int                  // of a row that meets a matrix; x may be several side by side
+	as    map[quant.Kind]op.In // what was made of it, by the kind that it was rounded to
 }
 
-func (r recorder) input(x op.In) *input { return &input{x: x, width: r.b.Buffer(op.ID(x)).Cols} }
+func (r recorder) input(x op.In) *input {
+	return &input{x, r.b.Buffer(op.ID(x)).Cols, map[quant.Kind]op.In{quant.KindF32: x}}
+}
 
 // linear records the product of an input and a matrix.
 func (r recorder) linear(name string, in *input, w *Weight) op.In {
+	return r.product(name, in, w, r.meeting(w))
+}
+
+// product is linear with an input that was rounded to a kind before.
+func (r recorder) product(name string, in *input, w *Weight, kind quant.Kind) op.In {
 	x := r.b.Buffer(op.ID(in.x))
 	y := r.b.Temp(name, x.Dim, x.Cols/w.Cols*w.Rows)
-	r.b.Add(op.Linear{X: r.meeting(in, w), W: r.weight(w), Y: op.Out(y), Groups: 1})
+	r.b.Add(op.Linear{X: r.rounded(in, kind), W: r.weight(w), Y: op.Out(y), Groups: 1})
 	return op.In(y)
 }
 
-// meeting returns what of an input meets a matrix: the input, or its quantised form.
-func (r recorder) meeting(in *input, w *Weight) op.In {
-	if !r.quantises(w) {
-		return in.x
+// rounded returns an input rounded to a kind; it is recorded once.
+func (r recorder) rounded(in *input, kind quant.Kind) op.In {
+	if _, made := in.as[kind]; !made {
+		suffix, group := "quantised", r.Config.actGroup()
+		if kind == quant.KindBF16 {
+			suffix, group = "rounded", in.width
+		}
+		y := r.b.Beside(op.ID(in.x), suffix)
+		r.b.Add(op.Quantise{X: in.x, Y: op.Out(y), Kind: kind, Width: in.width, Channels: in.width, Group: group})
+		in.as[kind] = op.In(y)
 	}
-	if in.quantised == 0 {
-		y := r.b.Beside(op.ID(in.x), "quantised")
-		r.b.Add(op.Quantise{X: in.x, Y: op.Out(y), Kind: quant.KindE4M3, Width: in.width, Channels: in.width, Group: r.Config.actGroup()})
-		in.quantised = op.In(y)
-	}
-	return in.quantised
+	return in.as[kind]
 }
 
-// quantises tells whether the official code quantises what meets this matrix.
-func (m *Model) quantises(w *Weight) bool {
-	return m.Numerics != Wide && (w.Format.Kind == quant.KindE4M3 || w.Format.Kind == quant.KindE2M1)
+// meeting returns what an input is rounded to before it meets a matrix: nothing in Wide, what the official code rounds it
+// to in Reference. In Fast it is bfloat16 for all that is stored in more than four bits; for FP4, where most of the products
+// are, the device chooses.
+func (m *Model) meeting(w *Weight) quant.Kind {
+	k := w.Format.Kind
+	switch {
+	case m.Numerics == Reference && (k == quant.KindE4M3 || k == quant.KindE2M1):
+		return quant.KindE4M3
+	case m.Numerics == Fast && (k == quant.KindE4M3 || k == quant.KindBF16):
+		return quant.KindBF16
+	}
+	return quant.KindF32
 }
 
 // actGroup is how many channels of an activation share a scale: 128, or 32 where weights have 32x32 blocks. The latter is

@@ -1,6 +1,9 @@
 package deepseek
 
-import "baleen/internal/op"
+import (
+	"baleen/internal/op"
+	"baleen/internal/quant"
+)
 
 // moe records a layer's mixture of experts over x, the normed input of the sublayer (model spec 9). It returns its output.
 func (r recorder) moe(x op.In, w *MoE) op.In {
@@ -10,10 +13,10 @@ func (r recorder) moe(x op.In, w *MoE) op.In {
 	shared := r.at("shared").sharedExpert(in, w)
 	y := r.b.Temp("out", op.Rows, r.Config.Hidden)
 	experts := op.Experts{
-		X: r.meeting(in, w.W1), Ids: ids, W: weights, Shared: shared, W1: r.weight(w.W1), W2: r.weight(w.W2), W3: r.weight(w.W3),
+		X: r.rounded(in, r.meeting(w.W1)), Ids: ids, W: weights, Shared: shared, W1: r.weight(w.W1), W2: r.weight(w.W2), W3: r.weight(w.W3),
 		Y: op.Out(y), Limit: r.Config.SwigluLimit,
 	}
-	if r.quantises(w.W2) {
+	if r.meeting(w.W2) == quant.KindE4M3 {
 		experts.Group = r.Config.actGroup()
 	}
 	r.b.Add(experts)
@@ -25,7 +28,7 @@ func (r recorder) moe(x op.In, w *MoE) op.In {
 // Tie rule: as for the indexer, the higher biased score, then the lower expert.
 func (r recorder) route(x *input, w *MoE) (ids, weights op.In) {
 	k := r.Config.ActiveExperts
-	logits := r.linear("logits", x, w.Gate)
+	logits := r.product("logits", x, w.Gate, quant.KindF32) // never rounded: a near choice would flip
 	scores := r.like("scores", logits)
 	r.b.Add(op.SqrtSoftplus{X: logits, Y: op.Out(scores)})
 

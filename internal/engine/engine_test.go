@@ -12,7 +12,8 @@ import (
 	"baleen/internal/checkpoint"
 	"baleen/internal/deepseek"
 	"baleen/internal/demo"
-	"baleen/internal/device/ref"
+	"baleen/internal/device/cpu"
+	"baleen/internal/device/cpu/kernel"
 	"baleen/internal/op"
 	"baleen/internal/token"
 )
@@ -36,7 +37,13 @@ func start(t *testing.T, caps op.Caps) (*Engine, *token.Tokenizer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	machine, err := Place(t.Context(), m, ref.New(), caps, false, nil)
+	tiers := kernel.Tiers()
+	d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() }) // after the engine
+	machine, err := Place(t.Context(), m, d, caps, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

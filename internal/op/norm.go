@@ -68,11 +68,12 @@ func (Hadamard) cost(*costing) {}
 
 // Quantise rounds to what codes of Kind can hold with one power-of-two scale for every Group channels: of each part of
 // Width numbers the first Channels, while the others are copied (model spec 3.3, 3.4; a last group may be short). A group
-// with a NaN or an infinity fails the run. Y may be X.
+// with a NaN or an infinity fails the run. KindBF16 has no scale and no groups: each channel is rounded to bfloat16, ties to
+// even. Y may be X.
 type Quantise struct {
 	X        In
 	Y        Out
-	Kind     quant.Kind // KindE4M3 or KindE2M1
+	Kind     quant.Kind // KindE4M3, KindE2M1 or KindBF16
 	Width    int
 	Channels int
 	Group    int
@@ -83,7 +84,7 @@ func (Quantise) Class() Class { return Exact }
 func (o Quantise) check(c *checker) {
 	x := c.floats(ID(o.X), 0)
 	c.divides(o.Width, x.Cols)
-	c.that(o.Kind == quant.KindE4M3 || o.Kind == quant.KindE2M1, "there is no quantiser to %v", o.Kind)
+	c.that(o.Kind == quant.KindE4M3 || o.Kind == quant.KindE2M1 || o.Kind == quant.KindBF16, "there is no quantiser to %v", o.Kind)
 	c.that(0 < o.Channels && o.Channels <= o.Width && o.Group > 0, "%d of %d channels in groups of %d", o.Channels, o.Width, o.Group)
 	c.same(x, c.floats(ID(o.Y), x.Cols))
 }

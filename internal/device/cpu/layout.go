@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"baleen/internal/op"
+	"baleen/internal/quant"
 )
 
 // place is where an activation lies in a program's memory, and how.
@@ -123,7 +124,7 @@ func lowest(places []place, placed []int, id int, first, last []int) int64 {
 func halves(p *op.Program, places []place) {
 	for _, o := range p.Ops {
 		q, ok := o.(op.Quantise)
-		if ok && op.ID(q.X) != op.ID(q.Y) && q.Channels == q.Width && p.Buffer(op.ID(q.Y)).Space == op.Temp {
+		if ok && q.Kind != quant.KindE2M1 && op.ID(q.X) != op.ID(q.Y) && q.Channels == q.Width && p.Buffer(op.ID(q.Y)).Space == op.Temp {
 			places[q.Y].half = true
 		}
 	}

@@ -142,38 +142,50 @@ func (e *executable) rope(o op.RoPE) rowFunc {
 }
 
 func (e *executable) quantise(o op.Quantise) rowFunc {
-	half, in := e.places[o.Y].half, op.ID(o.X) == op.ID(o.Y)
+	if e.places[o.Y].half {
+		return e.quantiseHalf(o)
+	}
 	return func(e *executable, _ *scratch, i int) {
-		x := e.f32(op.ID(o.X), i)
+		y := e.f32(op.ID(o.Y), i)
+		copy(y, e.f32(op.ID(o.X), i))
 		k, ok := e.device.kernel, true
-		if half {
-			ok = quantiseHalf(k.QuantiseE4M3, e.half(op.ID(o.Y), i), x, o)
-		} else {
-			y := e.f32(op.ID(o.Y), i)
-			if !in {
-				copy(y, x)
-			}
-			fake := k.FakeE4M3
-			if o.Kind == quant.KindE2M1 {
-				fake = k.FakeE2M1
-			}
-			for at := 0; at < len(y); at += o.Width {
-				ok = fake(y[at:][:o.Channels], o.Group) && ok
+		for at := 0; at < len(y); at += o.Width {
+			part := y[at:][:o.Channels]
+			switch o.Kind {
+			case quant.KindE4M3:
+				ok = k.FakeE4M3(part, o.Group) && ok
+			case quant.KindE2M1:
+				ok = k.FakeE2M1(part, o.Group) && ok
+			case quant.KindBF16:
+				for j, v := range part {
+					part[j] = quant.BF16(quant.ToBF16(v))
+				}
 			}
 		}
-		if !ok {
-			e.fail("NaN or infinity in %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[o.X].Name, i)
-		}
+		e.checkFinite(ok, op.ID(o.X), i)
 	}
 }
 
-// quantiseHalf quantises the parts of a row to bfloat16.
-func quantiseHalf(to func(y []uint16, x []float32, group int) bool, y []uint16, x []float32, o op.Quantise) bool {
-	ok := true
-	for at := 0; at < len(y); at += o.Width {
-		ok = to(y[at:][:o.Width], x[at:][:o.Width], o.Group) && ok
+// quantiseHalf writes numbers for products as bfloat16.
+func (e *executable) quantiseHalf(o op.Quantise) rowFunc {
+	if o.Kind == quant.KindBF16 {
+		return func(e *executable, _ *scratch, i int) {
+			e.device.kernel.ToBF16(e.half(op.ID(o.Y), i), e.f32(op.ID(o.X), i))
+		}
 	}
-	return ok
+	return func(e *executable, _ *scratch, i int) {
+		x, y, ok := e.f32(op.ID(o.X), i), e.half(op.ID(o.Y), i), true
+		for at := 0; at < len(y); at += o.Width {
+			ok = e.device.kernel.QuantiseE4M3(y[at:][:o.Width], x[at:][:o.Width], o.Group) && ok
+		}
+		e.checkFinite(ok, op.ID(o.X), i)
+	}
+}
+
+func (e *executable) checkFinite(ok bool, x op.ID, row int) {
+	if !ok {
+		e.fail("NaN or infinity in %s, row %d: a weight is damaged, or numbers overflow", e.Buffers[x].Name, row)
+	}
 }
 
 func (e *executable) hcSplit(o op.HCSplit) rowFunc {

@@ -101,12 +101,21 @@ func (r *run) quantise(o op.Quantise) error {
 			return errors.New("infinity: a weight is damaged, or numbers overflow")
 		}
 		for part := range slices.Chunk(y, o.Width) {
-			if o.Kind == quant.KindE2M1 {
-				quant.FakeE2M1(part[:o.Channels], o.Group)
-			} else {
-				quant.FakeE4M3(part[:o.Channels], o.Group)
-			}
+			round(part[:o.Channels], o)
 		}
 	}
 	return nil
+}
+
+func round(x []float32, o op.Quantise) {
+	switch o.Kind {
+	case quant.KindE4M3:
+		quant.FakeE4M3(x, o.Group)
+	case quant.KindE2M1:
+		quant.FakeE2M1(x, o.Group)
+	case quant.KindBF16:
+		for i, v := range x {
+			x[i] = quant.BF16(quant.ToBF16(v))
+		}
+	}
 }

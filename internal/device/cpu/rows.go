@@ -92,7 +92,7 @@ func (e *executable) routeFunc(o op.Op) rowFunc {
 
 func (e *executable) embed(o op.Embed) rowFunc {
 	w := e.weight(o.W)
-	return func(e *executable, _ *scratch, i int) {
+	return func(e *executable, s *scratch, i int) {
 		token := e.table(o.Token)[i]
 		y := e.f32(op.ID(o.Y), i)
 		if token < 0 || int(token) >= w.Rows {
@@ -103,7 +103,7 @@ func (e *executable) embed(o op.Embed) rowFunc {
 			clear(y)
 			return
 		}
-		if err := w.lookUp(y[:w.Cols], int(token)); err != nil {
+		if err := w.lookUp(s, y[:w.Cols], int(token)); err != nil {
 			e.fail("%w", err)
 			return
 		}
@@ -210,13 +210,13 @@ func (e *executable) topK(o op.TopK) rowFunc {
 
 func (e *executable) lookup(o op.Lookup) rowFunc {
 	w := e.weight(o.W)
-	return func(e *executable, _ *scratch, i int) {
+	return func(e *executable, s *scratch, i int) {
 		token := e.table(o.Token)[i]
 		if token < 0 || int(token) >= w.Rows {
 			e.fail("row %d: token id out of range: %d: the model knows 0 to %d", i, token, w.Rows-1)
 			return
 		}
-		if err := w.lookUpIDs(e.ids(op.ID(o.Ids), i), int(token)); err != nil {
+		if err := w.lookUpIDs(s, e.ids(op.ID(o.Ids), i), int(token)); err != nil {
 			e.fail("%w", err)
 		}
 	}

@@ -92,6 +92,7 @@ type scratch struct {
 	scores   []float32
 	cos, sin []float32
 	order    []int32
+	bytes    []byte // a row of a table
 
 	holding *attention // whose keys of which row the keys are, until the run ends
 	holdRow int
@@ -106,16 +107,20 @@ func (e *executable) newScratch() scratch {
 	return scratch{
 		floats: make([]float32, max(z.floats, 2*expertRow*blockRows)), row: make([]float32, z.row), keys: make([]float32, z.keys),
 		scores: make([]float32, z.scores), cos: make([]float32, z.angles), sin: make([]float32, z.angles), order: make([]int32, z.order),
-		query: kernel.NewIndexQuery(z.heads), picks: kernel.NewPicks(z.picks),
+		bytes: make([]byte, z.bytes), query: kernel.NewIndexQuery(z.heads), picks: kernel.NewPicks(z.picks),
 	}
 }
 
 // sizes are what the ops of a program want of scratch memory.
-type sizes struct{ floats, row, keys, scores, angles, order, heads, picks int }
+type sizes struct{ floats, row, keys, scores, angles, order, heads, picks, bytes int }
 
 func (z *sizes) look(e *executable, o op.Op) {
 	cols := func(id op.ID) int { return e.Buffers[id].Cols }
 	switch o := o.(type) {
+	case op.Embed:
+		z.bytes = max(z.bytes, 8*cols(op.ID(o.W)))
+	case op.Lookup:
+		z.bytes = max(z.bytes, 8*cols(op.ID(o.W)))
 	case op.Pool:
 		z.floats, z.row = max(z.floats, 4*o.Ratio*cols(op.ID(o.Y))), max(z.row, e.Buffers[o.U].Row.Width)
 	case op.RoPE:

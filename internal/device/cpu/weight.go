@@ -164,19 +164,28 @@ func (w *weight) scalesOf(scale []byte, i, n int) []byte {
 	return scale[int64(i/w.Format.BlockRows)*perBlockRow:][:perBlockRow]
 }
 
-// lookUp reads one row of numbers from where it lies.
-func (w *weight) lookUp(to []float32, row int) error {
-	data, scale, err := w.read(0, row, 1)
-	if err != nil {
-		return err
+// row reads one row of a table from where it lies, into memory of the worker.
+func (w *weight) row(s *scratch, row int) ([]byte, error) {
+	size, _ := w.Format.Size(1, w.Cols)
+	data := s.bytes[:size]
+	if err := w.parts[0].Data.Read(data, int64(row)*size); err != nil {
+		return nil, fmt.Errorf("cannot read a weight: %s: %w", w.parts[0].Name, err)
 	}
-	w.Format.DecodeRow(to, data, scale, 0, w.Cols)
-	return nil
+	return data, nil
+}
+
+// lookUp reads one row of numbers. They have no scales: an Embed checks that.
+func (w *weight) lookUp(s *scratch, to []float32, row int) error {
+	data, err := w.row(s, row)
+	if err == nil {
+		w.Format.DecodeRow(to, data, nil, 0, w.Cols)
+	}
+	return err
 }
 
 // lookUpIDs reads one row of a table of integers. What does not fit is -1, which nobody takes for an index.
-func (w *weight) lookUpIDs(to []int32, row int) error {
-	data, _, err := w.read(0, row, 1)
+func (w *weight) lookUpIDs(s *scratch, to []int32, row int) error {
+	data, err := w.row(s, row)
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,7 @@ func (r *logitsRun) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
+	defer machine.Close()
 	metadata := map[string]string{
 		"version": "1", "device": r.device.word, "isa": r.tier(), "numerics": m.Numerics.String(), "model": c.Digest(), "quirks": m.Quirks.String(),
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -25,6 +28,7 @@ type placing struct {
 	numerics, device choice
 	isa              string
 	threads          int
+	memory           byteSize
 	quirks           []string
 }
 
@@ -35,6 +39,7 @@ func (p *placing) flags(cmd *cobra.Command) {
 	cmd.Flags().Var(&p.device, "device", "what to run on: the fast device, or the slow specification")
 	cmd.Flags().StringVar(&p.isa, "isa", "auto", "instructions that the cpu device may use: auto, generic, avx2, avx512vnni or avx512bf16")
 	cmd.Flags().IntVar(&p.threads, "threads", 0, "threads of the cpu device; 0 is one for each processor")
+	cmd.Flags().Var(&p.memory, "memory", "what the cpu device may allocate, such as 12GiB; experts that do not fit are read from disk when they are chosen (default: what is free)")
 	cmd.Flags().StringSliceVar(&p.quirks, "quirk", nil, "behave as older code did: unclamped-shared, no-act-round, mtp-zero-first")
 }
 
@@ -75,7 +80,7 @@ func (p *placing) newDevice() (device.Device, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	d, err := cpu.New(cpu.Options{Tier: tier, Threads: p.threads})
+	d, err := cpu.New(cpu.Options{Tier: tier, Threads: p.threads, Memory: int64(p.memory)})
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -117,3 +122,37 @@ func newProgress(w io.Writer, what string, total int64, bytes bool) *progressbar
 		progressbar.OptionSetPredictTime(true),
 	)
 }
+
+// byteSize is a flag of an amount of memory.
+type byteSize int64
+
+var byteUnits = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+
+func (b *byteSize) Set(text string) error {
+	for _, unit := range byteUnits {
+		number, ok := strings.CutSuffix(text, unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if bytes := n * float64(unit.bytes); err == nil && bytes >= 1 && bytes < 1<<62 {
+			*b = byteSize(bytes)
+			return nil
+		}
+		break
+	}
+	return errors.New("give a number and a unit, such as 12GiB, 1.5GiB or 256MiB")
+}
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%dB", *b)
+}
+
+// Type is what help shows behind the flag.
+func (*byteSize) Type() string { return "size" }

@@ -34,7 +34,7 @@ demo model with what it meets there, far positions, and the demo whole, alone an
 every op. It writes report.json and report.txt, which say first what was not looked at.
 
 The verdict is pass, partial (something that the model needs could not be looked at) or fail; only the last has exit
-status 1. The tier gate takes at most half a minute, standard minutes, deep hours.`,
+status 1. The tier gate takes at most half a minute, standard minutes, deep many of them; a large MODEL longer.`,
 		Example: `  baleen qualify
   baleen qualify --device cpu --isa avx2 --out reports
   baleen qualify /models/DeepSeek-V4-Flash --tier standard`,

@@ -15,6 +15,7 @@ import (
 // session is a conversation with a model, or one answer of it.
 type session struct {
 	checkpoint *checkpoint.Checkpoint
+	machine    *engine.Machine
 	engine     *engine.Engine
 	tokenizer  *token.Tokenizer
 	bos        int32
@@ -30,6 +31,7 @@ type session struct {
 
 func (s *session) close() {
 	s.engine.Close()
+	s.machine.Close()
 	s.checkpoint.Close()
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"baleen/internal/deepseek"
+	"baleen/internal/device/cpu/kernel"
 )
 
 // versionInfo is what a report must say about the program that made it.
@@ -46,7 +47,11 @@ func newVersion() *cobra.Command {
 func buildVersion() versionInfo {
 	info := versionInfo{
 		Version: 1, Release: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Tiers: []string{"generic"},
+	}
+	for t := kernel.Generic; t <= kernel.AVX512BF16; t++ {
+		if t == kernel.Generic || runtime.GOARCH == "amd64" {
+			info.Tiers = append(info.Tiers, t.String())
+		}
 	}
 	for _, n := range []deepseek.Numerics{deepseek.Reference, deepseek.Wide, deepseek.Fast} {
 		info.Numerics = append(info.Numerics, n.String())

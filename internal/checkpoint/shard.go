@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -83,6 +84,13 @@ func (c *Checkpoint) openShard(name string) (*shard, *Error) {
 		return nil, &Error{Kind: readFailed, Found: fmt.Sprintf("%T", file), Want: "a file system whose files are io.ReaderAt"}
 	}
 	return &shard{name: name, path: c.path(name), file: r, closer: file, size: size}, nil
+}
+
+// File returns the file itself, or nil where the shard is in memory. It is for reads in ways of their own, such as around
+// the page cache.
+func (s *shard) File() *os.File {
+	f, _ := s.file.(*os.File)
+	return f
 }
 
 func (s *shard) readHeader(buf []byte) (header, []byte, *Error) {

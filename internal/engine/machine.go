@@ -132,6 +132,9 @@ func sources(w *deepseek.Weight) []device.Source {
 	return list
 }
 
+// Close gives the device back.
+func (m *Machine) Close() error { return m.device.Close() }
+
 // Drafts tells whether the model has a block that drafts.
 func (m *Machine) Drafts() bool { return m.draft != nil }
 

@@ -23,6 +23,7 @@ type executable struct {
 	workers      []scratch
 	shared       [3]pool // of mixtures of experts: inputs, hidden, outputs
 	sharedScores pool
+	streams      []*experts // those whose experts come from disk
 
 	// of the run that is going on
 	args   *op.Args
@@ -50,6 +51,9 @@ type counter struct {
 
 // Load binds a program's buffers, orders its ops into steps, and allocates what runs need.
 func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Executable, error) {
+	if err := d.settle(); err != nil {
+		return nil, err
+	}
 	phases := schedule(p)
 	e := &executable{Program: p, device: d, bound: make([]device.Buffer, len(p.Buffers)), base: make([]unsafe.Pointer, len(p.Buffers))}
 	var total int64
@@ -67,6 +71,9 @@ func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Execu
 		if err := e.addSteps(ph); err != nil {
 			return nil, err
 		}
+	}
+	if err := e.lookAhead(); err != nil {
+		return nil, err
 	}
 	e.next, e.spent = make([]counter, len(e.steps)), make([]time.Duration, len(e.steps))
 	e.workers = make([]scratch, d.team.n)
@@ -128,13 +135,16 @@ func (e *executable) used(id op.ID) bool {
 	return false
 }
 
-// Run runs all steps. The first error of any task ends it, after the step.
+// Run runs all steps. The first error of any task ends it.
 func (d *Device) Run(exe device.Executable, args *op.Args) error {
 	e := exe.(*executable)
 	e.args = args
 	e.failed.Store(nil)
 	for i := range e.next {
 		e.next[i].Store(0)
+	}
+	if d.cache != nil {
+		d.cache.begin(args.Counts[op.Rows])
 	}
 	d.team.run(d.enter(e))
 	if err := e.failed.Load(); err != nil {
@@ -156,13 +166,15 @@ func (e *executable) work(worker int) {
 			e.spent[i] = now.Sub(begin)
 			begin = now
 		}
-		if e.failed.Load() != nil {
-			return // all see it: it was stored before they met
-		}
 	}
 }
 
+// workStep does tasks of a step until there are none. After a failure nobody begins a step, but all meet to the end: who saw
+// it when is a matter of chance.
 func (e *executable) workStep(i int, s *scratch) {
+	if e.failed.Load() != nil {
+		return
+	}
 	next := &e.next[i]
 	task, before := int(next.Add(1)-1), 0
 	for _, p := range e.steps[i].parts {

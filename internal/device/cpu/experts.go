@@ -28,6 +28,9 @@ type experts struct {
 
 	x, h, y *pool // by place: inputs, hidden and outputs
 	half    bool  // x and h are bfloat16
+
+	cache *cache // where experts come from disk; nil if all are in memory
+	flow  *flow
 }
 
 const (
@@ -50,6 +53,11 @@ func (e *executable) newExperts(o op.Experts) (*experts, error) {
 		}
 	}
 	m.x, m.h, m.y = &e.shared[0], &e.shared[1], &e.shared[2]
+	if m.gate.arena == nil {
+		m.cache = e.device.cache
+		e.streams = append(e.streams, m)
+		m.flow = &flow{layer: m.cache.layer(m.gate.weight, m.up.weight, m.down.weight)}
+	}
 	return m, nil
 }
 
@@ -131,6 +139,17 @@ func (m *experts) gather(e *executable, place int) {
 	copy(m.x.bytes[place*m.xStride*m.gate.size:][:n], unsafe.Slice((*byte)(from), n))
 }
 
+// panels returns the matrices of an expert.
+func (m *experts) panels(expert int) (gate, up, down unsafe.Pointer) {
+	if m.cache != nil {
+		return m.cache.panels(m.flow.layer, expert)
+	}
+	gate, _ = m.gate.panelsOf(expert, 0)
+	up, _ = m.up.panelsOf(expert, 0)
+	down, _ = m.down.panelsOf(expert, 0)
+	return gate, up, down
+}
+
 // input returns the inputs of an expert, and how many they are.
 func (m *experts) input(e *executable, expert int) (x matrix, n int) {
 	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
@@ -145,8 +164,7 @@ func (m *experts) hiddenBlock(e *executable, s *scratch, expert, first int) {
 	x, n := m.input(e, expert)
 	rows := min(blockRows, m.hidden-first)
 	g, u := s.floats[:expertRow*blockRows], s.floats[expertRow*blockRows:][:expertRow*blockRows]
-	gates, _ := m.gate.panelsOf(expert, 0)
-	ups, _ := m.up.panelsOf(expert, 0)
+	gates, ups, _ := m.panels(expert)
 	skip := first / kernel.Lanes
 	for i := 0; i < n; i += expertRow {
 		tile := min(expertRow, n-i)
@@ -181,7 +199,7 @@ func (m *experts) activate(e *executable, s *scratch, place, first int, g, u []f
 func (m *experts) outputBlock(s *scratch, expert, first int) {
 	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
 	rows := min(blockRows, m.outputs-first)
-	panels, _ := m.down.panelsOf(expert, 0)
+	_, _, panels := m.panels(expert)
 	h := matrix{unsafe.Pointer(&m.h.bytes[begin*m.hStride*m.down.size]), m.hStride}
 	y := matrix{unsafe.Pointer(&m.y.bytes[4*(begin*m.outputs+first)]), m.outputs}
 	m.down.run(s, unsafe.Add(panels, first/kernel.Lanes*m.down.panel), rows, h, y, n)

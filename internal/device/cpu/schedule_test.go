@@ -17,7 +17,7 @@ func programs(t *testing.T) []*op.Program {
 		t.Fatal(err)
 	}
 	var list []*op.Program
-	for _, n := range []deepseek.Numerics{deepseek.Reference, deepseek.Wide} {
+	for _, n := range []deepseek.Numerics{deepseek.Reference} {
 		m := &deepseek.Model{Config: c, Weights: c.Layout(), Numerics: n}
 		caps := op.Caps{Rows: 8, Slots: 2, Pages: 4, Context: 256}
 		forward := m.Forward(caps)

@@ -44,11 +44,17 @@ func (e *executable) stages(o op.Op) ([]part, error) {
 	case op.Linear:
 		return []part{e.linear(o)}, nil
 	case op.ExpertLinear:
+		if e.weight(o.W).arena == nil {
+			return nil, fmt.Errorf("its experts come from disk, which only fused mixtures can use: give the device more memory, or use the ref device")
+		}
 		return []part{e.expertLinear(o)}, nil
 	case op.Experts:
 		m, err := e.newExperts(o)
 		if err != nil {
 			return nil, err
+		}
+		if m.cache != nil {
+			return m.streamStages(), nil
 		}
 		return m.stages(), nil
 	case op.Attend:

@@ -3,7 +3,6 @@ package cpu
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
 	"unsafe"
 
 	"baleen/internal/device"
@@ -18,14 +17,25 @@ type weight struct {
 	use
 	parts []device.Source
 
-	arena   []byte    // panels of all parts, in order; nil unless use.panels
+	arena   []byte    // panels of all parts, in order; nil unless use.panels, or if experts come and go
 	panel   int       // bytes of one
 	perPart int       // panels of a part
+	mixture mixture   // if use.comes
 	values  []float32 // a vector or small table, decoded; nil unless it is used so
+}
+
+// mixture is what a cache must know of a weight of experts.
+type mixture struct {
+	slot   int64 // bytes of an expert's three matrices
+	chosen int   // experts of a token
+	leads  bool  // of the three weights it is the first
 }
 
 // groupRows is how many output rows a group has.
 func (w *weight) groupRows() int { return w.Rows / w.groups }
+
+// partBytes is what the panels of a part take.
+func (w *weight) partBytes() int64 { return int64(w.perPart) * int64(w.panel) }
 
 // panelsOf returns the panels of a group of a part, and how many they are.
 func (w *weight) panelsOf(part, group int) (first unsafe.Pointer, n int) {
@@ -33,6 +43,7 @@ func (w *weight) panelsOf(part, group int) (first unsafe.Pointer, n int) {
 	return unsafe.Pointer(&w.arena[(part*w.perPart+group*n)*w.panel]), n
 }
 
+// newWeight lays a weight out. Panels have no memory yet.
 func newWeight(p *op.Program, id op.ID) (*weight, error) {
 	w := &weight{Buffer: p.Buffer(id), use: usage(p, id)}
 	switch {
@@ -40,17 +51,33 @@ func newWeight(p *op.Program, id op.ID) (*weight, error) {
 		if err := kernel.Check(w.Format); err != nil {
 			return nil, fmt.Errorf("weight %s: %w", w.Name, err)
 		}
-		w.panel = kernel.PanelBytes(w.Format, w.Cols)
-		w.perPart = w.groups * ((w.groupRows() + kernel.Lanes - 1) / kernel.Lanes)
-		arena, err := allocate(int64(w.Parts) * int64(w.perPart) * int64(w.panel))
-		if err != nil {
-			return nil, fmt.Errorf("weight %s: %w", w.Name, err)
-		}
-		w.arena = arena
+		w.panel, w.perPart = panelsIn(w.Buffer, w.groups)
+		w.mixture = mixtureOf(p, op.In(id))
 	case !w.rows:
 		w.values = make([]float32, w.Rows*w.Cols)
 	}
 	return w, nil
+}
+
+// panelsIn returns the bytes of a panel, and how many a part has.
+func panelsIn(b op.Buffer, groups int) (panel, perPart int) {
+	rows := b.Rows / groups
+	return kernel.PanelBytes(b.Format, b.Cols), groups * ((rows + kernel.Lanes - 1) / kernel.Lanes)
+}
+
+// mixtureOf looks for the mixture that a weight belongs to.
+func mixtureOf(p *op.Program, id op.In) (m mixture) {
+	for _, o := range p.Ops {
+		if o, ok := o.(op.Experts); ok && (o.W1 == id || o.W2 == id || o.W3 == id) {
+			m.chosen, m.leads = p.Buffer(op.ID(o.Ids)).Cols, o.W1 == id
+			m.slot = 0
+			for _, w := range []op.In{o.W1, o.W2, o.W3} {
+				panel, perPart := panelsIn(p.Buffer(op.ID(w)), 1)
+				m.slot += int64(panel) * int64(perPart)
+			}
+		}
+	}
+	return m
 }
 
 // upload reads a weight from its sources and lays it out. Tables that are looked up by token stay where they are.
@@ -67,9 +94,9 @@ func (w *weight) upload(d *Device, parts []device.Source) error {
 	}
 	w.parts = parts
 	switch {
-	case w.panels:
-		return w.pack(d)
-	case !w.rows:
+	case w.arena != nil:
+		return w.load(d.readers)
+	case !w.panels && !w.rows:
 		return w.decode()
 	}
 	return nil
@@ -77,9 +104,18 @@ func (w *weight) upload(d *Device, parts []device.Source) error {
 
 // decode reads a vector or small table.
 func (w *weight) decode() error {
-	data, scale, err := w.read(0, 0, w.Rows)
+	size, scaleSize := w.Format.Size(w.Rows, w.Cols)
+	data, scale := make([]byte, size), make([]byte, scaleSize)
+	from := w.parts[0]
+	err := from.Data.Read(data, 0)
+	if err == nil {
+		err = from.Scale.Read(scale, 0)
+	}
+	if err == nil {
+		err = w.Format.CheckScale(scale)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot read a weight: %s: %w", from.Name, err)
 	}
 	for row := range w.Rows {
 		w.Format.DecodeRow(w.values[row*w.Cols:][:w.Cols], data, scale, row, w.Cols)
@@ -87,69 +123,60 @@ func (w *weight) decode() error {
 	return nil
 }
 
-// read reads rows [first, first+n) of a part, and the scales that belong to them. First is at the beginning of a block of
-// scales, or within one and n does not leave it.
-func (w *weight) read(part, first, n int) (data, scale []byte, err error) {
-	before, _ := w.Format.Size(first, w.Cols)
-	size, _ := w.Format.Size(n, w.Cols)
-	height := max(w.Format.BlockRows, 1)
-	_, scaleBefore := w.Format.Size(first/height*height, w.Cols)
-	_, scaleSize := w.Format.Size(n, w.Cols)
-	data, scale = make([]byte, size), make([]byte, scaleSize)
-	from := w.parts[part]
-	if err = from.Data.Read(data, before); err == nil {
-		err = from.Scale.Read(scale, scaleBefore)
-	}
-	if err == nil {
-		err = w.Format.CheckScale(scale)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read a weight: %s: %w", from.Name, err)
-	}
-	return data, scale, nil
+// extent tells where rows [first, first+n) of a part lie, and the scales that belong to them. First is at the beginning of a
+// block of scales, or within one and n does not leave it.
+func (w *weight) extent(first, n int) (at, size, scaleAt, scaleSize int64) {
+	at, _ = w.Format.Size(first, w.Cols)
+	_, scaleAt = w.Format.Size(first-first%max(w.Format.BlockRows, 1), w.Cols)
+	size, scaleSize = w.Format.Size(n, w.Cols)
+	return at, size, scaleAt, scaleSize
 }
 
-// packRows is how many output rows are read and repacked at a time: a multiple of every block of scales.
+// packRows divides how many output rows are read and repacked at a time: a multiple of every block of scales.
 const packRows = 128
 
-// pack reads all parts in pieces and repacks them, on all workers.
-func (w *weight) pack(d *Device) error {
-	rows := w.groupRows()
-	pieces := (rows + packRows - 1) / packRows
-	var failed atomic.Pointer[error]
-	d.team.each(w.Parts*w.groups*pieces, func(task int) {
-		part, group, piece := task/pieces/w.groups, task/pieces%w.groups, task%pieces
-		if failed.Load() != nil {
-			return
-		}
-		if err := w.packPiece(d.kernel, part, group, piece*packRows); err != nil {
-			failed.CompareAndSwap(nil, &err)
-		}
-	})
-	if err := failed.Load(); err != nil {
+// pieceRows is how many rows of a group are read and repacked at a time.
+func (w *weight) pieceRows() int {
+	size, _ := w.Format.Size(packRows, w.Cols)
+	return packRows * max(1, int(pieceBytes/max(size, 1)))
+}
+
+// pieces is how many pieces a part has.
+func (w *weight) pieces() int {
+	return w.groups * ((w.groupRows() + w.pieceRows() - 1) / w.pieceRows())
+}
+
+// load reads all parts and repacks them.
+func (w *weight) load(r *readers) error {
+	finished := make(chan struct{})
+	o := &order{done: func() { close(finished) }}
+	o.left.Store(int32(w.Parts * w.pieces()))
+	for part := range w.Parts {
+		r.add(w, part, w.arena[int64(part)*w.partBytes():][:w.partBytes()], o)
+	}
+	<-finished
+	if err := o.failed.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// packPiece packs the rows of a group from first on.
-func (w *weight) packPiece(k *kernel.Set, part, group, first int) error {
-	n := min(packRows, w.groupRows()-first)
-	row := group*w.groupRows() + first
-	if height := w.Format.BlockRows; height > 1 && (row%height != 0 && row/height != (row+n-1)/height) {
-		return fmt.Errorf("cannot pack: %s: blocks of %d rows do not lie in groups of %d: use the ref device", w.parts[part].Name, height, w.groupRows())
-	}
-	data, scale, err := w.read(part, row, n)
-	if err != nil {
-		return err
-	}
-	perRow, _ := w.Format.Size(1, w.Cols)
-	base := (part*w.perPart + group*(w.perPart/w.groups) + first/kernel.Lanes) * w.panel
-	for i := 0; i < n; i += kernel.Lanes {
-		rows := min(kernel.Lanes, n-i)
-		k.Pack(w.arena[base+i/kernel.Lanes*w.panel:][:w.panel], w.Format, data[int64(i)*perRow:][:int64(rows)*perRow], w.scalesOf(scale, i, rows), rows, w.Cols)
+// checkPiece tells whether n rows from one on can be packed: scales of a block must not lie in two groups.
+func (w *weight) checkPiece(row, n int) error {
+	if height := w.Format.BlockRows; height > 1 && row%height != 0 && row/height != (row+n-1)/height {
+		return fmt.Errorf("cannot pack: %s: blocks of %d rows do not lie in groups of %d: use the ref device", w.Name, height, w.groupRows())
 	}
 	return nil
+}
+
+// pack packs n rows of a group from first on into the panels of their part.
+func (w *weight) pack(k *kernel.Set, panels []byte, group, first, n int, data, scale []byte) {
+	perRow, _ := w.Format.Size(1, w.Cols)
+	base := (group*(w.perPart/w.groups) + first/kernel.Lanes) * w.panel
+	for i := 0; i < n; i += kernel.Lanes {
+		rows := min(kernel.Lanes, n-i)
+		k.Pack(panels[base+i/kernel.Lanes*w.panel:][:w.panel], w.Format, data[int64(i)*perRow:][:int64(rows)*perRow], w.scalesOf(scale, i, rows), rows, w.Cols)
+	}
 }
 
 // scalesOf cuts the scales of rows [i, i+n) out of those of a piece.

@@ -44,16 +44,6 @@ func (t *team) run(f func(worker int)) {
 	t.done.Wait()
 }
 
-// each calls f for every task below n, in parallel. It allocates, so it is for loading, not for runs.
-func (t *team) each(n int, f func(task int)) {
-	var next atomic.Int64
-	t.run(func(int) {
-		for task := next.Add(1) - 1; task < int64(n); task = next.Add(1) - 1 {
-			f(int(task))
-		}
-	})
-}
-
 func (t *team) close() {
 	for _, work := range t.start {
 		close(work)

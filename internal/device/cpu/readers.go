@@ -1,0 +1,278 @@
+package cpu
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"baleen/internal/device"
+	"baleen/internal/device/cpu/kernel"
+)
+
+const (
+	// readersEach is how many reads are under way at a time: disks want several.
+	readersEach = 8
+
+	// pieceBytes is about how much of a matrix a reader reads at a time.
+	pieceBytes = 2 << 20
+
+	// directBytes is from how many bytes on a read goes around the page cache. Less is not worth a read of its own from disk.
+	directBytes = 64 << 10
+
+	// diskBlock is what offsets, lengths and addresses of such a read are multiples of.
+	diskBlock = 4096
+)
+
+// readers read pieces of weights and repack them, some at a time, in the order in which they were asked for.
+type readers struct {
+	kernel *kernel.Set
+	bypass atomic.Bool // reads leave nothing in the page cache
+	ended  sync.WaitGroup
+
+	mu     sync.Mutex
+	wake   *sync.Cond
+	queue  []job
+	head   int // of the queue
+	closed bool
+	direct map[*os.File]*os.File // opened again, for reads around the page cache; nil where that cannot be
+
+	traffic traffic
+}
+
+// job is a piece of a part of a weight: some rows of a group.
+type job struct {
+	*weight
+	part, group, first, n int
+	panels                []byte // of the part
+	order                 *order
+}
+
+// order is some jobs that somebody waits for.
+type order struct {
+	left   atomic.Int32
+	failed atomic.Pointer[error]
+	done   func() // is called after the last one
+}
+
+func (o *order) finish(err error) {
+	if err != nil {
+		o.failed.CompareAndSwap(nil, &err)
+	}
+	if o.left.Add(-1) == 0 {
+		o.done()
+	}
+}
+
+// traffic is what was read.
+type traffic struct {
+	mu     sync.Mutex
+	bytes  int64
+	busy   time.Duration // while at least one read was under way
+	active int
+	since  time.Time
+}
+
+func (t *traffic) begin() {
+	t.mu.Lock()
+	if t.active++; t.active == 1 {
+		t.since = time.Now()
+	}
+	t.mu.Unlock()
+}
+
+func (t *traffic) end(bytes int64) {
+	t.mu.Lock()
+	t.bytes += bytes
+	if t.active--; t.active == 0 {
+		t.busy += time.Since(t.since)
+	}
+	t.mu.Unlock()
+}
+
+func (t *traffic) total() (bytes int64, busy time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	busy = t.busy
+	if t.active > 0 {
+		busy += time.Since(t.since)
+	}
+	return t.bytes, busy
+}
+
+func newReaders(k *kernel.Set) *readers {
+	r := &readers{kernel: k, direct: map[*os.File]*os.File{}}
+	r.wake = sync.NewCond(&r.mu)
+	for range readersEach {
+		r.ended.Go(r.work)
+	}
+	return r
+}
+
+// add asks for all pieces of a part. The order must count them already.
+func (r *readers) add(w *weight, part int, panels []byte, o *order) {
+	step := w.pieceRows()
+	r.mu.Lock()
+	if r.head == len(r.queue) {
+		r.queue, r.head = r.queue[:0], 0
+	}
+	for group := range w.groups {
+		for first := 0; first < w.groupRows(); first += step {
+			r.queue = append(r.queue, job{w, part, group, first, min(step, w.groupRows()-first), panels, o})
+		}
+	}
+	r.mu.Unlock()
+	r.wake.Broadcast()
+}
+
+// take waits for a job.
+func (r *readers) take() (j job, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.head == len(r.queue) && !r.closed {
+		r.wake.Wait()
+	}
+	if r.closed {
+		return job{}, false
+	}
+	j = r.queue[r.head]
+	r.queue[r.head] = job{}
+	r.head++
+	return j, true
+}
+
+func (r *readers) work() {
+	var data, scale staging
+	defer data.release()
+	defer scale.release()
+	for {
+		j, ok := r.take()
+		if !ok {
+			return
+		}
+		var err error
+		if j.order.failed.Load() == nil { // the others need not be read
+			err = r.do(j, &data, &scale)
+		}
+		j.order.finish(err)
+	}
+}
+
+func (r *readers) do(j job, data, scale *staging) error {
+	row := j.group*j.groupRows() + j.first
+	if err := j.checkPiece(row, j.n); err != nil {
+		return err
+	}
+	from := j.parts[j.part]
+	at, size, scaleAt, scaleSize := j.extent(row, j.n)
+	numbers, err := r.read(data, from.Data, at, size)
+	var scales []byte
+	if err == nil {
+		scales, err = r.read(scale, from.Scale, scaleAt, scaleSize)
+	}
+	if err == nil {
+		err = j.Format.CheckScale(scales)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read a weight: %s: %w", from.Name, err)
+	}
+	j.pack(r.kernel, j.panels, j.group, j.first, j.n, numbers, scales)
+	return nil
+}
+
+// read reads n bytes of a span into staging memory. Where a read around the page cache fails, a plain one gets by or tells
+// what is wrong.
+func (r *readers) read(s *staging, from device.Span, at, n int64) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	if err := s.grow(n + diskBlock); err != nil {
+		return nil, err
+	}
+	r.traffic.begin()
+	defer r.traffic.end(n)
+	bypass := r.bypass.Load()
+	var f *os.File
+	if bypass {
+		f = fileOf(from)
+	}
+	if f != nil && n >= directBytes {
+		begin := from.Offset + at
+		skip := begin % diskBlock
+		if r.readDirect(f, s.memory[:(skip+n+diskBlock-1)&^(diskBlock-1)], begin-skip, skip+n) {
+			return s.memory[skip:][:n], nil
+		}
+	}
+	err := from.Read(s.memory[:n], at)
+	if f != nil && n >= directBytes {
+		forget(f, from.Offset+at, n)
+	}
+	return s.memory[:n], err
+}
+
+// fileOf returns the file that a span lies in, or nil.
+func fileOf(s device.Span) *os.File {
+	if f, ok := s.From.(interface{ File() *os.File }); ok {
+		return f.File()
+	}
+	return nil
+}
+
+// readDirect reads from a file around the page cache, at least want bytes. It tells whether that was possible.
+func (r *readers) readDirect(f *os.File, to []byte, at, want int64) bool {
+	r.mu.Lock()
+	direct, known := r.direct[f]
+	if !known {
+		direct = openDirect(f)
+		r.direct[f] = direct
+	}
+	r.mu.Unlock()
+	if direct == nil {
+		return false
+	}
+	n, _ := direct.ReadAt(to, at) // at the end of a file less comes than is asked for
+	return int64(n) >= want
+}
+
+// close ends the readers. What they have not begun is not read.
+func (r *readers) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.wake.Broadcast()
+	r.ended.Wait()
+	for _, f := range r.direct {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// staging is memory of a reader, on a boundary of diskBlock where reads go around the page cache.
+type staging struct{ memory []byte }
+
+// stagingBytes is what the readers hold while they read a weight: a piece each, and its scales.
+func (w *weight) stagingBytes() int64 {
+	_, size, _, scaleSize := w.extent(0, min(w.pieceRows(), w.groupRows()))
+	return readersEach * (size + scaleSize + 4*diskBlock)
+}
+
+// grow makes it as large as the largest piece so far.
+func (s *staging) grow(n int64) error {
+	n = (n + diskBlock - 1) &^ (diskBlock - 1)
+	if n <= int64(len(s.memory)) {
+		return nil
+	}
+	s.release()
+	memory, err := allocate(n)
+	s.memory = memory
+	return err
+}
+
+func (s *staging) release() {
+	if s.memory != nil {
+		release(s.memory)
+	}
+	s.memory = nil
+}

@@ -80,7 +80,7 @@ func (p *placing) newDevice() (device.Device, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	d, err := cpu.New(cpu.Options{Tier: tier, Threads: p.threads, Memory: int64(p.memory)})
+	d, err := cpu.New(cpu.Options{Tier: tier, Fast: p.numerics.word == "fast", Threads: p.threads, Memory: int64(p.memory)})
 	if err != nil {
 		return nil, usageError{err}
 	}

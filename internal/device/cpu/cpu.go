@@ -27,6 +27,7 @@ import (
 // Options say how to compute.
 type Options struct {
 	Tier    kernel.Tier
+	Fast    bool  // products of FP4 with activations rounded to 8 bits: for fast numerics
 	Threads int   // 0: one for each processor
 	Memory  int64 // bytes that the device may take; 0: what the machine has free. Experts that do not fit come from disk
 }
@@ -34,6 +35,7 @@ type Options struct {
 // Device is the processor's cores.
 type Device struct {
 	tier    kernel.Tier
+	fast    bool
 	kernel  *kernel.Set
 	team    *team
 	readers *readers
@@ -62,7 +64,7 @@ func New(o Options) (*Device, error) {
 	}
 	k := kernel.For(o.Tier)
 	return &Device{
-		tier: o.Tier, kernel: k, team: newTeam(o.Threads), readers: newReaders(k), enters: map[*executable]func(int){},
+		tier: o.Tier, fast: o.Fast, kernel: k, team: newTeam(o.Threads), readers: newReaders(k), enters: map[*executable]func(int){},
 		plan: plan{limit: o.Memory, programs: map[*op.Program]bool{}},
 	}, nil
 }

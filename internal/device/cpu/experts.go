@@ -5,6 +5,7 @@ import (
 
 	"baleen/internal/device/cpu/kernel"
 	"baleen/internal/op"
+	"baleen/internal/quant"
 )
 
 // experts is a mixture of experts in five stages, with a meeting of the workers after each:
@@ -27,7 +28,7 @@ type experts struct {
 	placed []int32 // by choice: its place
 
 	x, h, y *pool // by place: inputs, hidden and outputs
-	half    bool  // x and h are bfloat16
+	int8    bool  // x and h are rows of 8 bits, for fast numerics; strides and sizes are then of bytes
 
 	cache *cache // where experts come from disk; nil if all are in memory
 	flow  *flow
@@ -40,10 +41,17 @@ const (
 
 // newExperts prepares a mixture. All mixtures of a program use the same memory, one after the other.
 func (e *executable) newExperts(o op.Experts) (*experts, error) {
-	m := &experts{Experts: o, k: e.Buffers[o.Ids].Cols, half: e.places[o.X].half}
-	m.gate, m.up, m.down = e.product(o.W1, m.half), e.product(o.W3, m.half), e.product(o.W2, o.Group != 0)
+	m := &experts{Experts: o, k: e.Buffers[o.Ids].Cols}
+	half := e.places[o.X].half
+	m.gate, m.up, m.down = e.product(o.W1, half), e.product(o.W3, half), e.product(o.W2, o.Group != 0)
 	m.inputs, m.hidden, m.outputs = m.gate.Cols, m.gate.Rows, m.down.Rows
 	m.xStride, m.hStride = spaced(m.inputs, m.gate.size), spaced(m.hidden, m.down.size)
+	if m.int8 = e.device.fast && !half && m.gate.Format.Kind == quant.KindE2M1 && m.down.Format.Kind == quant.KindE2M1; m.int8 {
+		for _, p := range []*product{&m.gate, &m.up, &m.down} {
+			p.kernel, p.size = e.device.kernel.FP4Int8, 1
+		}
+		m.xStride, m.hStride = spaced(kernel.Int8Bytes(m.inputs), 1), spaced(kernel.Int8Bytes(m.hidden), 1)
+	}
 	places := e.Dims[e.Buffers[o.Y].Dim].Capacity * m.k
 	m.choice, m.placed = make([]int32, places), make([]int32, places)
 	m.begin, m.active = make([]int32, m.gate.Parts+1), make([]int32, 0, m.gate.Parts)
@@ -93,11 +101,14 @@ func (m *experts) stages() []part {
 	}
 }
 
-// places is how many choices need their inputs brought together. A single row's inputs serve all of its experts where
-// they are.
+// places is how many choices need their inputs brought together. A single row's inputs serve all of its experts: where
+// they are, or rounded once.
 func (m *experts) places(e *executable) int {
-	if rows := e.rows(op.ID(m.Y)); rows > 1 {
+	switch rows := e.rows(op.ID(m.Y)); {
+	case rows > 1:
 		return rows * m.k
+	case m.int8:
+		return rows
 	}
 	return 0
 }
@@ -134,6 +145,10 @@ func (m *experts) sort(e *executable) {
 
 func (m *experts) gather(e *executable, place int) {
 	row := int(m.choice[place]) / m.k
+	if m.int8 {
+		e.device.kernel.Int8Row(m.x.bytes[place*m.xStride:], e.f32(op.ID(m.X), row))
+		return
+	}
 	n := m.inputs * m.gate.size
 	from := unsafe.Add(e.base[m.X], row*e.places[m.X].stride*m.gate.size)
 	copy(m.x.bytes[place*m.xStride*m.gate.size:][:n], unsafe.Slice((*byte)(from), n))
@@ -153,7 +168,11 @@ func (m *experts) panels(expert int) (gate, up, down unsafe.Pointer) {
 // input returns the inputs of an expert, and how many they are.
 func (m *experts) input(e *executable, expert int) (x matrix, n int) {
 	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
-	if e.rows(op.ID(m.Y)) == 1 {
+	switch {
+	case e.rows(op.ID(m.Y)) > 1:
+	case m.int8:
+		begin = 0
+	default:
 		return matrix{e.base[m.X], m.inputs}, n
 	}
 	return matrix{unsafe.Pointer(&m.x.bytes[begin*m.xStride*m.gate.size]), m.xStride}, n
@@ -183,6 +202,11 @@ func (m *experts) activate(e *executable, s *scratch, place, first int, g, u []f
 	choice := int(m.choice[place])
 	weight := e.f32(op.ID(m.W), choice/m.k)[choice%m.k]
 	k := e.device.kernel
+	if m.int8 {
+		k.SwiGLU(g, g, u, weight, float32(m.Limit))
+		k.Int8Row(m.h.bytes[place*m.hStride+kernel.Int8Bytes(first):], g) // a block is a group of such a row
+		return
+	}
 	if m.Group == 0 {
 		h := unsafe.Slice((*float32)(unsafe.Pointer(&m.h.bytes[4*(place*m.hStride+first)])), len(g))
 		k.SwiGLU(h, g, u, weight, float32(m.Limit))

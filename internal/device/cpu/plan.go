@@ -156,11 +156,12 @@ func size(n int64) string {
 // activations is what the runs of a program take: its Temps, the memory that ops share, and that of workers.
 func activations(p *op.Program, workers int) int64 {
 	places, total := layOut(p, schedule(p))
-	width := func(half bool) int64 {
+	row := func(cols int, half bool) int64 {
+		size := 4
 		if half {
-			return 2
+			size = 2
 		}
-		return 4
+		return int64(spaced(cols, size) * size)
 	}
 	var mixtures, scores int64
 	e := &executable{Program: p}
@@ -171,7 +172,7 @@ func activations(p *op.Program, workers int) int64 {
 		case op.Experts:
 			w1, w2 := p.Buffer(op.ID(o.W1)), p.Buffer(op.ID(o.W2))
 			choices := int64(p.Dims[p.Buffer(op.ID(o.Y)).Dim].Capacity) * int64(p.Buffer(op.ID(o.Ids)).Cols)
-			mixtures = max(mixtures, choices*(int64(w1.Cols)*width(places[o.X].half)+int64(w1.Rows)*width(o.Group != 0)+int64(w2.Rows)*4))
+			mixtures = max(mixtures, choices*(row(w1.Cols, places[o.X].half)+row(w1.Rows, o.Group != 0)+int64(w2.Rows)*4))
 		case op.Select:
 			scores = max(scores, 4*int64(p.Caps.Context/o.Ratio)*int64(min(fewRows, p.Caps.Rows)))
 		}

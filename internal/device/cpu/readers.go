@@ -58,7 +58,8 @@ type order struct {
 
 func (o *order) finish(err error) {
 	if err != nil {
-		o.failed.CompareAndSwap(nil, &err)
+		failed := err // a copy, so that good news is not allocated
+		o.failed.CompareAndSwap(nil, &failed)
 	}
 	if o.left.Add(-1) == 0 {
 		o.done()

@@ -315,26 +315,27 @@ func compareChunks(t *testing.T, d device.Device) {
 	}
 }
 
-// TestThreads: how many threads there are changes no bit.
+// TestThreads: how many threads there are, and how a sequence is cut into runs, changes no bit of what the cpu device gives,
+// in fast numerics with its own arithmetic, too.
 func TestThreads(t *testing.T) {
+	tiers := kernel.Tiers()
 	for _, n := range []deepseek.Numerics{deepseek.Wide, deepseek.Reference, deepseek.Fast} {
 		m := loadModel(t, goldens(t, "block-a/fp8fp4"), n, deepseek.Quirks{})
 		ids := sequences(t, "block-a/fp8fp4", "L132")[0]
 		var want results
-		for _, threads := range []int{1, 2, 5} {
-			tiers := kernel.Tiers()
-			d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Threads: threads})
+		for _, c := range []struct{ threads, chunk int }{{1, 132}, {2, 50}, {5, 3}, {2, 1}} {
+			d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Threads: c.threads, Fast: n == deepseek.Fast})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := score(t, d, m, ids, 50, false)
+			got := score(t, d, m, ids, c.chunk, false)
 			d.Close()
 			if want == nil {
 				want = got
 			}
 			for name := range want {
 				if largest, _ := difference(got[name], want[name]); largest != 0 {
-					t.Errorf("%v, %d threads: %s differs by %g", n, threads, name, largest)
+					t.Errorf("%v, %+v: %s differs by %g", n, c, name, largest)
 				}
 			}
 		}

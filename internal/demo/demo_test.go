@@ -10,6 +10,8 @@ import (
 	"baleen/internal/checkpoint"
 	"baleen/internal/deepseek"
 	"baleen/internal/demo"
+	"baleen/internal/device/cpu"
+	"baleen/internal/device/cpu/kernel"
 	"baleen/internal/device/ref"
 	"baleen/internal/engine"
 	"baleen/internal/op"
@@ -109,6 +111,44 @@ func TestGreedy(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFast bounds how far fast numerics are from float32 on a model that means something: the rounding of activations to 8
+// bits moves logits a little, and hardly ever the best one.
+func TestFast(t *testing.T) {
+	m, err := deepseek.Load(open(t), deepseek.Fast, deepseek.Quirks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tiers := kernel.Tiers()
+	for _, e := range expected(t) {
+		ids := slices.Concat(e.Prompt, e.Continuation)
+		d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Fast: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		machine, err := engine.Place(t.Context(), m, d, op.Caps{Rows: 64, Slots: 1, Pages: 2, Context: len(ids)}, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits, _ := score(t, machine, ids)
+		machine.Close()
+		other := 0
+		for i, want := range e.Continuation {
+			if argmax(logits[len(e.Prompt)-1+i]) != want {
+				other++
+			}
+		}
+		largest, mean := 0.0, 0.0
+		for i, v := range e.Last {
+			d := math.Abs(float64(logits[len(ids)-1][i] - v))
+			largest, mean = math.Max(largest, d), mean+d/float64(len(e.Last))
+		}
+		t.Logf("%s: %d of 64 tokens differ; last logits: largest difference %.2g, mean %.2g", e.Name, other, largest, mean)
+		if other > 2 || largest > 0.3 || mean > 0.06 {
+			t.Errorf("%s: %d of 64 tokens differ; last logits: largest difference %g, mean %g", e.Name, other, largest, mean)
+		}
 	}
 }
 

@@ -86,6 +86,10 @@ func (a *attention) run(e *executable, s *scratch, row, head, n int) {
 	q := e.f32(op.ID(a.Q), row)[head*a.width:][:n*a.width]
 	y := e.f32(op.ID(a.Y), row)[head*a.width:][:n*a.width]
 	scores := s.scores[:n*count]
+	if e.device.fast {
+		a.runFast(e, s, row, head, k)
+		return
+	}
 	if count <= keptKeys && !s.holds(a, row) {
 		a.decode(e, s.keys, k, 0, count)
 	}
@@ -110,4 +114,40 @@ func (a *attention) block(e *executable, s *scratch, k keyList, from, n int) []f
 	}
 	a.decode(e, s.keys, k, from, n)
 	return s.keys
+}
+
+// runFast is run with queries and weights rounded to bfloat16, as keys of fast numerics are anyway. s.heads is set.
+func (a *attention) runFast(e *executable, s *scratch, row, head int, k keyList) {
+	h, count := &s.heads, k.n+k.entries
+	n := h.Heads
+	y := e.f32(op.ID(a.Y), row)[head*a.width:][:n*a.width]
+	scores, q, weights := s.scores[:n*count], s.halfQueries[:n*a.width], s.halfWeights[:n*count]
+	e.device.kernel.ToBF16(q, e.f32(op.ID(a.Q), row)[head*a.width:][:n*a.width])
+	if count <= keptKeys && !s.holds(a, row) {
+		a.decode(e, s.keys, k, 0, count)
+		e.device.kernel.ToBF16(s.halfKeys, s.keys[:count*a.width])
+	}
+	for from := 0; from < count; from += keyBlock {
+		block := min(keyBlock, count-from)
+		e.device.kernel.FastScores(h, scores[from:], q, a.halfBlock(e, s, k, from, block), block)
+	}
+	for i := range n {
+		e.device.kernel.Softmax(scores[i*count:][:count], a.sinks[head+i])
+	}
+	e.device.kernel.ToBF16(weights, scores)
+	clear(y)
+	for from := 0; from < count; from += keyBlock {
+		block := min(keyBlock, count-from)
+		e.device.kernel.FastWeigh(h, y, weights[from:], a.halfBlock(e, s, k, from, block), block)
+	}
+}
+
+// halfBlock is block in bfloat16.
+func (a *attention) halfBlock(e *executable, s *scratch, k keyList, from, n int) []uint16 {
+	if k.n+k.entries <= keptKeys {
+		return s.halfKeys[from*a.width:]
+	}
+	a.decode(e, s.keys, k, from, n)
+	e.device.kernel.ToBF16(s.halfKeys, s.keys[:n*a.width])
+	return s.halfKeys
 }

@@ -88,14 +88,17 @@ func (p *pool) floats() []float32 {
 
 // scratch is memory of one worker.
 type scratch struct {
-	dot      kernel.Dot   // the arguments of a product: here they need not be allocated
-	heads    kernel.Heads // those of an attention
-	query    *kernel.IndexQuery
-	picks    *kernel.Picks
-	floats   []float32 // gate and up of some rows; a window of a compressor; a mix of streams
-	row      []float32 // a decoded state row
-	keys     []float32 // decoded keys
-	scores   []float32
+	dot    kernel.Dot   // the arguments of a product: here they need not be allocated
+	heads  kernel.Heads // those of an attention
+	query  *kernel.IndexQuery
+	picks  *kernel.Picks
+	floats []float32 // gate and up of some rows; a window of a compressor; a mix of streams
+	row    []float32 // a decoded state row
+	keys   []float32 // decoded keys
+	scores []float32
+
+	halfQueries, halfKeys, halfWeights []uint16 // of an attention in fast numerics
+
 	cos, sin []float32
 	order    []int32
 	bytes    []byte // a row of a table
@@ -110,15 +113,19 @@ func (e *executable) newScratch() scratch {
 	for _, o := range e.Ops {
 		z.look(e, o)
 	}
-	return scratch{
+	s := scratch{
 		floats: make([]float32, max(z.floats, 2*expertRow*blockRows)), row: make([]float32, z.row), keys: make([]float32, z.keys),
 		scores: make([]float32, z.scores), cos: make([]float32, z.angles), sin: make([]float32, z.angles), order: make([]int32, z.order),
 		bytes: make([]byte, z.bytes), query: kernel.NewIndexQuery(z.heads), picks: kernel.NewPicks(z.picks),
 	}
+	if e.device.fast {
+		s.halfQueries, s.halfKeys, s.halfWeights = make([]uint16, z.queries), make([]uint16, z.keys), make([]uint16, z.scores)
+	}
+	return s
 }
 
 // sizes are what the ops of a program want of scratch memory.
-type sizes struct{ floats, row, keys, scores, angles, order, heads, picks, bytes int }
+type sizes struct{ floats, row, keys, scores, angles, order, heads, picks, bytes, queries int }
 
 func (z *sizes) look(e *executable, o op.Op) {
 	cols := func(id op.ID) int { return e.Buffers[id].Cols }
@@ -145,6 +152,7 @@ func (z *sizes) look(e *executable, o op.Op) {
 	case op.Attend:
 		z.keys = max(z.keys, keptKeys*cols(op.ID(o.Window)))
 		z.scores = max(z.scores, headsPerTask*e.mostKeys(o))
+		z.queries = max(z.queries, headsPerTask*cols(op.ID(o.Window)))
 	}
 }
 

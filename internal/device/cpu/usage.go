@@ -1,6 +1,9 @@
 package cpu
 
-import "baleen/internal/op"
+import (
+	"baleen/internal/op"
+	"baleen/internal/quant"
+)
 
 // use is how the ops of a program read a weight, and so how the weight is kept.
 type use struct {
@@ -31,6 +34,8 @@ func usage(p *op.Program, id op.ID) use {
 			u.rows = u.rows || op.ID(o.W) == id
 		}
 	}
+	kind := p.Buffer(id).Format.Kind
+	u.rows = u.rows || kind == quant.KindI64 || kind == quant.KindI32 // also where nobody reads it
 	u.panels = u.panels || u.comes
 	u.comes = u.comes && !others
 	return u

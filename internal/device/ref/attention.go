@@ -34,7 +34,11 @@ func (r *run) indexScore(o op.IndexScore) error {
 
 func (r *run) topK(o op.TopK) error {
 	for i := range r.rows(op.ID(o.X)) {
-		largest(r.ids(op.ID(o.Ids), i), r.in(o.X, i), o.Ascending)
+		x := r.in(o.X, i)
+		if c := slices.IndexFunc(x, func(v float32) bool { return v != v }); c >= 0 {
+			return fmt.Errorf("NaN in %s, row %d, channel %d: a weight is damaged, or numbers overflow", r.Buffer(op.ID(o.X)).Name, i, c)
+		}
+		largest(r.ids(op.ID(o.Ids), i), x, o.Ascending)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ type slot struct {
 
 // layer is the experts of a mixture, wherever they are.
 type layer struct {
+	index          int // mixtures take turns in this order
 	gate, up, down *weight
 	slots          []int32   // by expert: where it is, or -1
 	ranks          []float64 // by expert
@@ -47,12 +48,12 @@ type layer struct {
 const mostAhead = 24
 
 // newCache makes a cache of some slots.
-func newCache(r *readers, slots int, bytes int64) (*cache, error) {
+func newCache(r *readers, slots int, bytes int64, rank ranking) (*cache, error) {
 	arena, err := allocate(int64(slots) * bytes)
 	if err != nil {
 		return nil, err
 	}
-	c := &cache{readers: r, arena: arena, bytes: int(bytes), slots: make([]slot, slots), rank: newRanking()}
+	c := &cache{readers: r, arena: arena, bytes: int(bytes), slots: make([]slot, slots), rank: rank}
 	c.changed = sync.NewCond(&c.mu)
 	for i := range c.slots {
 		c.slots[i].arrival.done = func() { c.arrived(i) }
@@ -67,7 +68,7 @@ func (c *cache) layer(gate, up, down *weight) *layer {
 			return l
 		}
 	}
-	l := &layer{gate: gate, up: up, down: down, slots: make([]int32, gate.Parts), ranks: make([]float64, gate.Parts)}
+	l := &layer{index: len(c.layers), gate: gate, up: up, down: down, slots: make([]int32, gate.Parts), ranks: make([]float64, gate.Parts)}
 	for i := range l.slots {
 		l.slots[i] = -1
 	}
@@ -100,21 +101,36 @@ func (c *cache) panels(l *layer, expert int) (gate, up, down unsafe.Pointer) {
 	return at, up, unsafe.Add(up, l.up.partBytes())
 }
 
-// victim finds a slot for another expert: an empty one, or that of the expert which is the least wanted. It returns -1
-// where all are in use, or coming.
+// victim finds a slot for another expert: an empty one, or that of the expert which is expected to be wanted last. It returns
+// -1 where all are in use, or coming.
 func (c *cache) victim() int {
-	best, least := -1, math.Inf(1)
+	best, latest := -1, -1.0
 	for i := range c.slots {
 		s := &c.slots[i]
 		switch {
 		case s.coming || s.used || s.kept:
 		case s.layer == nil:
 			return i
-		case s.layer.ranks[s.expert] < least:
-			best, least = i, s.layer.ranks[s.expert]
+		default:
+			if when := c.expected(s.layer, s.expert); when > latest {
+				best, latest = i, when
+			}
 		}
 	}
 	return best
+}
+
+// expected is in how many tokens an expert is likely to be wanted: as many as lay between its choices so far, and the part of
+// a token until its layer's turn.
+func (c *cache) expected(l *layer, expert int32) float64 {
+	turn := l.index
+	if c.flow != nil {
+		turn -= c.flow.layer.index
+	}
+	if turn <= 0 {
+		turn += len(c.layers)
+	}
+	return c.rank.interval(l.ranks[expert]) + float64(turn)/float64(len(c.layers))
 }
 
 // fetch has an expert read into a slot.
@@ -231,17 +247,30 @@ func (c *cache) done(l *layer, expert int32) {
 	c.serve()
 }
 
-// halfLife is after how many tokens a choice of an expert counts half.
-const halfLife = 4096
+// halfChoices is after how many choices of an expert that is chosen as often as all one of them counts half: enough to
+// know it from others, and few enough to forget a text that is over.
+const halfChoices = 64
 
 // ranking is how much experts are wanted: how often they were chosen, of late more than long ago. Instead of all ranks
 // falling with time, what is added grows.
-type ranking struct{ gain, growth float64 }
+type ranking struct {
+	gain, growth float64
+	tokens       float64 // that ranks are made of, as they count now
+}
 
-func newRanking() ranking { return ranking{1, math.Exp2(1.0 / halfLife)} }
+// newRanking ranks experts of which a token chooses a share.
+func newRanking(share float64) ranking {
+	return ranking{gain: 1, growth: math.Exp2(share / halfChoices)}
+}
 
 // advance lets time pass. It tells whether ranks have grown so large that they must be divided by gain.
 func (r *ranking) advance(tokens int) bool {
-	r.gain *= math.Pow(r.growth, float64(tokens))
+	grown := math.Pow(r.growth, float64(tokens))
+	r.gain *= grown
+	r.tokens = r.tokens/grown + float64(tokens)
 	return r.gain > 1e100
 }
+
+// interval is how many tokens lay between choices of an expert with this rank. One that was never chosen counts as half
+// chosen.
+func (r *ranking) interval(rank float64) float64 { return (r.tokens + 1) / (rank/r.gain + 0.5) }

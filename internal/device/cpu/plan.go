@@ -30,7 +30,8 @@ type need struct {
 	weights, states int64 // what must be in memory
 	experts         int64 // what need not
 	slot            int64 // of the largest expert
-	count, least    int   // of experts; of those that a token chooses
+	count           int   // of experts
+	most, least     int   // of experts of a layer; of those that a token chooses
 }
 
 // expect notes what a program takes beside the buffers of its caller.
@@ -67,7 +68,7 @@ func (d *Device) settle() error {
 	if fits || d.cache != nil {
 		return nil
 	}
-	c, err := newCache(d.readers, int(min(rest/n.slot, int64(n.count))), n.slot)
+	c, err := newCache(d.readers, int(min(rest/n.slot, int64(n.count))), n.slot, newRanking(float64(n.least)/float64(n.most)))
 	if err != nil {
 		return err
 	}
@@ -88,6 +89,7 @@ func (p *plan) need() (n need) {
 		case b.weight.comes:
 			n.experts += b.size
 			n.slot = max(n.slot, b.weight.mixture.slot)
+			n.most = max(n.most, b.weight.Parts)
 			n.least = max(n.least, b.weight.mixture.chosen)
 			if b.weight.mixture.leads {
 				n.count += b.weight.Parts

@@ -178,8 +178,19 @@ func (r *readers) do(j job, data, scale *staging) error {
 	if err != nil {
 		return fmt.Errorf("cannot read a weight: %s: %w", from.Name, err)
 	}
-	j.pack(r.kernel, j.panels, j.group, j.first, j.n, numbers, scales)
+	j.pack(r.kernel, numbers, scales)
 	return nil
+}
+
+// pack packs the rows of a job into the panels of their part.
+func (j *job) pack(k *kernel.Set, data, scale []byte) {
+	perRow, _ := j.Format.Size(1, j.Cols)
+	base := (j.group*(j.perPart/j.groups) + j.first/kernel.Lanes) * j.panel
+	for i := 0; i < j.n; i += kernel.Lanes {
+		rows := min(kernel.Lanes, j.n-i)
+		panel := j.panels[base+i/kernel.Lanes*j.panel:][:j.panel]
+		k.Pack(panel, j.Format, data[int64(i)*perRow:][:int64(rows)*perRow], j.scalesOf(scale, i, rows), rows, j.Cols)
+	}
 }
 
 // read reads n bytes of a span into staging memory. Where a read around the page cache fails, a plain one gets by or tells

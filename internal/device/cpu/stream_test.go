@@ -123,7 +123,7 @@ func TestStreamed(t *testing.T) {
 		}
 		for _, chunk := range []int{1, 7, 150} {
 			low := least(t, m, chunk)
-			for _, memory := range []int64{low, low + 1<<20} {
+			for _, memory := range []int64{low, low + 1<<20}[:min(chunk, 2)] {
 				t.Run(fmt.Sprintf("%s/%d/%dMiB", name, chunk, memory>>20), func(t *testing.T) {
 					sameStreamed(t, m, memory, chunk, want)
 				})
@@ -215,10 +215,10 @@ func TestNoGarbage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := []op.Row{{Token: 5}}
+	row, pages := []op.Row{{Token: 5}}, [][]int32{{0, 1}}
 	next := func() {
-		row[0].Token = (row[0].Token*7 + 3) % 61
-		if err := machine.Forward(row, [][]int32{{0, 1}}); err != nil {
+		row[0].Token, row[0].Position = (row[0].Token*7+3)%61, row[0].Position%200
+		if err := machine.Forward(row, pages); err != nil {
 			t.Fatal(err)
 		}
 		row[0].Position++
@@ -226,7 +226,7 @@ func TestNoGarbage(t *testing.T) {
 	for range 20 {
 		next()
 	}
-	if n := testing.AllocsPerRun(2000, func() { row[0].Position %= 200; next() }); n != 0 {
+	if n := testing.AllocsPerRun(200, next); n != 0 {
 		t.Errorf("%v allocations in a run", n)
 	}
 }

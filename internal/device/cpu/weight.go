@@ -169,16 +169,6 @@ func (w *weight) checkPiece(row, n int) error {
 	return nil
 }
 
-// pack packs n rows of a group from first on into the panels of their part.
-func (w *weight) pack(k *kernel.Set, panels []byte, group, first, n int, data, scale []byte) {
-	perRow, _ := w.Format.Size(1, w.Cols)
-	base := (group*(w.perPart/w.groups) + first/kernel.Lanes) * w.panel
-	for i := 0; i < n; i += kernel.Lanes {
-		rows := min(kernel.Lanes, n-i)
-		k.Pack(panels[base+i/kernel.Lanes*w.panel:][:w.panel], w.Format, data[int64(i)*perRow:][:int64(rows)*perRow], w.scalesOf(scale, i, rows), rows, w.Cols)
-	}
-}
-
 // scalesOf cuts the scales of rows [i, i+n) out of those of a piece.
 func (w *weight) scalesOf(scale []byte, i, n int) []byte {
 	if len(scale) == 0 {

@@ -13,10 +13,10 @@ import (
 
 const (
 	// readersEach is how many reads are under way at a time: disks want several.
-	readersEach = 8
+	readersEach = 6
 
 	// pieceBytes is about how much of a matrix a reader reads at a time.
-	pieceBytes = 2 << 20
+	pieceBytes = 1 << 20
 
 	// directBytes is from how many bytes on a read goes around the page cache. Less is not worth a read of its own from disk.
 	directBytes = 64 << 10

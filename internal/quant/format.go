@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -133,12 +134,22 @@ func (f Format) CheckScale(scale []byte) error {
 	if len(scale)%f.scaleBytes() != 0 {
 		return fmt.Errorf("scales cut short: %d bytes for %v: each takes %d, read the whole tensor", len(scale), f, f.scaleBytes())
 	}
+	if !f.ScaleF32 { // all codes of E8M0 but one are positive and finite
+		if i := bytes.IndexByte(scale, nanE8M0); i >= 0 {
+			return f.badScale(scale, i)
+		}
+		return nil
+	}
 	for i := range len(scale) / f.scaleBytes() {
 		if s := f.scaleAt(scale, i); !(s > 0 && s <= math.MaxFloat32) {
-			return fmt.Errorf("bad scale: scale %d of %v is %v: a scale is positive and finite, so the file is damaged; fetch it again", i, f, s)
+			return f.badScale(scale, i)
 		}
 	}
 	return nil
+}
+
+func (f Format) badScale(scale []byte, i int) error {
+	return fmt.Errorf("bad scale: scale %d of %v is %v: a scale is positive and finite, so the file is damaged; fetch it again", i, f, f.scaleAt(scale, i))
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

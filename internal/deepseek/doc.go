@@ -14,6 +14,6 @@
 //	multi-token prediction              10     mtp.go         embed rmsnorm linear add
 //
 // A layer reads in the order of the paper's figure: streams to one, attention, one to streams; streams to one, mixture
-// of experts, one to streams. config.go is the shape, names.go and weights.go bind it to a checkpoint, state.go says
-// what a sequence remembers.
+// of experts, one to streams. config.go is the shape, names.go and bind*.go find its weights in a checkpoint, state.go says
+// what a sequence remembers, trace.go what the goldens hold. testdata/programs is what it all records.
 package deepseek

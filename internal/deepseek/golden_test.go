@@ -232,7 +232,7 @@ func compareWide(t *testing.T, d device.Device) {
 // TestReference compares logits with those of the official code with its quantised activations, in rows that do not sit
 // on a rounding border.
 //
-// Only on the specification executor: its sums are of float64. With sums of float32 one number in 45,000 falls on the other side
+// Only on the specification executor: its sums are of float64. With sums of float32 one number of the goldens falls on the other side
 // of a border here and changes all that follows it, so other devices are compared sublayer by sublayer (TestTeacher).
 func TestReference(t *testing.T) { compareReference(t, ref.New()) }
 

@@ -75,6 +75,7 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add("R", "x", "f", "a", "v\n<b>\"", "[1, 2]")
 	f.Add("", "\n<", "f\"g", "a\" b", "2 <", "null")
 	f.Add("<think", "</thin", "f", "x", "</｜DSM", `{"k": "｜DSML｜"}`)
+	f.Add("", "", "0", "0", "0", "2"+strings.Repeat("0", 340))
 	f.Fuzz(func(t *testing.T, reasoning, content, name, key, text, value string) {
 		printed, err := appendPython(nil, []byte(value))
 		if err != nil || len(printed) == 0 || printed[0] == '"' || strings.Contains(string(printed), "Infinity") {

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -151,15 +152,24 @@ func checkDeltas(t *testing.T, parts []part, r *Reply) {
 		t.Fatalf("deltas %+v\nreply %s", parts, r.JSON())
 	}
 	for i, c := range r.Calls {
-		var fromDeltas, fromReply map[string]any
-		err1 := json.Unmarshal([]byte(ended[i].Arguments), &fromDeltas)
-		err2 := json.Unmarshal([]byte(c.Arguments), &fromReply)
+		fromDeltas, err1 := decodeObject(ended[i].Arguments)
+		fromReply, err2 := decodeObject(c.Arguments)
 		one, _ := json.Marshal(fromDeltas)
 		two, _ := json.Marshal(fromReply)
 		if err1 != nil || err2 != nil || string(one) != string(two) || ended[i].Name != c.Name {
 			t.Fatalf("deltas %q (%v)\nreply %s (%v)", ended[i], err1, c.Arguments, err2)
 		}
 	}
+}
+
+// decodeObject keeps numbers as they are spelt: one may be beyond what a float64 holds.
+func decodeObject(text string) (object map[string]any, err error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err = d.Decode(&object); err == nil && d.More() {
+		err = errors.New("something after the object")
+	}
+	return object, err
 }
 
 // TestParserStreams checks what has been said before the end of an answer is known.

@@ -151,6 +151,36 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// watched is ref that keeps which position each run began at.
+type watched struct {
+	*ref.Device
+	positions []int32
+}
+
+func (d *watched) Run(exe device.Executable, args *op.Args) error {
+	d.positions = append(d.positions, args.Tables[op.Position][0])
+	return d.Device.Run(exe, args)
+}
+
+// Rows of a phase run by turns, once each has warmed up.
+func TestTurns(t *testing.T) {
+	d := &watched{Device: ref.New()}
+	b := open(t, d, deepseek.Reference, Request{Prompt: []int{2, 3}, Depths: []int{0, 700}, Batch: []int{1}, Runs: 2})
+	report := run(t, b, Request{})
+	want := []int32{0, 0, 0, 0, 0, 0, 0, 700} // prompts: 2 warm up, 4 runs; decoding: 2 warm up
+	for range 2 {
+		for i := range int32(report.Rows[2].Steps) {
+			want = append(want, i)
+		}
+		for i := range int32(report.Rows[3].Steps) {
+			want = append(want, 700+i)
+		}
+	}
+	if !slices.Equal(d.positions, want) {
+		t.Errorf("runs began at %v, expected %v", d.positions, want)
+	}
+}
+
 // The filled state is of the format of every numerics: ref, which looks for NaN, runs on it.
 func TestWide(t *testing.T) {
 	b := open(t, ref.New(), deepseek.Wide, Request{Prompt: []int{}, Depths: []int{2048 - steps}, Batch: []int{1}, Runs: 1})
@@ -215,7 +245,11 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := run(t, b, Request{})
-	row, read := report.Rows[0], max(report.Probe.Read1, report.ProbeAfter.Read1)
+	row := report.Rows[0]
+	if row.ReadGBs == nil || *row.ReadGBs <= 0 || *row.ReadGBs > 2*max(report.Probe.Read1, report.ProbeAfter.Read1) {
+		t.Fatalf("memory gave %v; %+v and %+v", row.ReadGBs, report.Probe, report.ProbeAfter)
+	}
+	read := *row.ReadGBs
 	if row.ShareRead == nil || math.Abs(*row.ShareRead*read-row.GBs) > 1e-3*row.GBs {
 		t.Errorf("share %v of %v: %+v", row.ShareRead, read, row)
 	}

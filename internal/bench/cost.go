@@ -172,3 +172,5 @@ func sum(list []work, parts []part, wanted func(part) bool) (total work) {
 func everywhere(part) bool { return true }
 func inLayers(p part) bool { return p.layer >= 0 }
 func inHead(p part) bool   { return p.group == head }
+
+func inExperts(p part) bool { return p.group == experts }

@@ -10,14 +10,17 @@ import (
 	"baleen/internal/profile"
 )
 
-// measured is what the runs of a row took.
+// measured is a row while it is measured: how a run goes, and what the runs took.
 type measured struct {
 	phase                string
 	prompt, depth, batch int
 	loads                []op.Load       // of the forward passes of a run: a prompt's chunks, or steps of one token for each sequence
 	units                int             // of a run: prompts, or steps of decoding; what is reported is one unit
 	tokens               int             // of a unit
+	warm, run            func() error    // warm comes first, and may say how long a run is to be
+	done                 bool            // there are enough runs
 	runs                 []time.Duration // each
+	reads                []float64       // what memory gave just before each, in 10^9 bytes a second; empty: limits are not measured
 	byOp                 []time.Duration // added up over all runs, by op of the program; empty where the device does not tell
 	sample               time.Duration   // likewise, to read logits and choose
 	traffic              traffic
@@ -42,25 +45,21 @@ func (m *measured) total() (d time.Duration) {
 	return d
 }
 
-// rows measures every row of a request.
+// rows measures every row of a request. Rows of one phase run by turns, so that a machine that is slower for a while is so
+// for all of them.
 func (b *Bench) rows(ctx context.Context, r Request) (list []*measured, err error) {
-	total := len(r.Prompt) + len(r.Depths)*len(r.Batch)
-	step := func(m *measured, err error) error {
-		list = append(list, m)
-		b.told(len(list), total)
-		return err
-	}
-	b.told(0, total)
 	for _, prompt := range r.Prompt {
-		if err := step(b.prefill(ctx, prompt, r.Runs)); err != nil {
-			return nil, err
-		}
+		list = append(list, b.prefill(ctx, prompt))
 	}
 	for _, depth := range r.Depths {
 		for _, batch := range r.Batch {
-			if err := step(b.decode(ctx, depth, batch, r.Runs)); err != nil {
-				return nil, err
-			}
+			list = append(list, b.decode(ctx, depth, batch, r.Runs))
+		}
+	}
+	b.told(0, len(list))
+	for _, turns := range [][]*measured{list[:len(r.Prompt)], list[len(r.Prompt):]} {
+		if err := b.byTurns(ctx, turns, r.Runs, func(done int) { b.told(done, len(list)) }); err != nil {
+			return nil, err
 		}
 	}
 	return list, nil
@@ -73,7 +72,7 @@ func (b *Bench) told(done, total int) {
 }
 
 // prefill measures the reading of prompts, from the beginning to the logits behind the last token.
-func (b *Bench) prefill(ctx context.Context, prompt, runs int) (*measured, error) {
+func (b *Bench) prefill(ctx context.Context, prompt int) *measured {
 	m := &measured{phase: "prefill", prompt: prompt, batch: 1, units: 1, tokens: prompt}
 	chunk := min(prompt, b.chunk)
 	for begin := 0; begin < prompt; begin += chunk {
@@ -91,7 +90,7 @@ func (b *Bench) prefill(ctx context.Context, prompt, runs int) (*measured, error
 	for i := range pages[0] {
 		pages[0][i] = int32(i)
 	}
-	run := func() error {
+	m.run = func() error {
 		for begin := 0; begin < prompt; begin += chunk {
 			rows := b.batch[:min(chunk, prompt-begin)]
 			for i := range rows {
@@ -103,11 +102,19 @@ func (b *Bench) prefill(ctx context.Context, prompt, runs int) (*measured, error
 		}
 		return b.sample(m, 1)
 	}
-	return m, b.repeat(m, runs, run, run)
+	m.warm = func() error {
+		began := time.Now()
+		err := m.run()
+		if took := time.Since(began); took > longUnit {
+			m.runs, m.done = append(m.runs, took), true // it is not read again
+		}
+		return err
+	}
+	return m
 }
 
 // decode measures the making of tokens by some sequences at once, behind a depth of random state.
-func (b *Bench) decode(ctx context.Context, depth, batch, runs int) (*measured, error) {
+func (b *Bench) decode(ctx context.Context, depth, batch, runs int) *measured {
 	m := &measured{phase: "decode", depth: depth, batch: batch, units: steps, tokens: batch}
 	pages := make([][]int32, batch)
 	for slot := range pages {
@@ -126,7 +133,7 @@ func (b *Bench) decode(ctx context.Context, depth, batch, runs int) (*measured, 
 		}
 		return b.sample(m, batch)
 	}
-	run := func() error {
+	m.run = func() error {
 		for i := range m.units {
 			if err := step(i); err != nil {
 				return err
@@ -134,7 +141,7 @@ func (b *Bench) decode(ctx context.Context, depth, batch, runs int) (*measured, 
 		}
 		return nil
 	}
-	warm := func() error {
+	m.warm = func() error {
 		began := time.Now()
 		err := step(0)
 		m.units = affordable(time.Since(began), runs)
@@ -143,7 +150,7 @@ func (b *Bench) decode(ctx context.Context, depth, batch, runs int) (*measured, 
 		}
 		return err
 	}
-	return m, b.repeat(m, runs, warm, run)
+	return m
 }
 
 // affordable is how many steps a run may have where a step takes so long: as many as complete windows of ratio 4, if
@@ -156,31 +163,62 @@ func affordable(step time.Duration, runs int) int {
 	return min(max(n, 1), steps)
 }
 
-// repeat warms up, then runs until there are enough runs or, after at least one, no more time. A prompt that takes all of
-// the time is not read again.
-func (b *Bench) repeat(m *measured, runs int, warm, run func() error) error {
+// byTurns warms every row up, then gives each a run by turns, until each has enough runs or, after at least one, no more time.
+func (b *Bench) byTurns(ctx context.Context, rows []*measured, runs int, told func(done int)) error {
+	for _, m := range rows {
+		if err := b.warmUp(m, runs); err != nil {
+			return err
+		}
+	}
+	runtime.GC() // what warming up left is nobody's
+	for left := slices.Clone(rows); len(left) > 0; {
+		for _, m := range left {
+			if m.done {
+				continue // it is not read again
+			}
+			if err := b.turn(ctx, m); err != nil {
+				return err
+			}
+			m.done = len(m.runs) >= runs || m.total() >= mostRow
+		}
+		left = slices.DeleteFunc(left, func(m *measured) bool { return m.done })
+		told(len(rows) - len(left))
+	}
+	return nil
+}
+
+// warmUp runs a row once. That counts only where the row will have no other run.
+func (b *Bench) warmUp(m *measured, runs int) error {
 	m.byOp, m.runs = make([]time.Duration, len(b.device.timings())), make([]time.Duration, 0, runs)
 	counter := b.count()
-	began := time.Now()
-	if err := warm(); err != nil {
+	if err := m.warm(); err != nil {
 		return err
 	}
-	if took := time.Since(began); m.phase == "prefill" && took > longUnit {
-		m.runs = append(m.runs, took)
+	if m.done {
 		counter.note(m)
 		return nil
 	}
 	clear(m.byOp)
 	m.sample = 0
-	runtime.GC() // what earlier rows left is not this one's
-	counter = b.count()
-	for began = time.Now(); len(m.runs) < runs && (len(m.runs) == 0 || time.Since(began) < mostRow); {
-		start := time.Now()
-		if err := run(); err != nil {
+	return nil
+}
+
+// turn asks memory what it gives now, and runs a row.
+func (b *Bench) turn(ctx context.Context, m *measured) error {
+	if b.setup.Window > 0 {
+		read, err := profile.ReadNow(ctx, profile.Options{Loops: b.setup.Loops, Threads: b.setup.Threads, Window: b.setup.Window})
+		if err != nil {
 			return err
 		}
-		m.runs = append(m.runs, time.Since(start))
+		m.reads = append(m.reads, read)
+		_ = profile.ForgetPeak()
 	}
+	counter := b.count()
+	start := time.Now()
+	if err := m.run(); err != nil {
+		return err
+	}
+	m.runs = append(m.runs, time.Since(start))
 	counter.note(m)
 	return nil
 }
@@ -198,13 +236,13 @@ func (b *Bench) count() counter {
 	return counter{b, memory.Mallocs, b.traffic()}
 }
 
-// note tells what was counted, without what asking the device for times takes.
+// note adds what was counted in a run, without what asking the device for times takes.
 func (c counter) note(m *measured) {
 	now := c.bench.count()
-	asked := c.bench.asking * float64(len(m.loads)*len(m.runs))
-	m.allocs = max(float64(now.mallocs-c.mallocs)-asked, 0)
-	m.traffic = now.traffic.since(c.traffic)
-	m.peak = max(c.bench.loading, profile.PeakMemory())
+	asked := c.bench.asking * float64(len(m.loads))
+	m.allocs += max(float64(now.mallocs-c.mallocs)-asked, 0)
+	m.traffic.add(now.traffic.since(c.traffic))
+	m.peak = max(m.peak, c.bench.loading, profile.PeakMemory())
 }
 
 // forward runs the model, and adds up how long its ops took where the device tells.
@@ -253,4 +291,8 @@ func (b *Bench) traffic() (t traffic) {
 
 func (t traffic) since(before traffic) traffic {
 	return traffic{t.bytes - before.bytes, t.busy - before.busy, t.hits - before.hits, t.misses - before.misses}
+}
+
+func (t *traffic) add(more traffic) {
+	*t = traffic{t.bytes + more.bytes, t.busy + more.busy, t.hits + more.hits, t.misses + more.misses}
 }

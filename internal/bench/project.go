@@ -120,7 +120,7 @@ func (b *Bench) project(m *measured, full *whole, r *Report) Row {
 		}
 	}
 	row.derive(m, sum(there, full.parts, everywhere), r)
-	row.shares(sum(there, full.parts, inLayers).bytes(), sum(there, full.parts, inHead).bytes(), r)
+	row.shares(sum(there, full.parts, inLayers).bytes(), sum(there, full.parts, inHead).bytes())
 	row.Noisy = measured.Noisy
 	row.Note = note(full, b.setup.Model.Config, missing, len(m.byOp) > 0)
 	return row

@@ -55,13 +55,15 @@ type Row struct {
 	MsBy    map[string]float64 `json:"ms_by"` // means; empty where the device does not time its ops
 	BytesBy BytesBy            `json:"bytes_by"`
 
-	GBs             float64  `json:"gb_s"` // of weights and state
-	ShareRead       *float64 `json:"share_read"`
-	ShareReadLayers *float64 `json:"share_read_layers"`
-	ShareReadHead   *float64 `json:"share_read_head"`
-	Gflops          float64  `json:"gflops"`     // of products with weights
-	GflopsAll       float64  `json:"gflops_all"` // with attention and index scores
-	SharePeak       *float64 `json:"share_peak"` // of gflops: of the bf16 peak, in wide of the fma peak
+	GBs              float64  `json:"gb_s"`      // of weights and state
+	ReadGBs          *float64 `json:"read_gb_s"` // what a loop that only reads got just before each run: the median. The next three are shares of it
+	ShareRead        *float64 `json:"share_read"`
+	ShareReadLayers  *float64 `json:"share_read_layers"`
+	ShareReadHead    *float64 `json:"share_read_head"`
+	Gflops           float64  `json:"gflops"`             // of products with weights
+	GflopsAll        float64  `json:"gflops_all"`         // with attention and index scores
+	SharePeak        *float64 `json:"share_peak"`         // of gflops: of the bf16 peak, in wide of the fma peak
+	SharePeakExperts *float64 `json:"share_peak_experts"` // of routed experts alone, all their time counted: in fast of the int8 peak
 
 	PeakRSS *int64   `json:"peak_rss"`  // of the process so far, without what measuring limits took
 	Allocs  *float64 `json:"allocs"`    // on Go's heap, for each token
@@ -113,7 +115,10 @@ func (b *Bench) row(m *measured, r *Report) Row {
 	row.MsBy = b.byGroup(m)
 	row.derive(m, sum(list, b.parts, everywhere), r)
 	row.BytesBy.Disk = int64(float64(m.traffic.bytes) / m.all())
-	row.shares(sum(list, b.parts, inLayers).bytes(), sum(list, b.parts, inHead).bytes(), r)
+	row.shares(sum(list, b.parts, inLayers).bytes(), sum(list, b.parts, inHead).bytes())
+	if ms := row.MsBy[experts]; ms > 0 {
+		row.SharePeakExperts = share(float64(sum(list, b.parts, inExperts).products)/ms/1e6, r.expertPeak())
+	}
 	row.host(m)
 	row.Noisy = r.noisy(m.traffic.bytes > 0)
 	return row
@@ -127,19 +132,23 @@ func (row *Row) derive(m *measured, w work, r *Report) {
 		F32: w.weights[quant.KindF32] + w.weights[quant.KindI32] + w.weights[quant.KindI64], KV: w.kv,
 	}
 	row.GBs = round(float64(w.bytes()) / row.Median / 1e6)
+	if len(m.reads) > 0 {
+		read := round(median(slices.Sorted(slices.Values(m.reads))))
+		row.ReadGBs = &read
+	}
 	row.Gflops, row.GflopsAll = round(float64(w.products)/row.Median/1e6), round(float64(w.all)/row.Median/1e6)
 	row.SharePeak = share(row.Gflops, r.peak())
-	row.ShareRead = share(row.GBs, r.read())
+	row.ShareRead = share(row.GBs, row.read())
 }
 
 // shares tells layers and head apart, where the device timed its ops. The layers' time is all that is not the head's.
-func (row *Row) shares(layers, heads int64, r *Report) {
+func (row *Row) shares(layers, heads int64) {
 	if len(row.MsBy) == 0 {
 		return
 	}
 	behind := row.MsBy[head] + row.MsBy[sampling]
-	row.ShareReadLayers = share(float64(layers)/(row.Median-behind)/1e6, r.read())
-	row.ShareReadHead = share(float64(heads)/row.MsBy[head]/1e6, r.read())
+	row.ShareReadLayers = share(float64(layers)/(row.Median-behind)/1e6, row.read())
+	row.ShareReadHead = share(float64(heads)/row.MsBy[head]/1e6, row.read())
 }
 
 // host reports the process and the disk.
@@ -175,14 +184,12 @@ func (b *Bench) byGroup(m *measured) map[string]float64 {
 	return by
 }
 
-// read is the limit of reading with the threads that the device has: the higher of before and after.
-func (r *Report) read() float64 {
-	return r.limit(func(l *profile.Limits) float64 {
-		if r.Threads == 1 {
-			return l.Read1
-		}
-		return l.ReadN
-	})
+// read is the limit of reading with the threads that the device has, or 0.
+func (row *Row) read() float64 {
+	if row.ReadGBs == nil {
+		return 0
+	}
+	return *row.ReadGBs
 }
 
 // peak is the limit of products: in wide, which rounds no activation, that of float32.
@@ -193,6 +200,14 @@ func (r *Report) peak() float64 {
 		}
 		return l.BF16
 	})
+}
+
+// expertPeak is the limit of products with routed experts: in fast, which rounds what FP4 weights meet to int8, that of int8.
+func (r *Report) expertPeak() float64 {
+	if int8 := r.limit(func(l *profile.Limits) float64 { return l.VNNI }); r.Numerics == "fast" && int8 > 0 {
+		return int8
+	}
+	return r.peak()
 }
 
 func (r *Report) limit(of func(*profile.Limits) float64) float64 {

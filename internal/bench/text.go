@@ -104,6 +104,9 @@ func (r *Report) where(text *strings.Builder) {
 		if row.ShareReadLayers != nil && row.ShareReadHead != nil {
 			fmt.Fprintf(text, "; of read: layers %s, head %s", percent(row.ShareReadLayers), percent(row.ShareReadHead))
 		}
+		if row.SharePeakExperts != nil && row.Phase == "prefill" {
+			fmt.Fprintf(text, "; routed experts %s of peak", percent(row.SharePeakExperts))
+		}
 		if row.Hit != nil {
 			fmt.Fprintf(text, "; experts in memory %s", percent(row.Hit))
 		}

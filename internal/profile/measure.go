@@ -40,23 +40,29 @@ func (o Options) window() time.Duration {
 	return 100 * time.Millisecond
 }
 
-// windows is how many windows a figure is the best of.
+// windows is how many windows a limit is the best of.
 const windows = 5
 
 // Measure measures memory and arithmetic: at the default window in about three seconds.
 func Measure(ctx context.Context, o Options) (l Limits, err error) {
-	if l.Read1, err = measureRead(ctx, o, 1); err != nil {
+	if l.Read1, err = measureRead(ctx, o, 1, windows); err != nil {
 		return l, err
 	}
 	l.ReadN = l.Read1
 	if o.threads() > 1 {
-		if l.ReadN, err = measureRead(ctx, o, o.threads()); err != nil {
+		if l.ReadN, err = measureRead(ctx, o, o.threads(), windows); err != nil {
 			return l, err
 		}
 	}
 	core, err := measureArithmetic(ctx, o, o.threads())
 	l.BF16, l.VNNI, l.FMA = core.BF16, core.VNNI, core.FMA
 	return l, err
+}
+
+// ReadNow measures memory with all threads in a single window: what it gives at this moment, in 10^9 bytes a second, to set
+// beside work that was done at the same moment.
+func ReadNow(ctx context.Context, o Options) (float64, error) {
+	return measureRead(ctx, o, o.threads(), 1)
 }
 
 func measureCore(ctx context.Context, o Options) (Core, error) { return measureArithmetic(ctx, o, 1) }
@@ -73,7 +79,7 @@ func measureArithmetic(ctx context.Context, o Options, threads int) (c Core, err
 		for i := range work {
 			work[i] = part.burst
 		}
-		if *part.to, err = best(ctx, work, o.window()); err != nil {
+		if *part.to, err = best(ctx, work, o.window(), windows); err != nil {
 			return c, err
 		}
 	}
@@ -85,7 +91,7 @@ const piece = 1 << 20
 
 // measureRead reads memory that no cache holds. Every thread reads a part of its own, from end to end: that is the
 // access that hardware does best.
-func measureRead(ctx context.Context, o Options, threads int) (float64, error) {
+func measureRead(ctx context.Context, o Options, threads, windows int) (float64, error) {
 	read := o.Loops.Read
 	if read == nil {
 		read = readWords
@@ -112,7 +118,7 @@ func measureRead(ctx context.Context, o Options, threads int) (float64, error) {
 			return piece
 		}
 	}
-	return best(ctx, work, o.window())
+	return best(ctx, work, o.window(), windows)
 }
 
 // readSize is how much to read: many times what caches hold, and a small part of what is free.
@@ -144,9 +150,9 @@ func readWords(data []byte) {
 	runtime.KeepAlive(a + b + c + d)
 }
 
-// best runs each piece of work over and over on a thread of its own and returns the highest rate of a window, in 10^9 a
-// second. A first call, which may set things up, is not counted.
-func best(ctx context.Context, work []func() int64, window time.Duration) (float64, error) {
+// best runs each piece of work over and over on a thread of its own and returns the highest rate of so many windows, in 10^9
+// a second. A first call, which may set things up, is not counted.
+func best(ctx context.Context, work []func() int64, window time.Duration, windows int) (float64, error) {
 	var most float64
 	var mu sync.Mutex
 	counts := make([]int64, windows)

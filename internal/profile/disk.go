@@ -172,7 +172,7 @@ func (r *reads) measure(ctx context.Context, way *DiskReads, window time.Duratio
 		random := rand.New(rand.NewPCG(uint64(i), uint64(way.Block)))
 		buffer := memory[i*way.Block:][:way.Block]
 		all.Go(func() {
-			for errs[i] == nil && ctx.Err() == nil && time.Since(began) < diskWindows*window {
+			for errs[i] == nil && ctx.Err() == nil && (count.Load() == 0 || time.Since(began) < diskWindows*window) {
 				block := (next.Add(1) - 1) % blocks
 				if way.Random {
 					block = random.Int64N(blocks)

@@ -161,8 +161,9 @@ func best(ctx context.Context, work []func() int64, window time.Duration, window
 	var all sync.WaitGroup
 	for i, step := range work {
 		all.Go(func() {
-			runtime.LockOSThread() // for good: the thread ends with this goroutine, and with it that it is pinned
-			pin(i)
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			defer pin(i)() // a thread that ended pinned would cost whoever runs next a new one
 			step()
 			for w := range windows {
 				meet.wait()

@@ -20,12 +20,12 @@ func allocate(n int) ([]byte, error) {
 
 func release(b []byte) { _ = unix.Munmap(b) }
 
-// pin binds the calling thread to the i-th of the processors that the process may use. Where that is not allowed, the
-// thread stays where the system puts it.
-func pin(i int) {
+// pin binds the calling thread to the i-th of the processors that the process may use, until undo. Where that is not
+// allowed, the thread stays where the system puts it.
+func pin(i int) (undo func()) {
 	var allowed unix.CPUSet
 	if unix.SchedGetaffinity(0, &allowed) != nil {
-		return
+		return func() {}
 	}
 	n := allowed.Count()
 	for cpu, seen := 0, 0; seen < n; cpu++ {
@@ -36,9 +36,10 @@ func pin(i int) {
 			var one unix.CPUSet
 			one.Set(cpu)
 			_ = unix.SchedSetaffinity(0, &one)
-			return
+			break
 		}
 	}
+	return func() { _ = unix.SchedSetaffinity(0, &allowed) }
 }
 
 // openDirect opens a file so that reads do not go through the page cache.

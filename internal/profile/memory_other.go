@@ -12,7 +12,7 @@ func allocate(n int) ([]byte, error) { return make([]byte, n), nil }
 
 func release([]byte) {}
 
-func pin(int) {}
+func pin(int) (undo func()) { return func() {} }
 
 func openDirect(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 

@@ -19,7 +19,7 @@ type executable struct {
 	places       []place          // by ID
 	memory       []byte           // of all Temps
 	steps        []step
-	next         []counter // by step: the next task
+	next         []counter // by step and worker: how many tasks of its range are taken
 	workers      []scratch
 	shared       [3]pool // of mixtures of experts: inputs, hidden, outputs
 	sharedScores pool
@@ -75,7 +75,7 @@ func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Execu
 	if err := e.lookAhead(); err != nil {
 		return nil, err
 	}
-	e.next, e.spent = make([]counter, len(e.steps)), make([]time.Duration, len(e.steps))
+	e.next, e.spent = make([]counter, len(e.steps)*d.team.n), make([]time.Duration, len(e.steps))
 	e.workers = make([]scratch, d.team.n)
 	for i := range e.workers {
 		e.workers[i] = e.newScratch()
@@ -159,7 +159,7 @@ func (e *executable) work(worker int) {
 	s.holding = nil
 	begin := time.Now()
 	for i := range e.steps {
-		e.workStep(i, s)
+		e.workStep(i, worker, s)
 		e.device.team.meeting.wait()
 		if worker == 0 {
 			now := time.Now()
@@ -169,21 +169,39 @@ func (e *executable) work(worker int) {
 	}
 }
 
-// workStep does tasks of a step until there are none. After a failure nobody begins a step, but all meet to the end: who saw
-// it when is a matter of chance.
-func (e *executable) workStep(i int, s *scratch) {
+// workStep does tasks of a step until there are none. Each worker begins with a range of its own, so that it reads a matrix
+// in one long stream, and then helps the others with theirs. After a failure nobody begins a step, but all meet to the end:
+// who saw it when is a matter of chance.
+func (e *executable) workStep(i, worker int, s *scratch) {
 	if e.failed.Load() != nil {
 		return
 	}
-	next := &e.next[i]
-	task, before := int(next.Add(1)-1), 0
+	total := 0
+	for _, p := range e.steps[i].parts {
+		total += p.tasks(e)
+	}
+	if total == 0 {
+		return
+	}
+	workers := len(e.workers)
+	for range workers {
+		end, next := (worker+1)*total/workers, &e.next[i*workers+worker]
+		for task := worker*total/workers + int(next.Add(1)) - 1; task < end; task = worker*total/workers + int(next.Add(1)) - 1 {
+			e.task(i, s, task)
+		}
+		worker = (worker + 1) % workers
+	}
+}
+
+// task does a task of a step.
+func (e *executable) task(i int, s *scratch, task int) {
 	for _, p := range e.steps[i].parts {
 		n := p.tasks(e)
-		for task < before+n {
-			p.do(e, s, task-before)
-			task = int(next.Add(1) - 1)
+		if task < n {
+			p.do(e, s, task)
+			return
 		}
-		before += n
+		task -= n
 	}
 }
 

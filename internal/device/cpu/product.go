@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// taskBytes is about how much of a weight one task reads: enough that a task is worth handing out, little enough that
-	// workers end together.
-	taskBytes = 128 << 10
+	// taskBytes is about how much of a weight one task reads: long streams are what memory does best, and a task is to be little
+	// enough that workers end together.
+	taskBytes = 512 << 10
 
 	// callWork bounds one call of a kernel, in products: assembly cannot be interrupted, and this is some 100 microseconds
 	// with bfloat16. With float32 it is half of that.

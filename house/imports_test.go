@@ -12,7 +12,7 @@ import (
 // internal/ are named without it.
 const lattice = `
 invariant                         < everything
-NONE                              < quant, token, kv, profile
+NONE                              < quant, token, kv, profile, web, web/build
 quant                             < checkpoint, op
 token                             < chat, grammar
 quant, op                         < device
@@ -26,7 +26,7 @@ deepseek, device, kv, token       < engine
 engine                            < plan
 deepseek, device/ref, engine, demo, synth < qualify
 engine, plan, profile             < bench
-engine, chat, grammar             < serve
+engine, chat, grammar, web        < serve
 everything                        < cmd/baleen
 `
 

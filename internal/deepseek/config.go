@@ -292,6 +292,11 @@ func (c *Config) readDSpark(r *configReader, stages int) int {
 		Targets:    r.integers("dspark_target_layer_ids", 1, 64, 0, c.Layers-1),
 		MarkovRank: r.integer("dspark_markov_rank", 1, maxWidth),
 	}
+	for i, layer := range c.DSpark.Targets {
+		if i > 0 && layer <= c.DSpark.Targets[i-1] {
+			r.fail(fmt.Sprintf("dspark_target_layer_ids[%d]", i), fmt.Sprint(layer), "layers in ascending order")
+		}
+	}
 	return c.DSpark.Stages
 }
 

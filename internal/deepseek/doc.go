@@ -12,6 +12,7 @@
 //	mixture of experts                  9      moe.go         linear sqrtsoftplus topk lookup routeweights experts
 //	output head                         4, 5   head.go        gather hcsplit hccollapse rmsnorm linear
 //	multi-token prediction              10     mtp.go         embed rmsnorm linear add
+//	(DSpark, the block drafter)         11     dspark.go      mean join embed linear store attend gather add
 //
 // A layer reads in the order of the paper's figure: streams to one, attention, one to streams; streams to one, mixture
 // of experts, one to streams. config.go is the shape, names.go and bind*.go find its weights in a checkpoint, state.go says

@@ -33,7 +33,7 @@ func (m *Model) Alone(part string, caps op.Caps) *op.Program {
 	case sublayer + ".ffn":
 		at.at("ffn").moe(op.In(b.IO(part+".in", op.Rows, c.Hidden)), &block.FFN)
 	case sublayer:
-		at.block(op.In(b.IO(part+".in", op.Rows, c.Streams*c.Hidden)), block, ratio, false)
+		at.block(op.In(b.IO(part+".in", op.Rows, c.Streams*c.Hidden)), block, ratio, 0)
 	default:
 		panic("no such part: " + part)
 	}

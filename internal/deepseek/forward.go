@@ -2,18 +2,23 @@ package deepseek
 
 import (
 	"fmt"
+	"slices"
 
 	"baleen/internal/op"
 )
 
 // Forward records the pass from tokens to logits. Its IO are the logits of the rows that want them, [logits, vocabulary],
-// and the streams behind the last layer, [rows, n*d], for Draft.
+// and for what drafts the streams behind the last layer, or behind each layer that feeds a block drafter, [rows, n*d].
 func (m *Model) Forward(caps op.Caps) *op.Program {
 	b := op.NewBuilder("forward", caps)
 	r := m.record(b)
 	streams := r.embed()
 	for i := range m.Weights.Layers {
-		streams = r.at(fmt.Sprintf("layers.%d", i)).block(streams, &m.Weights.Layers[i], m.Config.Ratios[i], i == m.Config.Layers-1)
+		var out op.ID
+		if m.shows(i) {
+			out = b.IO(streamsName(i), op.Rows, m.Config.Streams*m.Config.Hidden)
+		}
+		streams = r.at(layerName(i)).block(streams, &m.Weights.Layers[i], m.Config.Ratios[i], out)
 	}
 	r.head(streams, m.Weights.HCHead, m.Weights.Norm, LogitsName)
 	return b.Program()
@@ -23,10 +28,20 @@ func (m *Model) Forward(caps op.Caps) *op.Program {
 const (
 	LogitsName      = "logits"
 	DraftLogitsName = "mtp_logits"
+	ConfidenceName  = "mtp_confidence"
 )
 
 // StreamsName is the name of the streams behind the last layer, in Forward and in Draft.
-func (m *Model) StreamsName() string { return fmt.Sprintf("layers.%d.out", m.Config.Layers-1) }
+func (m *Model) StreamsName() string { return streamsName(m.Config.Layers - 1) }
+
+func layerName(i int) string { return fmt.Sprintf("layers.%d", i) }
+
+func streamsName(i int) string { return layerName(i) + ".out" }
+
+// shows tells whether the streams behind a layer are an IO.
+func (m *Model) shows(i int) bool {
+	return i == m.Config.Layers-1 || m.Weights.Drafter != nil && slices.Contains(m.Config.DSpark.Targets, i)
+}
 
 // embed makes the streams of every row: n equal copies of the token's vector.
 func (r recorder) embed() op.In {
@@ -36,8 +51,9 @@ func (r recorder) embed() op.In {
 }
 
 // block records one layer: attention and experts, each between a collapse of the streams and their expansion (model spec
-// 4). There is no other residual connection. The last block's streams are an IO.
-func (r recorder) block(streams op.In, w *Layer, ratio int, last bool) op.In {
+// 4). There is no other residual connection. What it gives goes into the activation out, or where that is none into one of its
+// own.
+func (r recorder) block(streams op.In, w *Layer, ratio int, out op.ID) op.In {
 	width := r.Config.Streams * r.Config.Hidden
 
 	x, site := r.collapse("hc_attn", streams, w.HCAttn)
@@ -46,8 +62,8 @@ func (r recorder) block(streams op.In, w *Layer, ratio int, last bool) op.In {
 
 	x, site = r.collapse("hc_ffn", streams, w.HCFFN)
 	m := r.at("ffn").moe(r.rmsnorm("ffn.in", x, w.FFNNorm), &w.FFN)
-	if last {
-		return r.expand(r.b.IO(r.StreamsName(), op.Rows, width), m, site)
+	if out == 0 {
+		out = r.b.Temp("out", op.Rows, width)
 	}
-	return r.expand(r.b.Temp("out", op.Rows, width), m, site)
+	return r.expand(out, m, site)
 }

@@ -18,14 +18,9 @@ func (r recorder) collapse(name string, streams op.In, w HC) (op.In, site) {
 		Pre: op.Out(pre), Post: op.Out(post), Comb: op.Out(comb),
 		Streams: n, Iters: r.Config.SinkhornIters, NormEps: r.Config.NormEps, Eps: r.Config.HCEps,
 	})
-	return r.sum(name+"_x", streams, op.In(pre)), site{streams, op.In(post), op.In(comb)}
-}
-
-// sum is the weighted sum of the streams.
-func (r recorder) sum(name string, streams, pre op.In) op.In {
-	y := r.b.Temp(name, r.b.Buffer(op.ID(streams)).Dim, r.Config.Hidden)
-	r.b.Add(op.HCCollapse{X: streams, Pre: pre, Y: op.Out(y)})
-	return op.In(y)
+	x := r.b.Temp(name+"_x", dim, r.Config.Hidden)
+	r.b.Add(op.HCCollapse{X: streams, Pre: op.In(pre), Y: op.Out(x)})
+	return op.In(x), site{streams, op.In(post), op.In(comb)}
 }
 
 // expand brings a sublayer's output back into the streams (hc_post), into the activation out.
@@ -34,8 +29,8 @@ func (r recorder) expand(out op.ID, a op.In, s site) op.In {
 	return op.In(out)
 }
 
-// collapseHead is the head's collapse (hc_head): only the weights before it exist.
-func (r recorder) collapseHead(streams op.In, w HC) op.In {
+// collapseHead is the head's collapse (hc_head), into the activation out: only the weights before it exist.
+func (r recorder) collapseHead(out op.ID, streams op.In, w HC) op.In {
 	n, dim := r.Config.Streams, r.b.Buffer(op.ID(streams)).Dim
 	m := r.linear("hc_head_mix", r.input(streams), w.Fn)
 	pre := r.b.Temp("hc_head_pre", dim, n)
@@ -43,5 +38,6 @@ func (r recorder) collapseHead(streams op.In, w HC) op.In {
 		X: streams, M: m, Base: r.weight(w.Base), Scale: r.weight(w.Scale), Pre: op.Out(pre),
 		Streams: n, Iters: r.Config.SinkhornIters, NormEps: r.Config.NormEps, Eps: r.Config.HCEps,
 	})
-	return r.sum("hc_head_x", streams, op.In(pre))
+	r.b.Add(op.HCCollapse{X: streams, Pre: op.In(pre), Y: op.Out(out)})
+	return op.In(out)
 }

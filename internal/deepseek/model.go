@@ -107,13 +107,16 @@ type recorder struct {
 	*Model
 	b      *op.Builder
 	prefix string // of names of states: those of activations come from the builder
+	ahead  int    // rows of a block that see each other, whatever their order; 0 where attention is causal
+	chunk  int    // rows of another program's runs that write the same rings; 0 where no other has more
 }
 
-func (m *Model) record(b *op.Builder) recorder { return recorder{m, b, ""} }
+func (m *Model) record(b *op.Builder) recorder { return recorder{Model: m, b: b} }
 
 // at returns a recorder one level deeper.
 func (r recorder) at(name string) recorder {
-	return recorder{r.Model, r.b.At(name), r.prefix + name + "."}
+	r.b, r.prefix = r.b.At(name), r.prefix+name+"."
+	return r
 }
 
 // weight names a weight in the program.

@@ -2,6 +2,9 @@ package deepseek
 
 import "baleen/internal/op"
 
+// draftStreams is the IO from Draft to DraftNext and from that to itself: the block's streams of the rows that wanted logits.
+const draftStreams = "mtp_streams"
+
 // Draft records the multi-token prediction block (model spec 10), or returns nil where the checkpoint has none. Row i has the
 // streams of position i, read from the IO that Forward writes, and the token of position i+1; its logits predict the
 // token of position i+2. The block is a layer of its own, with a window and no compression.
@@ -13,13 +16,29 @@ func (m *Model) Draft(caps op.Caps) *op.Program {
 		return nil
 	}
 	b := op.NewBuilder("draft", caps)
-	root := m.record(b)
 	width := m.Config.Streams * m.Config.Hidden
 	streams := op.In(b.IO(m.StreamsName(), op.Rows, width))
 
-	r := root.at("mtp.0")
-	y := r.block(r.fuse(streams, w), &w.Layer, 0, false)
-	root.at("mtp.0").head(y, w.HCHead, w.Norm, DraftLogitsName)
+	r := m.record(b).at("mtp.0")
+	y := r.block(r.fuse(streams, w), &w.Layer, 0, 0)
+	wanted := r.wanted(b.IO(draftStreams, op.Logits, width), y)
+	r.headThrough(r.b.Temp("hc_head_x", op.Logits, m.Config.Hidden), wanted, w.HCHead, w.Norm, DraftLogitsName)
+	return b.Program()
+}
+
+// DraftNext records how a draft goes on, or returns nil where the checkpoint has no such block: the block feeds on its own
+// streams. Its rows are those that wanted logits in the Draft or DraftNext before, in that order, each with the token drafted
+// from them and a position further. Where all rows want logits again, it may be run again.
+func (m *Model) DraftNext(caps op.Caps) *op.Program {
+	w := m.Weights.MTP
+	if w == nil {
+		return nil
+	}
+	b := op.NewBuilder("draft.next", caps)
+	streams := b.IO(draftStreams, op.Rows, m.Config.Streams*m.Config.Hidden)
+	r := m.record(b).at("mtp.0")
+	y := r.block(r.fuse(op.In(streams), w), &w.Layer, 0, streams)
+	r.head(y, w.HCHead, w.Norm, DraftLogitsName)
 	return b.Program()
 }
 

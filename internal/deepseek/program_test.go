@@ -30,8 +30,11 @@ func TestPrograms(t *testing.T) {
 		}
 		m := &deepseek.Model{Config: c, Weights: c.Layout(), Numerics: n}
 		caps := op.Caps{Rows: 64, Slots: 4, Pages: 64, Context: 2048}
-		if d.Cmd == "draft" {
+		switch d.Cmd {
+		case "draft":
 			return m.Draft(caps).String()
+		case "next":
+			return m.DraftNext(caps).String()
 		}
 		return m.Forward(caps).String()
 	})

@@ -57,7 +57,7 @@ func (r recorder) quantiseKV(x op.In) {
 
 // ring names state of each slot that holds the given number of rows behind a chunk.
 func (r recorder) ring(name string, row quant.Row, behind int) op.ID {
-	return r.b.Ring(r.prefix+name, row, behind+r.b.Program().Caps.Rows)
+	return r.b.Ring(r.prefix+name, row, behind+max(r.chunk, r.b.Program().Caps.Rows))
 }
 
 // windowSuffix ends the names of rings of key-value rows.

@@ -72,6 +72,11 @@ func (a *Args) Set(rows []Row, pages [][]int32) error {
 		}
 		a.addWindows(p, r)
 	}
+	if last := In(p.byName[lastTable]); last != 0 {
+		for _, r := range rows {
+			a.add(last, a.next[r.Slot]-1)
+		}
+	}
 	return nil
 }
 

@@ -230,3 +230,36 @@ func TestArgsNeverFillBeyondCapacity(t *testing.T) {
 		t.Errorf("only %d lists of rows were good", good)
 	}
 }
+
+// TestLast: every row has the position of the last row of its sequence, and a program that does not ask has no such table.
+func TestLast(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		caps := op.Caps{Rows: 1 + rng.IntN(40), Slots: 1 + rng.IntN(5), Pages: 5 * 4, Context: 512}
+		b := op.NewBuilder("last", caps)
+		last := b.Last()
+		if b.Last() != last {
+			t.Fatal("two tables")
+		}
+		a := b.Program().NewArgs()
+		for range 3 {
+			rows := randomRows(rng, caps)
+			if err := a.Set(rows, inOrder(caps.Slots, 4)); err != nil {
+				t.Fatal(err)
+			}
+			var want []int32
+			for _, r := range rows {
+				most := r.Position
+				for _, other := range rows {
+					if other.Slot == r.Slot {
+						most = max(most, other.Position)
+					}
+				}
+				want = append(want, most)
+			}
+			if !slices.Equal(a.Tables[last], want) {
+				t.Fatalf("%+v have %v, not %v", rows, a.Tables[last], want)
+			}
+		}
+	}
+}

@@ -85,8 +85,9 @@ func (o Select) decompose(b *Builder) {
 }
 
 // Attend is attention with one key-value vector shared by all heads (model spec 6, steps 5 to 7, without the inverse
-// rotation). The keys of row i are the entries of Window at the last Span positions up to its own, and, where Ratio is not 0, entries
-// of Compressed: those named in Ids (-1 is none), or without Ids all visible ones. For each head h, with
+// rotation). The keys of row i are the entries of Window at the last Span positions up to Position[i], and, where Ratio is not 0, entries
+// of Compressed: those named in Ids (-1 is none), or without Ids all visible ones. Position is that of the row, or with
+// Builder.Last that of the last row of its sequence: then the rows of a run see each other, whatever their order. For each head h, with
 // s_j = Scale * Q[i][h] . key_j and m the largest s_j,
 //
 //	Y[i][h] = sum_j exp(s_j - m) * key_j / (sum_j exp(s_j - m) + exp(Sink[h] - m))

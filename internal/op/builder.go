@@ -42,6 +42,15 @@ const (
 	LogitRow               // [logits] a row
 )
 
+// lastTable is the name of the table that Last makes.
+const lastTable = "last"
+
+// Last returns the table [rows] that holds, for each row, the position of the last row of its sequence in the run. A
+// program that uses it has it once.
+func (b *Builder) Last() In {
+	return b.once(Buffer{Name: lastTable, Space: Table, Dim: Rows, Kind: quant.KindI32, Cols: 1})
+}
+
 // Program returns what was recorded.
 func (b *Builder) Program() *Program { return b.p }
 

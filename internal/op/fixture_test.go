@@ -57,6 +57,12 @@ func everyOp() *op.Builder {
 	sum := r.rows("sum", 8)
 	b.Add(op.Add{A: a, B: m, Y: sum})
 	b.Add(op.HCExpand{A: op.In(sum), X: op.In(streams), Post: op.In(post), Comb: op.In(comb), Y: y})
+	mean, joined, behind := r.rows("mean", 8), r.rows("joined", 16), r.rows("behind", 16)
+	b.Add(op.Mean{X: op.In(y), Y: mean})
+	b.Add(op.Join{A: op.In(mean), B: op.In(normed), Y: joined})
+	known := func(name string) op.In { return op.In(b.Program().Lookup(name)) }
+	b.Add(op.Attend{Q: op.In(joined), Slot: op.Slot, Position: b.Last(), Window: known("window"), Compressed: known("pages"),
+		Ids: known("attn.index.ids"), Sink: known("sink"), Y: behind, Span: 8, Ratio: 4, Scale: 0.5})
 	wanted := b.Temp("wanted", op.Logits, 16)
 	b.Add(op.Gather{X: op.In(y), Row: op.LogitRow, Y: op.Out(wanted)})
 	b.Add(op.Linear{X: op.In(wanted), W: b.Weight("head", bf16, 1, 32, 16), Y: op.Out(b.IO("logits", op.Logits, 32)), Groups: 1})

@@ -108,3 +108,34 @@ func (o Add) check(c *checker) {
 }
 
 func (Add) cost(*costing) {}
+
+// Mean is the mean of parts side by side: Y = (X_0 + ... + X_{m-1}) / m. X is [n, m*d], Y [n, d].
+type Mean struct {
+	X In
+	Y Out
+}
+
+func (Mean) Class() Class { return Sum }
+
+func (o Mean) check(c *checker) {
+	x, y := c.floats(ID(o.X), 0), c.floats(ID(o.Y), 0)
+	c.divides(y.Cols, x.Cols)
+	c.same(x, y)
+}
+
+func (Mean) cost(*costing) {}
+
+// Join puts rows side by side: Y[i] is A[i], then B[i].
+type Join struct {
+	A, B In
+	Y    Out
+}
+
+func (Join) Class() Class { return Exact }
+
+func (o Join) check(c *checker) {
+	a, b := c.floats(ID(o.A), 0), c.floats(ID(o.B), 0)
+	c.same(a, b, c.floats(ID(o.Y), a.Cols+b.Cols))
+}
+
+func (Join) cost(*costing) {}

@@ -2,16 +2,15 @@ package cpu
 
 import (
 	"math"
+	"slices"
 	"sync"
-	"unsafe"
 )
 
 // cache holds some of the experts of a model that does not fit into memory. Each is in a slot: its three matrices, packed. A
 // slot is given to the next expert that is wanted when its own has been the least wanted of late, and nobody uses it.
 type cache struct {
 	readers *readers
-	arena   []byte
-	bytes   int // of a slot
+	arena   arena // its parts are the slots
 
 	mu      sync.Mutex
 	changed *sync.Cond // an expert came, work became ready, or all is done
@@ -40,6 +39,7 @@ type slot struct {
 type layer struct {
 	index          int // mixtures take turns in this order
 	gate, up, down *weight
+	arenas         [3]arena  // of gate, up and down: the cache's, with what comes before them in a slot left out
 	slots          []int32   // by expert: where it is, or -1
 	ranks          []float64 // by expert
 }
@@ -47,13 +47,18 @@ type layer struct {
 // mostAhead is how many experts are read ahead at a time: those of a token in some layers.
 const mostAhead = 24
 
-// newCache makes a cache of some slots.
-func newCache(r *readers, slots int, bytes int64, rank ranking) (*cache, error) {
-	arena, err := allocate(int64(slots) * bytes)
+// newCache makes a cache of some slots, of which each node has a share of some bytes.
+func newCache(r *readers, slots int, bytes []int64, rank ranking) (*cache, error) {
+	memory, err := allocate(int64(slots) * sum(bytes))
 	if err != nil {
 		return nil, err
 	}
-	c := &cache{readers: r, arena: arena, bytes: int(bytes), slots: make([]slot, slots), rank: rank}
+	c := &cache{readers: r, arena: arena{bytes: memory}, slots: make([]slot, slots), rank: rank}
+	first := 0
+	for _, n := range bytes {
+		c.arena.stretches = append(c.arena.stretches, stretch{first, int(n)})
+		first += slots * int(n)
+	}
 	c.changed = sync.NewCond(&c.mu)
 	for i := range c.slots {
 		c.slots[i].arrival.done = func() { c.arrived(i) }
@@ -71,6 +76,13 @@ func (c *cache) layer(gate, up, down *weight) *layer {
 	l := &layer{index: len(c.layers), gate: gate, up: up, down: down, slots: make([]int32, gate.Parts), ranks: make([]float64, gate.Parts)}
 	for i := range l.slots {
 		l.slots[i] = -1
+	}
+	rest := slices.Clone(c.arena.stretches)
+	for i, w := range [...]*weight{gate, up, down} {
+		l.arenas[i] = arena{c.arena.bytes, slices.Clone(rest)}
+		for k := range rest {
+			rest[k].first += w.shareBytes(k)
+		}
 	}
 	c.layers = append(c.layers, l)
 	return l
@@ -94,11 +106,14 @@ func (c *cache) begin(tokens int) {
 	}
 }
 
-// panels returns where the matrices of an expert are, which is in use.
-func (c *cache) panels(l *layer, expert int) (gate, up, down unsafe.Pointer) {
-	at := unsafe.Pointer(&c.arena[int(l.slots[expert])*c.bytes])
-	up = unsafe.Add(at, l.gate.partBytes())
-	return at, up, unsafe.Add(up, l.up.partBytes())
+// holds tells whether a slot takes an expert of which each node's share has some bytes.
+func (c *cache) holds(bytes []int64) bool {
+	for k, n := range bytes {
+		if n > int64(c.arena.stretches[k].step) {
+			return false
+		}
+	}
+	return true
 }
 
 // victim finds a slot for another expert: an empty one, or that of the expert which is expected to be wanted last. It returns
@@ -144,10 +159,8 @@ func (c *cache) fetch(i int, l *layer, expert int32) {
 	l.slots[expert] = int32(i)
 	s.arrival.failed.Store(nil)
 	s.arrival.left.Store(int32(l.gate.pieces() + l.up.pieces() + l.down.pieces()))
-	panels := c.arena[i*c.bytes:][:c.bytes]
-	for _, w := range [...]*weight{l.gate, l.up, l.down} {
-		c.readers.add(w, int(expert), panels[:w.partBytes()], &s.arrival)
-		panels = panels[w.partBytes():]
+	for n, w := range [...]*weight{l.gate, l.up, l.down} {
+		c.readers.add(w, int(expert), &l.arenas[n], i, &s.arrival)
 	}
 }
 

@@ -112,14 +112,15 @@ func choose(rng *rand.Rand, n, k int, exponent float64) (places []int) {
 // simulate runs a trace through the cache, without the reads, and counts them.
 func simulate(r trace, slots int) (reads int) {
 	rank := newRanking(float64(r.k) / float64(r.experts))
-	c := &cache{readers: &readers{}, arena: make([]byte, 1), slots: make([]slot, slots), rank: rank}
+	c := &cache{readers: &readers{}, slots: make([]slot, slots), rank: rank}
+	one := newTopology([]node{{}}, 1)
 	c.changed, c.readers.wake = sync.NewCond(&c.mu), sync.NewCond(&c.readers.mu)
 	flows := make([]*flow, r.layers)
 	for i := range flows {
 		tiny := func() *weight {
 			return &weight{Buffer: op.Buffer{Format: quant.Format{Kind: quant.KindF32}, Parts: r.experts, Rows: 1, Cols: 1}, use: use{groups: 1}}
 		}
-		flows[i] = &flow{layer: c.layer(tiny(), tiny(), tiny())}
+		flows[i] = &flow{layer: c.layer(tiny(), tiny(), tiny()), topology: &one}
 	}
 	begin := make([]int32, r.experts+1)
 	for token := range r.tokens() {

@@ -4,6 +4,7 @@
 //	cpu.go, plan.go, memory_*.go     what it holds, and whether that fits
 //	weight.go, readers.go, direct_*.go   how weights come in
 //	cache.go, stream.go              experts that come from disk when they are chosen
+//	nodes.go, nodes_*.go             processors and memory that are nearer to each other than to others
 //	schedule.go, layout.go           from a program to steps, and where activations lie
 //	exec.go, workers.go              a run
 //	product.go, experts.go           matrices
@@ -49,7 +50,10 @@ type Device struct {
 var _ device.Device = (*Device)(nil)
 
 // New starts the workers.
-func New(o Options) (*Device, error) {
+func New(o Options) (*Device, error) { return newOn(o, readNodes(systemNodes(), allowedProcessors())) }
+
+// newOn is New on a machine that has these nodes.
+func newOn(o Options, nodes []node) (*Device, error) {
 	if o.Threads < 0 || o.Threads > 1024 {
 		return nil, fmt.Errorf("bad number of threads: %d: give 1 to 1024, or 0 for one per processor", o.Threads)
 	}
@@ -64,7 +68,7 @@ func New(o Options) (*Device, error) {
 	}
 	k := kernel.For(o.Tier)
 	return &Device{
-		tier: o.Tier, fast: o.Fast, kernel: k, team: newTeam(o.Threads), readers: newReaders(k), enters: map[*executable]func(int){},
+		tier: o.Tier, fast: o.Fast, kernel: k, team: newTeam(newTopology(nodes, o.Threads)), readers: newReaders(k), enters: map[*executable]func(int){},
 		plan: plan{limit: o.Memory, programs: map[*op.Program]bool{}},
 	}, nil
 }
@@ -81,7 +85,7 @@ func (d *Device) enter(e *executable) func(worker int) {
 
 // Info says that all ops run here, the fused ones as they are; their parts for traces, too.
 func (d *Device) Info() device.Info {
-	detail := fmt.Sprintf("%v kernels, %d threads", d.tier, d.team.n)
+	detail := fmt.Sprintf("%v kernels, %v", d.tier, &d.team.topology)
 	if d.cache != nil {
 		detail += fmt.Sprintf(", room for %d experts", len(d.cache.slots))
 	}
@@ -108,7 +112,7 @@ func (d *Device) Alloc(p *op.Program, id op.ID) (device.Buffer, error) {
 	d.expect(p)
 	switch b.Space {
 	case op.Weight:
-		w, err := newWeight(p, id)
+		w, err := newWeight(p, id, &d.team.topology)
 		if err == nil {
 			d.plan.stored += p.Bytes(b)
 			d.plan.used += 4 * int64(len(w.values))

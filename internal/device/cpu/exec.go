@@ -41,6 +41,21 @@ type step struct {
 type part struct {
 	tasks func(e *executable) int
 	do    func(e *executable, s *scratch, task int)
+	each  int // so many tasks at a time, of an expert, are divided between nodes; 0: all
+}
+
+// share tells which tasks of a part belong to a node: count of them, from one on in each of some runs.
+func (p *part) share(e *executable, node int) (from, count, runs int) {
+	n := p.tasks(e)
+	if n == 0 {
+		return 0, 0, 0
+	}
+	each := n
+	if p.each > 0 {
+		each = p.each
+	}
+	from, to := e.device.team.share(node, each)
+	return from, to - from, n / each
 }
 
 // counter hands out tasks. Each has a cache line of its own.
@@ -79,6 +94,7 @@ func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Execu
 	e.workers = make([]scratch, d.team.n)
 	for i := range e.workers {
 		e.workers[i] = e.newScratch()
+		e.workers[i].node = d.team.nodeOf(i)
 	}
 	return e, nil
 }
@@ -169,39 +185,55 @@ func (e *executable) work(worker int) {
 	}
 }
 
-// workStep does tasks of a step until there are none. Each worker begins with a range of its own, so that it reads a matrix
-// in one long stream, and then helps the others with theirs. After a failure nobody begins a step, but all meet to the end:
-// who saw it when is a matter of chance.
+// workStep does tasks of a step until there are none. Each node has a share of every part, the one that lies in its memory.
+// Of all that, each of its workers begins with a range of its own, so that it reads a matrix in one long stream; then it
+// helps the others on its node, and at last other nodes. After a failure nobody begins a step, but all meet to the end: who
+// saw it when is a matter of chance.
 func (e *executable) workStep(i, worker int, s *scratch) {
 	if e.failed.Load() != nil {
 		return
 	}
+	t := &e.device.team.topology
+	node, place := s.node, worker-t.first[s.node]
+	for range t.nodes {
+		e.workNode(i, node, place, s)
+		node = (node + 1) % len(t.nodes)
+	}
+}
+
+// workNode does tasks of a node's share of a step, first those of the worker that has a place there.
+func (e *executable) workNode(i, node, place int, s *scratch) {
 	total := 0
-	for _, p := range e.steps[i].parts {
-		total += p.tasks(e)
+	for n := range e.steps[i].parts {
+		_, count, runs := e.steps[i].parts[n].share(e, node)
+		total += count * runs
 	}
 	if total == 0 {
 		return
 	}
-	workers := len(e.workers)
+	first := e.device.team.first[node]
+	workers := e.device.team.first[node+1] - first
 	for range workers {
-		end, next := (worker+1)*total/workers, &e.next[i*workers+worker]
-		for task := worker*total/workers + int(next.Add(1)) - 1; task < end; task = worker*total/workers + int(next.Add(1)) - 1 {
-			e.task(i, s, task)
+		place %= workers
+		begin, end := place*total/workers, (place+1)*total/workers
+		next := &e.next[i*len(e.workers)+first+place]
+		for task := begin + int(next.Add(1)) - 1; task < end; task = begin + int(next.Add(1)) - 1 {
+			e.task(i, node, task, s)
 		}
-		worker = (worker + 1) % workers
+		place++
 	}
 }
 
-// task does a task of a step.
-func (e *executable) task(i int, s *scratch, task int) {
-	for _, p := range e.steps[i].parts {
-		n := p.tasks(e)
-		if task < n {
-			p.do(e, s, task)
+// task does a task of a node's share of a step.
+func (e *executable) task(i, node, task int, s *scratch) {
+	for n := range e.steps[i].parts {
+		p := &e.steps[i].parts[n]
+		from, count, runs := p.share(e, node)
+		if task < count*runs {
+			p.do(e, s, task/count*p.each+from+task%count)
 			return
 		}
-		task -= n
+		task -= count * runs
 	}
 }
 

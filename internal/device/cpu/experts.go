@@ -64,7 +64,10 @@ func (e *executable) newExperts(o op.Experts) (*experts, error) {
 	if m.gate.arena == nil {
 		m.cache = e.device.cache
 		e.streams = append(e.streams, m)
-		m.flow = &flow{layer: m.cache.layer(m.gate.weight, m.up.weight, m.down.weight)}
+		m.flow = &flow{layer: m.cache.layer(m.gate.weight, m.up.weight, m.down.weight), topology: &e.device.team.topology}
+		for i, p := range []*product{&m.gate, &m.up, &m.down} {
+			p.arena = &m.flow.layer.arenas[i]
+		}
 	}
 	return m, nil
 }
@@ -84,12 +87,14 @@ func (m *experts) stages() []part {
 		},
 		{
 			tasks: func(*executable) int { return len(m.active) * blocks },
+			each:  blocks,
 			do: func(e *executable, s *scratch, task int) {
 				m.hiddenBlock(e, s, int(m.active[task/blocks]), task%blocks*blockRows)
 			},
 		},
 		{
 			tasks: func(*executable) int { return len(m.active) * outBlocks },
+			each:  outBlocks,
 			do: func(e *executable, s *scratch, task int) {
 				m.outputBlock(s, int(m.active[task/outBlocks]), task%outBlocks*blockRows)
 			},
@@ -154,15 +159,12 @@ func (m *experts) gather(e *executable, place int) {
 	copy(m.x.bytes[place*m.xStride*m.gate.size:][:n], unsafe.Slice((*byte)(from), n))
 }
 
-// panels returns the matrices of an expert.
-func (m *experts) panels(expert int) (gate, up, down unsafe.Pointer) {
+// place returns where in their arenas the matrices of an expert are, which is in use.
+func (m *experts) place(expert int) int {
 	if m.cache != nil {
-		return m.cache.panels(m.flow.layer, expert)
+		return int(m.flow.layer.slots[expert])
 	}
-	gate, _ = m.gate.panelsOf(expert, 0)
-	up, _ = m.up.panelsOf(expert, 0)
-	down, _ = m.down.panelsOf(expert, 0)
-	return gate, up, down
+	return expert
 }
 
 // input returns the inputs of an expert, and how many they are.
@@ -183,13 +185,12 @@ func (m *experts) hiddenBlock(e *executable, s *scratch, expert, first int) {
 	x, n := m.input(e, expert)
 	rows := min(blockRows, m.hidden-first)
 	g, u := s.floats[:expertRow*blockRows], s.floats[expertRow*blockRows:][:expertRow*blockRows]
-	gates, ups, _ := m.panels(expert)
-	skip := first / kernel.Lanes
+	b := band{m.place(expert), first / kernel.Lanes, rows}
 	for i := 0; i < n; i += expertRow {
 		tile := min(expertRow, n-i)
 		x := matrix{x.row(i, m.gate.size), x.stride}
-		m.gate.run(s, unsafe.Add(gates, skip*m.gate.panel), rows, x, matrix{unsafe.Pointer(&g[0]), blockRows}, tile)
-		m.up.run(s, unsafe.Add(ups, skip*m.up.panel), rows, x, matrix{unsafe.Pointer(&u[0]), blockRows}, tile)
+		m.gate.run(s, b, x, matrix{unsafe.Pointer(&g[0]), blockRows}, tile)
+		m.up.run(s, b, x, matrix{unsafe.Pointer(&u[0]), blockRows}, tile)
 		for t := range tile {
 			place := int(m.begin[expert]) + i + t
 			m.activate(e, s, place, first, g[t*blockRows:][:rows], u[t*blockRows:][:rows])
@@ -223,10 +224,9 @@ func (m *experts) activate(e *executable, s *scratch, place, first int, g, u []f
 func (m *experts) outputBlock(s *scratch, expert, first int) {
 	begin, n := int(m.begin[expert]), int(m.begin[expert+1]-m.begin[expert])
 	rows := min(blockRows, m.outputs-first)
-	_, _, panels := m.panels(expert)
 	h := matrix{unsafe.Pointer(&m.h.bytes[begin*m.hStride*m.down.size]), m.hStride}
 	y := matrix{unsafe.Pointer(&m.y.bytes[4*(begin*m.outputs+first)]), m.outputs}
-	m.down.run(s, unsafe.Add(panels, first/kernel.Lanes*m.down.panel), rows, h, y, n)
+	m.down.run(s, band{m.place(expert), first / kernel.Lanes, rows}, h, y, n)
 }
 
 // combine adds up a row: slots in ascending order of expert, then the shared expert.

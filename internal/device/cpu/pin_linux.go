@@ -2,27 +2,23 @@ package cpu
 
 import "golang.org/x/sys/unix"
 
-// pin binds the calling thread to the i-th of the processors that the process may use. Where that is not allowed, the
-// thread stays where the system puts it.
-func pin(i int) {
+// allowedProcessors are those that the process may use, or nil where the system does not tell.
+func allowedProcessors() (list []int) {
 	var allowed unix.CPUSet
 	if unix.SchedGetaffinity(0, &allowed) != nil {
-		return
+		return nil
 	}
-	n := allowed.Count()
-	if n == 0 {
-		return
-	}
-	for cpu, seen := 0, 0; seen < n; cpu++ {
-		if !allowed.IsSet(cpu) {
-			continue
+	for cpu, n := 0, allowed.Count(); len(list) < n; cpu++ {
+		if allowed.IsSet(cpu) {
+			list = append(list, cpu)
 		}
-		if seen == i%n {
-			var one unix.CPUSet
-			one.Set(cpu)
-			_ = unix.SchedSetaffinity(0, &one) // refused: the thread is not pinned
-			return
-		}
-		seen++
 	}
+	return list
+}
+
+// pin binds the calling thread to a processor. Where that is not allowed, the thread stays where the system puts it.
+func pin(processor int) {
+	var one unix.CPUSet
+	one.Set(processor)
+	_ = unix.SchedSetaffinity(0, &one)
 }

@@ -27,11 +27,11 @@ type placed struct {
 
 // need is what the buffers that wait take, in bytes.
 type need struct {
-	weights, states int64 // what must be in memory
-	experts         int64 // what need not
-	slot            int64 // of the largest expert
-	count           int   // of experts
-	most, least     int   // of experts of a layer; of those that a token chooses
+	weights, states int64   // what must be in memory
+	experts         int64   // what need not
+	slot            []int64 // of the largest expert, by node
+	count           int     // of experts
+	most, least     int     // of experts of a layer; of those that a token chooses
 }
 
 // expect notes what a program takes beside the buffers of its caller.
@@ -68,13 +68,14 @@ func (d *Device) settle() error {
 	if fits || d.cache != nil {
 		return nil
 	}
-	c, err := newCache(d.readers, int(min(rest/n.slot, int64(n.count))), n.slot, newRanking(float64(n.least)/float64(n.most)))
+	c, err := newCache(d.readers, int(min(rest/sum(n.slot), int64(n.count))), n.slot, newRanking(float64(n.least)/float64(n.most)))
 	if err != nil {
 		return err
 	}
-	p.used += int64(len(c.arena))
+	c.arena.bind(&d.team.topology)
+	p.used += int64(len(c.arena.bytes))
 	d.cache = c
-	d.memory = append(d.memory, c.arena)
+	d.memory = append(d.memory, c.arena.bytes)
 	d.procs = runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(max(d.procs, d.team.n+readersEach)) // readers must not wait until a worker does
 	return nil
@@ -88,7 +89,12 @@ func (p *plan) need() (n need) {
 			n.states += b.size
 		case b.weight.comes:
 			n.experts += b.size
-			n.slot = max(n.slot, b.weight.mixture.slot)
+			if n.slot == nil {
+				n.slot = make([]int64, len(b.weight.mixture.slot))
+			}
+			for k, bytes := range b.weight.mixture.slot {
+				n.slot[k] = max(n.slot[k], bytes)
+			}
 			n.most = max(n.most, b.weight.Parts)
 			n.least = max(n.least, b.weight.mixture.chosen)
 			if b.weight.mixture.leads {
@@ -106,10 +112,10 @@ func (p *plan) need() (n need) {
 func (d *Device) checkRest(n need, all, rest int64, fits bool) error {
 	least := int64(0)
 	if !fits && d.cache == nil {
-		least = int64(n.least) * n.slot
+		least = int64(n.least) * sum(n.slot)
 	}
-	if !fits && d.cache != nil && n.slot > int64(d.cache.bytes) {
-		return fmt.Errorf("not enough memory: experts of %s beside others of %s: give all of them memory, or run one model at a time", size(n.slot), size(int64(d.cache.bytes)))
+	if !fits && d.cache != nil && !d.cache.holds(n.slot) {
+		return fmt.Errorf("not enough memory: experts of %s beside others that are smaller: give all of them memory, or run one model at a time", size(sum(n.slot)))
 	}
 	if rest >= least {
 		return nil
@@ -136,13 +142,23 @@ func (d *Device) place(b placed, fits bool) error {
 	case err != nil:
 		return fmt.Errorf("buffer %s: %w", b.memory.name, err)
 	case b.weight != nil:
-		b.weight.arena = data
+		b.weight.arena = &arena{data, b.weight.stretches()}
+		b.weight.arena.bind(&d.team.topology)
 	default:
+		d.team.interleave(data)
 		b.memory.data, b.memory.bytes = data, data[:b.size]
 	}
 	d.memory = append(d.memory, data)
 	d.plan.used += b.size
 	return nil
+}
+
+// sum adds up bytes.
+func sum(list []int64) (n int64) {
+	for _, bytes := range list {
+		n += bytes
+	}
+	return n
 }
 
 // size writes bytes as people give them, rounded up.

@@ -30,23 +30,38 @@ type matrix struct {
 // row returns the matrix from row i on, of elements of size bytes.
 func (m matrix) row(i, size int) unsafe.Pointer { return unsafe.Add(m.at, i*m.stride*size) }
 
-// product is a weight and the kernel for activations of one kind.
+// product is a weight, where it lies, and the kernel for activations of one kind.
 type product struct {
 	*weight
+	arena  *arena
 	kernel func(*kernel.Dot)
 	size   int // bytes of an activation
 }
 
 func (e *executable) product(w op.In, half bool) product {
-	p := product{weight: e.weight(w), size: 4}
+	p := product{weight: e.weight(w), arena: e.weight(w).arena, size: 4}
 	if p.kernel = e.device.kernel.F32[p.Format.Kind]; half {
 		p.kernel, p.size = e.device.kernel.BF16[p.Format.Kind], 2
 	}
 	return p
 }
 
-// run computes y[i][0:rows] = panels * x[i] for i < n, in calls that are short.
-func (p *product) run(s *scratch, panels unsafe.Pointer, rows int, x, y matrix, n int) {
+// band is some output rows of a part, from a panel on.
+type band struct{ part, panel, rows int }
+
+// run computes y[i][0:rows] = band * x[i] for i < n. A band of two nodes does not lie side by side.
+func (p *product) run(s *scratch, b band, x, y matrix, n int) {
+	for b.rows > 0 {
+		at, panels := p.find(p.arena, b.part, b.panel)
+		rows := min(b.rows, panels*kernel.Lanes)
+		p.runPanels(s, unsafe.Pointer(&p.arena.bytes[at]), rows, x, y, n)
+		y.at = unsafe.Add(y.at, 4*rows)
+		b.panel, b.rows = b.panel+panels, b.rows-rows
+	}
+}
+
+// runPanels does so in calls that are short.
+func (p *product) runPanels(s *scratch, panels unsafe.Pointer, rows int, x, y matrix, n int) {
 	tile := min(n, callRows)
 	height := max(1, callWork*2/p.size/(kernel.Lanes*p.Cols*tile)) * kernel.Lanes
 	d := &s.dot
@@ -61,19 +76,12 @@ func (p *product) run(s *scratch, panels unsafe.Pointer, rows int, x, y matrix, 
 	}
 }
 
-// taskPanels is how many panels a task takes, of total ones.
-func (e *executable) taskPanels(w *weight, total int) int {
-	n := max(1, taskBytes/w.panel)
-	return max(1, min(n, total/(4*e.device.team.n))) // at least four tasks for each worker
-}
-
 // linear is the tasks of a product: some panels of one group each, times all rows.
 func (e *executable) linear(o op.Linear) part {
 	p := e.product(o.W, e.places[o.X].half)
 	side := sideBySide(e.Program, o)
 	x, y := matrix{e.base[o.X], e.places[o.X].stride / side}, matrix{e.base[o.Y], e.places[o.Y].stride / side}
-	_, panels := p.panelsOf(0, 0)
-	per := e.taskPanels(p.weight, panels*p.groups)
+	panels, per := p.perPart/p.groups, p.perTask
 	tasks := (panels + per - 1) / per
 	return part{
 		tasks: func(e *executable) int {
@@ -84,13 +92,12 @@ func (e *executable) linear(o op.Linear) part {
 		},
 		do: func(e *executable, s *scratch, task int) {
 			group, first := task/tasks, task%tasks*per
-			at, _ := p.panelsOf(0, group)
 			row := first * kernel.Lanes
 			rows := min(per*kernel.Lanes, p.groupRows()-row)
 			x, y := x, y
 			x.at = unsafe.Add(x.at, group*p.Cols*p.size)
 			y.at = unsafe.Add(y.at, 4*(group*p.groupRows()+row))
-			p.run(s, unsafe.Add(at, first*p.panel), rows, x, y, e.rows(op.ID(o.Y))*side)
+			p.run(s, band{0, group*panels + first, rows}, x, y, e.rows(op.ID(o.Y))*side)
 		},
 	}
 }
@@ -120,8 +127,7 @@ func (e *executable) expertLinear(o op.ExpertLinear) part {
 				x = x[slot*p.Cols:]
 			}
 			y := e.f32(op.ID(o.Y), row)[slot*p.Rows:]
-			panels, _ := p.panelsOf(int(expert), 0)
-			p.run(s, panels, p.Rows, matrix{unsafe.Pointer(&x[0]), p.Cols}, matrix{unsafe.Pointer(&y[0]), p.Rows}, 1)
+			p.run(s, band{int(expert), 0, p.Rows}, matrix{unsafe.Pointer(&x[0]), p.Cols}, matrix{unsafe.Pointer(&y[0]), p.Rows}, 1)
 		},
 	}
 }

@@ -45,7 +45,8 @@ type readers struct {
 type job struct {
 	*weight
 	part, group, first, n int
-	panels                []byte // of the part
+	to                    *arena
+	place                 int // of the part in the arena
 	order                 *order
 }
 
@@ -111,8 +112,8 @@ func newReaders(k *kernel.Set) *readers {
 	return r
 }
 
-// add asks for all pieces of a part. The order must count them already.
-func (r *readers) add(w *weight, part int, panels []byte, o *order) {
+// add asks for all pieces of a part, as that of an arena. The order must count them already.
+func (r *readers) add(w *weight, part int, to *arena, place int, o *order) {
 	step := w.pieceRows()
 	r.mu.Lock()
 	if r.head == len(r.queue) {
@@ -120,7 +121,7 @@ func (r *readers) add(w *weight, part int, panels []byte, o *order) {
 	}
 	for group := range w.groups {
 		for first := 0; first < w.groupRows(); first += step {
-			r.queue = append(r.queue, job{w, part, group, first, min(step, w.groupRows()-first), panels, o})
+			r.queue = append(r.queue, job{w, part, group, first, min(step, w.groupRows()-first), to, place, o})
 		}
 	}
 	r.mu.Unlock()
@@ -182,14 +183,14 @@ func (r *readers) do(j job, data, scale *staging) error {
 	return nil
 }
 
-// pack packs the rows of a job into the panels of their part.
+// pack packs the rows of a job into panels.
 func (j *job) pack(k *kernel.Set, data, scale []byte) {
 	perRow, _ := j.Format.Size(1, j.Cols)
-	base := (j.group*(j.perPart/j.groups) + j.first/kernel.Lanes) * j.panel
+	base := j.group*(j.perPart/j.groups) + j.first/kernel.Lanes
 	for i := 0; i < j.n; i += kernel.Lanes {
 		rows := min(kernel.Lanes, j.n-i)
-		panel := j.panels[base+i/kernel.Lanes*j.panel:][:j.panel]
-		k.Pack(panel, j.Format, data[int64(i)*perRow:][:int64(rows)*perRow], j.scalesOf(scale, i, rows), rows, j.Cols)
+		at, _ := j.find(j.to, j.place, base+i/kernel.Lanes)
+		k.Pack(j.to.bytes[at:][:j.panel], j.Format, data[int64(i)*perRow:][:int64(rows)*perRow], j.scalesOf(scale, i, rows), rows, j.Cols)
 	}
 }
 

@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"slices"
+
 	"baleen/internal/device/cpu/kernel"
 	"baleen/internal/op"
 	"baleen/internal/quant"
@@ -36,6 +38,13 @@ func (e *executable) rowFunc(o op.Op) rowFunc {
 		}
 	case op.Add:
 		return e.add(o)
+	case op.Mean:
+		return e.mean(o)
+	case op.Join:
+		return func(e *executable, _ *scratch, i int) {
+			y := e.f32(op.ID(o.Y), i)
+			copy(y[copy(y, e.f32(op.ID(o.A), i)):], e.f32(op.ID(o.B), i))
+		}
 	case op.RMSNorm:
 		return e.rmsNorm(o)
 	case op.RoPE:
@@ -119,6 +128,15 @@ func (e *executable) add(o op.Add) rowFunc {
 		for at := 0; at < len(y); at += len(a) {
 			e.device.kernel.Add(y[at:][:len(a)], b[at:][:len(a)], a)
 		}
+	}
+}
+
+func (e *executable) mean(o op.Mean) rowFunc {
+	parts := e.Buffer(op.ID(o.X)).Cols / e.Buffer(op.ID(o.Y)).Cols
+	shares := slices.Repeat([]float32{1 / float32(parts)}, parts)
+	return func(e *executable, _ *scratch, i int) {
+		y := e.f32(op.ID(o.Y), i)
+		e.device.kernel.HCCollapse(y, e.f32(op.ID(o.X), i), shares, len(y))
 	}
 }
 

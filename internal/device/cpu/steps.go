@@ -88,6 +88,7 @@ func (p *pool) floats() []float32 {
 
 // scratch is memory of one worker.
 type scratch struct {
+	node   int          // of the worker
 	dot    kernel.Dot   // the arguments of a product: here they need not be allocated
 	heads  kernel.Heads // those of an attention
 	query  *kernel.IndexQuery

@@ -11,6 +11,7 @@ import (
 // memory, then what comes, in the order in which it comes. All is guarded by the cache's lock.
 type flow struct {
 	layer    *layer
+	topology *topology
 	wanted   []int32    // experts that have no slot yet
 	list     []int32    // memory of wanted
 	ready    []int32    // experts that are in memory and not done, in order of arrival
@@ -19,13 +20,19 @@ type flow struct {
 	failed   *error
 }
 
-// progress is how many blocks of an expert have been handed out and are done: first all of its hidden channels, then its
-// outputs.
-type progress struct{ hidden, hiddenDone, output, outputDone int32 }
+// progress is how many blocks of an expert have been handed out, by node, and are done: first all of its hidden channels,
+// then its outputs.
+type progress struct {
+	hidden, output         []int32
+	hiddenDone, outputDone int32
+}
 
 func (f *flow) reset(experts, active int) {
 	if f.progress == nil {
 		f.progress = make([]progress, experts)
+		for i := range f.progress {
+			f.progress[i].hidden, f.progress[i].output = make([]int32, len(f.topology.nodes)), make([]int32, len(f.topology.nodes))
+		}
 		f.list, f.ready = make([]int32, 0, experts), make([]int32, 0, experts)
 	}
 	f.wanted, f.ready, f.left, f.failed = f.list[:0], f.ready[:0], active, nil
@@ -37,7 +44,10 @@ func (f *flow) arrived(expert int32, failed *error) {
 		f.failed = failed
 		return
 	}
-	f.progress[expert] = progress{}
+	p := &f.progress[expert]
+	clear(p.hidden)
+	clear(p.output)
+	p.hiddenDone, p.outputDone = 0, 0
 	f.ready = append(f.ready, expert)
 }
 
@@ -45,21 +55,26 @@ func (f *flow) arrived(expert int32, failed *error) {
 type piece struct {
 	expert int32
 	output bool
-	block  int32
+	block  int
 }
 
-// next hands out a task.
-func (f *flow) next(hiddenBlocks, outBlocks int32) (piece, bool) {
-	for _, expert := range f.ready {
-		p := &f.progress[expert]
-		switch {
-		case p.hidden < hiddenBlocks:
-			p.hidden++
-			return piece{expert, false, p.hidden - 1}, true
-		case p.hiddenDone == hiddenBlocks && p.output < outBlocks:
-			p.output++
-			return piece{expert, true, p.output - 1}, true
+// next hands out a task: of the share of a node, or else of another's.
+func (f *flow) next(node int, hiddenBlocks, outBlocks int32) (piece, bool) {
+	for range f.topology.nodes {
+		hiddenFrom, hiddenTo := f.topology.share(node, int(hiddenBlocks))
+		outFrom, outTo := f.topology.share(node, int(outBlocks))
+		for _, expert := range f.ready {
+			p := &f.progress[expert]
+			switch hidden, output := int(p.hidden[node]), int(p.output[node]); {
+			case hiddenFrom+hidden < hiddenTo:
+				p.hidden[node]++
+				return piece{expert, false, hiddenFrom + hidden}, true
+			case p.hiddenDone == hiddenBlocks && outFrom+output < outTo:
+				p.output[node]++
+				return piece{expert, true, outFrom + output}, true
+			}
 		}
+		node = (node + 1) % len(f.topology.nodes)
 	}
 	return piece{}, false
 }
@@ -109,16 +124,16 @@ func (m *experts) stream(e *executable, s *scratch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for f.left > 0 && f.failed == nil {
-		t, ok := f.next(hidden, outputs)
+		t, ok := f.next(s.node, hidden, outputs)
 		if !ok {
 			c.changed.Wait()
 			continue
 		}
 		c.mu.Unlock()
 		if t.output {
-			m.outputBlock(s, int(t.expert), int(t.block)*blockRows)
+			m.outputBlock(s, int(t.expert), t.block*blockRows)
 		} else {
-			m.hiddenBlock(e, s, int(t.expert), int(t.block)*blockRows)
+			m.hiddenBlock(e, s, int(t.expert), t.block*blockRows)
 		}
 		c.mu.Lock()
 		if f.did(c, t, hidden, outputs) {

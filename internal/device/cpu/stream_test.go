@@ -53,8 +53,17 @@ func open(t *testing.T, dir string) *deepseek.Model {
 // place puts a model on a device of some memory.
 func place(t *testing.T, m *deepseek.Model, memory int64, chunk int) (*engine.Machine, *cpu.Device, error) {
 	t.Helper()
+	d, err := cpu.New(options(3, memory))
+	return placeOn(t, m, d, err, chunk)
+}
+
+func options(threads int, memory int64) cpu.Options {
 	tiers := kernel.Tiers()
-	d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Threads: 3, Memory: memory})
+	return cpu.Options{Tier: tiers[len(tiers)-1], Threads: threads, Memory: memory}
+}
+
+func placeOn(t *testing.T, m *deepseek.Model, d *cpu.Device, err error, chunk int) (*engine.Machine, *cpu.Device, error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +103,12 @@ var runsIn = regexp.MustCompile(`it runs in (\d+)MiB`)
 func least(t *testing.T, m *deepseek.Model, chunk int) int64 {
 	t.Helper()
 	_, _, err := place(t, m, 1, chunk)
+	return wanted(t, err)
+}
+
+// wanted is the memory that a refusal speaks of.
+func wanted(t *testing.T, err error) int64 {
+	t.Helper()
 	if err == nil || strings.Contains(err.Error(), "\n") {
 		t.Fatalf("in a byte of memory: %v", err)
 	}
@@ -208,25 +223,75 @@ func TestDamagedWhileRunning(t *testing.T) {
 	}
 }
 
-// TestNoGarbage: a run with experts from disk allocates nothing.
+// TestNoGarbage: a run with experts from disk allocates nothing, on nodes neither.
 func TestNoGarbage(t *testing.T) {
 	m := open(t, synthetic(t))
-	machine, _, err := place(t, m, least(t, m, 1), 1)
+	for runs, lists := range map[int]map[int]string{100: {}, 50: {0: "0", 1: "1-2"}} {
+		memory := least(t, m, 1) + 1<<20 // nodes share whole panels
+		d, err := cpu.NewOn(options(3, memory), cpu.FakeNodes(lists), 3)
+		machine, _, err := placeOn(t, m, d, err, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row, pages := []op.Row{{Token: 5}}, [][]int32{{0, 1}}
+		next := func() {
+			row[0].Token, row[0].Position = (row[0].Token*7+3)%61, row[0].Position%200
+			if err := machine.Forward(row, pages); err != nil {
+				t.Fatal(err)
+			}
+			row[0].Position++
+		}
+		for range 20 {
+			next()
+		}
+		if n := testing.AllocsPerRun(runs, next); n != 0 {
+			t.Errorf("nodes %v: %v allocations in a run", lists, n)
+		}
+	}
+}
+
+// TestNodes: results have the same bits whatever nodes there are, and wherever experts are.
+func TestNodes(t *testing.T) {
+	m := open(t, synthetic(t))
+	plain, _, err := place(t, m, 0, 150)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row, pages := []op.Row{{Token: 5}}, [][]int32{{0, 1}}
-	next := func() {
-		row[0].Token, row[0].Position = (row[0].Token*7+3)%61, row[0].Position%200
-		if err := machine.Forward(row, pages); err != nil {
-			t.Fatal(err)
+	want, err := score(t, plain, 150)
+	if err != nil || len(want) == 0 {
+		t.Fatal(len(want), err)
+	}
+	on := func(lists map[int]string, threads, chunk int, memory int64) (*engine.Machine, *cpu.Device, error) {
+		d, err := cpu.NewOn(options(threads, memory), cpu.FakeNodes(lists), 4)
+		return placeOn(t, m, d, err, chunk)
+	}
+	for _, lists := range []map[int]string{{0: "0-1", 1: "2-3"}, {0: "0", 7: "1-3"}, {0: "0", 1: "1", 2: "2", 3: "3", 4: ""}} {
+		for _, c := range []struct {
+			threads, chunk int
+			streamed       bool
+		}{{1, 150, false}, {2, 7, false}, {3, 150, true}, {5, 7, true}, {6, 150, false}} {
+			memory := int64(0)
+			if c.streamed {
+				_, _, err := on(lists, c.threads, c.chunk, 1)
+				memory = wanted(t, err)
+			}
+			machine, d, err := on(lists, c.threads, c.chunk, memory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := score(t, machine, c.chunk)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("nodes %v, %+v: other bits than without nodes", lists, c)
+			}
+			if _, _, _, misses := d.Traffic(); c.streamed != (misses > 0) {
+				t.Errorf("nodes %v, %+v: %d experts came from disk", lists, c, misses)
+			}
+			if nodes := min(len(lists), 4, c.threads); nodes > 1 && !strings.Contains(d.Info().Detail, fmt.Sprintf("threads on %d nodes", min(nodes, 4))) {
+				t.Errorf("nodes %v, %+v: %s", lists, c, d.Info().Detail)
+			}
 		}
-		row[0].Position++
-	}
-	for range 20 {
-		next()
-	}
-	if n := testing.AllocsPerRun(200, next); n != 0 {
-		t.Errorf("%v allocations in a run", n)
 	}
 }

@@ -3,7 +3,6 @@ package cpu
 import (
 	"encoding/binary"
 	"fmt"
-	"unsafe"
 
 	"baleen/internal/device"
 	"baleen/internal/device/cpu/kernel"
@@ -17,18 +16,20 @@ type weight struct {
 	use
 	parts []device.Source
 
-	arena   []byte    // panels of all parts, in order; nil unless use.panels, or if experts come and go
+	arena   *arena    // panels of all parts; nil unless use.panels, or if experts come and go
 	panel   int       // bytes of one
 	perPart int       // panels of a part
+	perTask int       // panels that a task takes
+	borders []int     // by node: its first panel of a part; at the end perPart
 	mixture mixture   // if use.comes
 	values  []float32 // a vector or small table, decoded; nil unless it is used so
 }
 
 // mixture is what a cache must know of a weight of experts.
 type mixture struct {
-	slot   int64 // bytes of an expert's three matrices
-	chosen int   // experts of a token
-	leads  bool  // of the three weights it is the first
+	slot   []int64 // by node: bytes of its share of an expert's three matrices
+	chosen int     // experts of a token
+	leads  bool    // of the three weights it is the first
 }
 
 // groupRows is how many output rows a group has.
@@ -37,43 +38,72 @@ func (w *weight) groupRows() int { return w.Rows / w.groups }
 // partBytes is what the panels of a part take.
 func (w *weight) partBytes() int64 { return int64(w.perPart) * int64(w.panel) }
 
-// panelsOf returns the panels of a group of a part, and how many they are.
-func (w *weight) panelsOf(part, group int) (first unsafe.Pointer, n int) {
-	n = w.perPart / w.groups
-	return unsafe.Pointer(&w.arena[(part*w.perPart+group*n)*w.panel]), n
+// shareBytes is what a node has of a part.
+func (w *weight) shareBytes(node int) int { return (w.borders[node+1] - w.borders[node]) * w.panel }
+
+// stretches lays all parts out, node by node.
+func (w *weight) stretches() []stretch {
+	list := make([]stretch, len(w.borders)-1)
+	for k := range list {
+		list[k] = stretch{w.Parts * w.borders[k] * w.panel, w.shareBytes(k)}
+	}
+	return list
 }
 
-// newWeight lays a weight out. Panels have no memory yet.
-func newWeight(p *op.Program, id op.ID) (*weight, error) {
+// find tells where in an arena a panel of a part lies, and how many lie there side by side, it and those that follow it.
+func (w *weight) find(a *arena, part, panel int) (at, n int) {
+	k := 0
+	for panel >= w.borders[k+1] {
+		k++
+	}
+	s := a.stretches[k]
+	return s.first + part*s.step + (panel-w.borders[k])*w.panel, w.borders[k+1] - panel
+}
+
+// newWeight lays a weight out for the workers there are. Panels have no memory yet.
+func newWeight(p *op.Program, id op.ID, t *topology) (*weight, error) {
 	w := &weight{Buffer: p.Buffer(id), use: usage(p, id)}
 	switch {
 	case w.panels:
 		if err := kernel.Check(w.Format); err != nil {
 			return nil, fmt.Errorf("weight %s: %w", w.Name, err)
 		}
-		w.panel, w.perPart = panelsIn(w.Buffer, w.groups)
-		w.mixture = mixtureOf(p, op.In(id))
+		w.divide(t)
+		w.mixture = mixtureOf(p, op.In(id), t)
 	case !w.rows:
 		w.values = make([]float32, w.Rows*w.Cols)
 	}
 	return w, nil
 }
 
-// panelsIn returns the bytes of a panel, and how many a part has.
-func panelsIn(b op.Buffer, groups int) (panel, perPart int) {
-	rows := b.Rows / groups
-	return kernel.PanelBytes(b.Format, b.Cols), groups * ((rows + kernel.Lanes - 1) / kernel.Lanes)
+// divide divides a part into panels, tasks and shares of nodes: whole tasks, the same in all steps that use the weight.
+func (w *weight) divide(t *topology) {
+	inGroup := (w.groupRows() + kernel.Lanes - 1) / kernel.Lanes
+	w.panel, w.perPart = kernel.PanelBytes(w.Format, w.Cols), w.groups*inGroup
+	w.perTask = blockRows / kernel.Lanes
+	if w.Parts == 1 {
+		w.perTask = max(1, min(taskBytes/w.panel, w.perPart/(4*t.workers()))) // at least four tasks for each worker
+	}
+	tasks := (inGroup + w.perTask - 1) / w.perTask
+	for k := range t.nodes {
+		first, _ := t.share(k, tasks*w.groups)
+		w.borders = append(w.borders, first/tasks*inGroup+first%tasks*w.perTask)
+	}
+	w.borders = append(w.borders, w.perPart)
 }
 
 // mixtureOf looks for the mixture that a weight belongs to.
-func mixtureOf(p *op.Program, id op.In) (m mixture) {
+func mixtureOf(p *op.Program, id op.In, t *topology) (m mixture) {
 	for _, o := range p.Ops {
 		if o, ok := o.(op.Experts); ok && (o.W1 == id || o.W2 == id || o.W3 == id) {
 			m.chosen, m.leads = p.Buffer(op.ID(o.Ids)).Cols, o.W1 == id
-			m.slot = 0
-			for _, w := range []op.In{o.W1, o.W2, o.W3} {
-				panel, perPart := panelsIn(p.Buffer(op.ID(w)), 1)
-				m.slot += int64(panel) * int64(perPart)
+			m.slot = make([]int64, len(t.nodes))
+			for _, id := range []op.In{o.W1, o.W2, o.W3} {
+				w := weight{Buffer: p.Buffer(op.ID(id)), use: use{groups: 1}}
+				w.divide(t)
+				for k := range m.slot {
+					m.slot[k] += int64(w.shareBytes(k))
+				}
 			}
 		}
 	}
@@ -152,7 +182,7 @@ func (w *weight) load(r *readers) error {
 	o := &order{done: func() { close(finished) }}
 	o.left.Store(int32(w.Parts * w.pieces()))
 	for part := range w.Parts {
-		r.add(w, part, w.arena[int64(part)*w.partBytes():][:w.partBytes()], o)
+		r.add(w, part, w.arena, part, o)
 	}
 	<-finished
 	if err := o.failed.Load(); err != nil {

@@ -9,6 +9,7 @@ import (
 // team is the threads that run programs. They enter a program once and meet at a barrier after each of its steps. Between
 // runs they sleep.
 type team struct {
+	topology
 	n     int
 	start []chan func(worker int)
 	done  sync.WaitGroup
@@ -16,16 +17,22 @@ type team struct {
 	meeting barrier
 }
 
-// newTeam starts n threads, each on a processor of its own as far as the system allows.
-func newTeam(n int) *team {
-	t := &team{n: n, meeting: barrier{n: int32(n)}}
+// newTeam starts the threads of a topology, each on a processor of its own as far as there are enough and the system allows.
+func newTeam(on topology) *team {
+	n := on.workers()
+	t := &team{topology: on, n: n, meeting: barrier{n: int32(n), spins: shortSpins}}
+	if n <= runtime.NumCPU() {
+		t.meeting.spins = longSpins
+	}
 	t.meeting.late = sync.NewCond(&t.meeting.mu)
 	for i := range n {
 		work := make(chan func(worker int))
 		t.start = append(t.start, work)
 		go func() {
 			runtime.LockOSThread()
-			pin(i)
+			if processor := on.processor(i); processor >= 0 {
+				pin(processor)
+			}
 			for f := range work {
 				f(i)
 				t.done.Done()
@@ -50,13 +57,18 @@ func (t *team) close() {
 	}
 }
 
-// spins is how often a worker looks whether the others have come before it sleeps: about a millisecond. A sleeper takes some
-// 400 microseconds to wake on a virtual machine, longer than most steps of one task last.
-const spins = 25000
+// How often a worker looks whether the others have come before it sleeps. A sleeper takes some 400 microseconds to wake on
+// a virtual machine, longer than most steps of one task last: so it looks about that long. Where workers share processors,
+// whoever spins keeps away whom it waits for: there, 20 microseconds.
+const (
+	longSpins  = 10000
+	shortSpins = 500
+)
 
 // barrier is where workers wait for each other.
 type barrier struct {
 	n       int32
+	spins   int
 	arrived atomic.Int32
 	_       [60]byte // what waiting workers read has a cache line of its own
 	round   atomic.Uint32
@@ -80,7 +92,7 @@ func (b *barrier) wait() {
 		b.mu.Unlock()
 		return
 	}
-	for range spins {
+	for range b.spins {
 		if b.round.Load() != round {
 			return
 		}

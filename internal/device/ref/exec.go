@@ -113,6 +113,10 @@ func (r *run) do(o op.Op) error {
 		return r.gather(o)
 	case op.Add:
 		return r.add(o)
+	case op.Mean:
+		return r.mean(o)
+	case op.Join:
+		return r.join(o)
 	case op.RMSNorm:
 		return r.rmsNorm(o)
 	case op.RoPE:

@@ -127,3 +127,25 @@ func (r *run) add(o op.Add) error {
 	}
 	return nil
 }
+
+func (r *run) mean(o op.Mean) error {
+	for i := range r.outputs(o.Y) {
+		x, y := r.in(o.X, i), r.out(o.Y, i)
+		for c := range y {
+			sum := 0.0
+			for at := c; at < len(x); at += len(y) {
+				sum += float64(x[at])
+			}
+			y[c] = float32(sum / float64(len(x)/len(y)))
+		}
+	}
+	return nil
+}
+
+func (r *run) join(o op.Join) error {
+	for i := range r.outputs(o.Y) {
+		n := copy(r.out(o.Y, i), r.in(o.A, i))
+		copy(r.out(o.Y, i)[n:], r.in(o.B, i))
+	}
+	return nil
+}

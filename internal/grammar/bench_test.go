@@ -1,0 +1,172 @@
+package grammar
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// large is a vocabulary of 129,280 tokens of the kinds that the released one has: words with and without a blank in front, code
+// and its punctuation, numbers, Chinese, runs of blanks, parts of characters.
+var large = sync.OnceValue(func() *Vocabulary {
+	const size = 129_280
+	r := rand.New(rand.NewPCG(3, 4))
+	seen := map[string]bool{}
+	tokens := []string{"", ""}
+	add := func(s string) {
+		if !seen[s] && len(tokens) < size {
+			seen[s] = true
+			tokens = append(tokens, s)
+		}
+	}
+	add(dsml)
+	for b := range 256 {
+		add(string([]byte{byte(b)}))
+	}
+	for n := range 128 {
+		add(strings.Repeat(" ", n+1))
+		add(strings.Repeat("\n", n/4+1))
+		add(strings.Repeat("-=*#"[n%4:n%4+1], n/2+2))
+	}
+	for n := range 1110 {
+		add(fmt.Sprintf("%d", n)[min(1, n/1000):])
+	}
+	for len(tokens) < size {
+		var b strings.Builder
+		switch r.IntN(10) {
+		case 0:
+			for range 1 + r.IntN(4) {
+				b.WriteString("\"'(){}[]<>:;,.=+-*/\\&|!?_ \n\t$#@%"[r.IntN(30):][:1])
+			}
+		case 1, 2:
+			for range 1 + r.IntN(3) {
+				b.WriteRune(rune(0x4e00 + r.IntN(5000)))
+			}
+		case 3:
+			b.WriteString(string(rune(0xc0 + r.IntN(0x500)))[:1+r.IntN(2)])
+		default:
+			switch r.IntN(20) {
+			case 0: // as the pre-tokenizer has it: a sign in front of letters, never behind them
+				b.WriteString([]string{"\"", "(", ".", "<", "_", "'", "/", "\\"}[r.IntN(8)])
+			case 1, 2, 3, 4, 5, 6, 7, 8, 9:
+				b.WriteByte(' ')
+			}
+			for i := range 1 + r.IntN(4) {
+				syllable := []string{"an", "er", "in", "th", "st", "con", "re", "ti", "on", "al", "ing", "pro", "o", "e", "ly", "ment", "su", "b", "que", "x"}[r.IntN(20)]
+				if i == 0 && r.IntN(4) == 0 {
+					syllable = strings.ToUpper(syllable[:1]) + syllable[1:]
+				}
+				b.WriteString(syllable)
+			}
+		}
+		add(b.String())
+	}
+	return newVocabulary(size, []int32{endToken}, func(id int32) []byte { return []byte(tokens[id]) })
+})
+
+// places are grammars, a text of each, and tokens left behind it: the states whose masks are timed.
+var benchPlaces = []struct {
+	name, text string
+	left       int
+	make       func() (*Grammar, error)
+}{
+	{"string", `{"name":"The quick`, 1000, personSchema},
+	{"string-limited", `{"name":"x","note":"The quick`, 1000, personSchema},
+	{"string-ends", `{"name":"The quick`, 9, personSchema},
+	{"key", `{"name":"x"`, 1000, personSchema},
+	{"number", `{"name":"x","age":12`, 1000, personSchema},
+	{"object", `{"a":{"b":[`, 1000, func() (*Grammar, error) { return JSONObject(), nil }},
+	{"pattern", `{"name":"x","code":"ab`, 1000, personSchema},
+	{"free", "Sure, I can <b", 1000, benchTools},
+	{"raw", "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"write\">\n<｜DSML｜parameter name=\"content\" string=\"true\">func main() {\n", 1000, benchTools},
+	{"regex", "The quick", 1000, func() (*Grammar, error) { return Regex(`[^"]*`) }},
+	{"grammar", `{"name":"The quick`, 1000, func() (*Grammar, error) { return EBNF(jsonGrammar) }},
+}
+
+func personSchema() (*Grammar, error) {
+	return JSONSchema([]byte(`{"type":"object","properties":{"name":{"type":"string"},"note":{"type":"string","maxLength":100},"age":{"type":"integer","minimum":0,"maximum":150},
+		"code":{"type":"string","pattern":"^[a-z]+[^x]*$"},"tags":{"type":"array","items":{"type":"string"}}},"required":["name"],"additionalProperties":false}`))
+}
+
+func benchTools() (*Grammar, error) {
+	return Tools([]Tool{
+		{Name: "write", Parameters: json.RawMessage(`{"type":"object","properties":{"path":{"type":"string"},"content":{"type":"string"},"mode":{"type":"integer"}},"required":["path","content"]}`)},
+		{Name: "read", Parameters: json.RawMessage(`{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}`)},
+	}, ToolOptions{})
+}
+
+// at starts an answer and brings it behind a text.
+func at(tb testing.TB, g *Grammar, v *Vocabulary, text string) *Matcher {
+	m := g.Start(v)
+	for _, b := range []byte(text) {
+		m.Advance(v.places[v.begins[b]].token)
+	}
+	if len(m.stacks) == 0 {
+		tb.Fatalf("%q is not in the language", text)
+	}
+	return m
+}
+
+// BenchmarkMask times one mask of 129,280 tokens: warm, as for a state that was met before; cold, where neither this answer nor
+// another has met it; and for a request that starts anew where others have been.
+func BenchmarkMask(b *testing.B) {
+	v := large()
+	allowed := make([]uint64, v.words)
+	for _, p := range benchPlaces {
+		g, err := p.make()
+		if err != nil {
+			b.Fatal(err)
+		}
+		m := at(b, g, v, p.text)
+		m.Mask(allowed, p.left)
+		b.Run(p.name+"/warm", func(b *testing.B) {
+			for b.Loop() {
+				m.Mask(allowed, p.left)
+			}
+		})
+		for _, cold := range []bool{false, true} {
+			b.Run(p.name+map[bool]string{false: "/anew", true: "/cold"}[cold], func(b *testing.B) {
+				for b.Loop() {
+					b.StopTimer()
+					if cold {
+						v.shared = newTables(v)
+						g.views = nil
+					}
+					m := at(b, g, v, p.text)
+					b.StartTimer()
+					m.Mask(allowed, p.left)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkStart times what a request costs before its first token.
+func BenchmarkStart(b *testing.B) {
+	v := large()
+	b.Run("compile", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := benchTools(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("start", func(b *testing.B) {
+		for b.Loop() {
+			g, err := personSchema()
+			if err != nil {
+				b.Fatal(err)
+			}
+			g.Start(v)
+		}
+	})
+	b.Run("advance", func(b *testing.B) {
+		m := at(b, JSONObject(), v, `{"a":"`)
+		for b.Loop() {
+			m.Advance(v.places[v.begins['x']].token)
+		}
+	})
+}

@@ -1,0 +1,196 @@
+package grammar
+
+import (
+	"math"
+	"slices"
+)
+
+// Matcher is one answer that is being written. It is an engine.Constraint. It must not be used by two goroutines at a time.
+type Matcher struct {
+	grammar    *Grammar
+	view       *view
+	vocabulary *Vocabulary
+	arena      *arena
+	stacks     []*frame // none once the answer has ended, or has left the language
+	marks      []uint64
+}
+
+// Mask clears the bits of the tokens that may not come next: token i is bit i%64 of word i/64. left is how many tokens the
+// answer may still have, the next one and the end token included: with few left, only those stay that let it end in time. It
+// never clears all: where none of the tokens that may come next was set, it sets them.
+func (m *Matcher) Mask(allowed []uint64, left int) {
+	m.marks = slices.Grow(m.marks[:0], len(allowed))[:len(allowed)]
+	clear(m.marks)
+	m.mark(left)
+	some := uint64(0)
+	for i, word := range m.marks {
+		some |= allowed[i] & word
+	}
+	for i, word := range m.marks {
+		if some != 0 {
+			word &= allowed[i]
+		}
+		allowed[i] = word
+	}
+}
+
+// mark sets the marks of the tokens that may come next.
+func (m *Matcher) mark(left int) {
+	least := m.cost()
+	// A token that costs at most this much afterwards leaves enough for the end token.
+	most := int32(min(max(left, int(least)+1), math.MaxInt32)) - 2
+	if least == 0 || len(m.stacks) == 0 {
+		m.markEnd()
+	}
+	m.arena.visits = 0
+	for i, f := range m.stacks {
+		if f.node == nil {
+			m.markEnd()
+			continue
+		}
+		if i > 0 && m.arena.visits > maxVisits && f.mask == nil {
+			continue // the cheapest comes first
+		}
+		k := m.maskOf(f)
+		m.markSome(k, most)
+		switch {
+		case k.leaf == nil:
+		case k.worst <= most:
+			m.markLeaf(k.leaf)
+		case k.least <= most:
+			m.markSome(m.dear(f, most), most)
+		}
+	}
+	for _, s := range m.vocabulary.same {
+		if m.marked(s[0]) {
+			m.set(s[1])
+		}
+	}
+}
+
+// cost is the fewest tokens known to complete the answer, without the end token.
+func (m *Matcher) cost() int32 {
+	least := never
+	for _, f := range m.stacks {
+		least = min(least, f.cost)
+	}
+	if least == never {
+		return 0
+	}
+	return least
+}
+
+func (m *Matcher) set(id int32) {
+	if w := int(id >> 6); w < len(m.marks) {
+		m.marks[w] |= 1 << (id & 63)
+	}
+}
+
+func (m *Matcher) marked(id int32) bool {
+	w := int(id >> 6)
+	return w < len(m.marks) && m.marks[w]&(1<<(id&63)) != 0
+}
+
+func (m *Matcher) markEnd() {
+	for _, id := range m.vocabulary.ends {
+		m.set(id)
+	}
+}
+
+func (m *Matcher) markLeaf(l *leafMask) {
+	for _, id := range l.sparse {
+		m.set(id)
+	}
+	for i, word := range l.dense[:min(len(l.dense), len(m.marks))] {
+		m.marks[i] |= word
+	}
+}
+
+func (m *Matcher) markSome(k *mask, most int32) {
+	for i, id := range k.ids {
+		if k.costs[i] <= most {
+			m.set(id)
+		}
+	}
+}
+
+// Advance takes the token that was chosen. Behind the end token, or one that Mask does not allow, the answer is over: only the
+// end token may come.
+func (m *Matcher) Advance(token int32) {
+	if slices.Contains(m.vocabulary.ends, token) {
+		m.stacks = nil
+		return
+	}
+	a := advance{arena: m.arena, text: m.vocabulary.text(token), seen: map[placed]bool{}, met: map[*frame]bool{}}
+	if len(a.text) == 0 {
+		m.stacks = nil
+		return
+	}
+	a.visits = 0
+	for _, f := range m.stacks {
+		a.walk(f, 0)
+	}
+	if a.visits > maxVisits {
+		a.visits, a.seen = 0, map[placed]bool{}
+		a.walk(m.promised(token), 0)
+	}
+	slices.SortStableFunc(a.found, byCost)
+	m.stacks = trim(a.found, maxStacks)
+	if len(m.arena.frames) > maxFrames || m.arena.size > maxListed {
+		m.renew()
+	}
+}
+
+// advance reads a token from frames. It goes on from each as the walk of a mask does, so that it finds within its bound what
+// that walk has found.
+type advance struct {
+	*arena
+	text  []byte
+	seen  map[placed]bool
+	found []*frame
+	met   map[*frame]bool // that were found
+}
+
+func (a *advance) walk(f *frame, at int) {
+	if at == len(a.text) {
+		if !a.met[f] {
+			a.met[f] = true
+			a.found = append(a.found, f)
+		}
+		return
+	}
+	k := placed{f, int32(at)}
+	if a.visits++; a.visits > maxVisits || a.seen[k] {
+		return
+	}
+	a.seen[k] = true
+	for _, next := range f.step(a.arena, a.text[at]) {
+		a.walk(next, at+1)
+	}
+}
+
+// promised is the frame for which Mask has allowed a token at the least cost.
+func (m *Matcher) promised(token int32) *frame {
+	best, least := m.stacks[0], never
+	for _, f := range m.stacks {
+		if f.mask == nil {
+			continue
+		}
+		for i, id := range f.mask.ids {
+			if id == token && f.mask.costs[i] < least {
+				best, least = f, f.mask.costs[i]
+			}
+		}
+	}
+	return best
+}
+
+// renew forgets all frames but those in use.
+func (m *Matcher) renew() {
+	m.arena = newArena(m.view)
+	var stacks []*frame
+	for _, f := range m.stacks {
+		stacks = append(stacks, m.arena.adopt(f))
+	}
+	m.stacks = stacks
+}

@@ -1,0 +1,135 @@
+package grammar
+
+import (
+	"errors"
+	"fmt"
+	"regexp/syntax"
+	"strings"
+	"unicode"
+)
+
+// parsePattern reads a regular expression of JSON schema (ECMA-262, as far as it is regular) or of Go's syntax.
+func parsePattern(pattern string) (*expr, error) {
+	parsed, err := syntax.Parse(ecma(pattern), syntax.Perl)
+	var bad *syntax.Error
+	switch {
+	case errors.As(err, &bad):
+		return nil, fmt.Errorf("%s in %s", strings.ToLower(string(bad.Code)), quote(bad.Expr))
+	case err != nil:
+		return nil, err
+	}
+	return fromSyntax(parsed)
+}
+
+// ecma rewrites the escape \uXXXX, which Go writes \x{XXXX}, and $ and / where Go knows no escape for them.
+func ecma(pattern string) string {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		if pattern[i] != '\\' || i+1 == len(pattern) {
+			b.WriteByte(pattern[i])
+			continue
+		}
+		i++
+		if hex := pattern[i+1 : min(len(pattern), i+5)]; pattern[i] == 'u' && len(hex) == 4 && strings.Trim(hex, "0123456789abcdefABCDEF") == "" {
+			b.WriteString(`\x{` + hex + `}`)
+			i += 4
+			continue
+		}
+		b.WriteString(pattern[i-1 : i+1])
+	}
+	return b.String()
+}
+
+func fromSyntax(r *syntax.Regexp) (*expr, error) {
+	e := &expr{op: opSeq}
+	switch r.Op {
+	case syntax.OpNoMatch:
+		return &expr{op: opAlt}, nil
+	case syntax.OpEmptyMatch:
+		return e, nil
+	case syntax.OpLiteral:
+		for _, c := range r.Rune {
+			e.subs = append(e.subs, &expr{op: opClass, ranges: folded(c, r.Flags&syntax.FoldCase != 0)})
+		}
+		return e, nil
+	case syntax.OpCharClass:
+		return &expr{op: opClass, ranges: r.Rune}, nil
+	case syntax.OpAnyChar:
+		return anyChar(), nil
+	case syntax.OpAnyCharNotNL:
+		return &expr{op: opClass, ranges: []rune{0, '\n' - 1, '\n' + 1, unicode.MaxRune}}, nil
+	case syntax.OpBeginText:
+		return &expr{op: opBegin}, nil
+	case syntax.OpEndText:
+		return &expr{op: opEnd}, nil
+	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return nil, fmt.Errorf("%s is not supported", quote(r.String()))
+	}
+	for _, sub := range r.Sub {
+		s, err := fromSyntax(sub)
+		if err != nil {
+			return nil, err
+		}
+		e.subs = append(e.subs, s)
+	}
+	switch r.Op {
+	case syntax.OpAlternate:
+		e.op = opAlt
+	case syntax.OpStar:
+		e.op, e.min, e.max = opRepeat, 0, -1
+	case syntax.OpPlus:
+		e.op, e.min, e.max = opRepeat, 1, -1
+	case syntax.OpQuest:
+		e.op, e.min, e.max = opRepeat, 0, 1
+	case syntax.OpRepeat:
+		e.op, e.min, e.max = opRepeat, r.Min, r.Max
+	}
+	return e, nil
+}
+
+// folded returns the range of a character, or of all that differ from it only in case.
+func folded(c rune, fold bool) []rune {
+	ranges := []rune{c, c}
+	if fold {
+		for r := unicode.SimpleFold(c); r != c; r = unicode.SimpleFold(r) {
+			ranges = append(ranges, r, r)
+		}
+	}
+	return ranges
+}
+
+// search says that a pattern may match anywhere in a text, as a pattern of JSON schema does.
+func anywhere(e *expr) *expr {
+	return seqOf(repeat(anyChar(), 0, -1), e, repeat(anyChar(), 0, -1))
+}
+
+// patternFault is the error of a pattern.
+func patternFault(where, pattern string, err error) error {
+	mend := "write a simpler one"
+	switch {
+	case errors.Is(err, errTooBig):
+		mend = "make its counts and alternatives smaller"
+	case errors.Is(err, errEmpty):
+		mend = "write one that some text matches"
+	}
+	return fault("pattern", where, fmt.Sprintf("%s: %v", quote(pattern), err), mend)
+}
+
+// Regex is the language of the texts that a regular expression matches as a whole, in the syntax of package regexp; ^ and $ at
+// its ends change nothing. Word boundaries and line anchors are errors, as is a pattern that is too big or that nothing
+// matches.
+func Regex(pattern string) (*Grammar, error) {
+	if len(pattern) > maxInput {
+		return nil, fault("pattern", "length", fmt.Sprintf("%d bytes", len(pattern)), fmt.Sprintf("write at most %d", maxInput))
+	}
+	e, err := parsePattern(pattern)
+	if err != nil {
+		return nil, patternFault("regex", pattern, err)
+	}
+	b := newBuilder()
+	d, err := compile(b.work, e, plain)
+	if err != nil {
+		return nil, patternFault("regex", pattern, err)
+	}
+	return b.finish(b.leaf(d), "regex")
+}

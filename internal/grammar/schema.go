@@ -1,0 +1,380 @@
+package grammar
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+)
+
+// JSONSchema is the language of the JSON values that a schema describes, in the order of its properties and without spaces but
+// one behind a colon or comma. Optional properties may be left out; properties that the schema does not name are written only
+// where it says what they are, or names none. Integers have at most 16 digits.
+//
+// An error names the place in the schema: what is no schema, what nothing satisfies, and what is not enforced: contains,
+// uniqueItems, if, dependentSchemas, general not and the like. An unknown format and annotations say nothing.
+func JSONSchema(schema []byte) (*Grammar, error) {
+	c, err := newCompiler("schema", schema)
+	if err != nil {
+		return nil, err
+	}
+	c.text, c.tags, c.ordered = sharedTexts().content, []string{thinkTag, openTag}, true
+	root, err := c.compile(conjunction{c.root})
+	if err != nil {
+		return nil, err
+	}
+	return c.finish(root, c.what)
+}
+
+// JSONObject is the language of all JSON objects, spaced as those of JSONSchema.
+func JSONObject() *Grammar {
+	g, err := JSONSchema([]byte(`{"type": "object"}`))
+	if err != nil {
+		panic(err) // the schema is ours
+	}
+	return g
+}
+
+// compile returns the node of schemas that hold together. A conjunction is compiled once, so recursion ends.
+func (c *compiler) compile(schemas conjunction) (*node, error) {
+	key := c.key(schemas)
+	if n := c.rules[key]; n != nil {
+		return n, nil
+	}
+	n := c.rule()
+	c.rules[key] = n
+	if c.full {
+		return nil, fault(c.what, "size", "more than can be compiled", "make it smaller")
+	}
+	shapes, err := c.read(schemas)
+	if err != nil {
+		return nil, err
+	}
+	ways, err := c.ways(shapes)
+	n.subs = []*node{c.choice(ways...)}
+	return n, err
+}
+
+// key names a conjunction by its schemas.
+func (c *compiler) key(schemas conjunction) string {
+	var ids []int
+	for _, s := range schemas {
+		if s.kind != kindBoolean || !s.truth {
+			ids = append(ids, c.ids[s])
+		}
+	}
+	slices.Sort(ids)
+	return fmt.Sprint(slices.Compact(ids))
+}
+
+func (c *compiler) ways(shapes []*shape) (ways []*node, err error) {
+	for _, s := range shapes {
+		w, err := c.shape(s)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, w...)
+	}
+	return ways, nil
+}
+
+// shape returns the alternatives of a shape.
+func (c *compiler) shape(s *shape) (ways []*node, err error) {
+	if s.listed {
+		for _, v := range s.values {
+			if s.kinds&v.kind != 0 {
+				var b strings.Builder
+				v.write(&b, c.tags)
+				ways = append(ways, c.literal(b.String()))
+			}
+		}
+		return ways, nil
+	}
+	for _, k := range []struct {
+		kinds kinds
+		make  func(*shape) (*node, error)
+	}{
+		{kindObject, c.object},
+		{kindArray, c.array},
+		{kindString, c.string},
+		{kindNumber, c.numeral},
+		{kindBoolean, func(*shape) (*node, error) { return c.choice(c.literal("true"), c.literal("false")), nil }},
+		{kindNull, func(*shape) (*node, error) { return c.literal("null"), nil }},
+	} {
+		if s.kinds&k.kinds == 0 {
+			continue
+		}
+		n, err := k.make(s)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, n)
+	}
+	return ways, nil
+}
+
+// leafOf makes a leaf once. A leaf that nothing fits is a choice of nothing.
+func (c *compiler) leafOf(at *value, key string, make func() (*dfa, error)) (*node, error) {
+	if n := c.leaves[key]; n != nil {
+		return n, nil
+	}
+	var n *node
+	switch d, err := make(); {
+	case errors.Is(err, errEmpty):
+		n = c.choice()
+	case err != nil:
+		return nil, c.fault(at, "a pattern or bound with "+err.Error(), "make it simpler")
+	default:
+		n = c.leaf(d)
+	}
+	c.leaves[key] = n
+	return n, nil
+}
+
+// numeral is a number.
+func (c *compiler) numeral(s *shape) (*node, error) {
+	places := maxDecimals
+	if s.kinds&kindFraction == 0 {
+		places = 0
+	}
+	if s.number.free() && len(s.multiples) == 0 {
+		if places == 0 {
+			return c.leaf(sharedTexts().integer), nil
+		}
+		return c.leaf(sharedTexts().number), nil
+	}
+	for _, m := range s.multiples {
+		n, err := decimals(m)
+		if err != nil {
+			return nil, err
+		}
+		places = min(places, n)
+	}
+	key := fmt.Sprint("number ", s.number.String(), places, s.multiples)
+	return c.leafOf(s.at, key, func() (*dfa, error) { return multiples(c.work, s, places) })
+}
+
+// multiples makes the automaton of the numbers in an interval that are multiples.
+func multiples(w *work, s *shape, places int) (*dfa, error) {
+	d, err := numbers(w, s.number, places)
+	for _, m := range s.multiples {
+		if err == nil && m.IsInt() && m.Num().Int64() > 1 {
+			d, err = intersect(w, d, divisible(m.Num().Int64()))
+		}
+	}
+	return d, err
+}
+
+// decimals is how many decimals the multiples of a number have, of 1 to 1000 and of 0.1, 0.01 and so on.
+func decimals(r *big.Rat) (int, error) {
+	if r.IsInt() && r.Num().IsInt64() && r.Num().Int64() <= 1000 {
+		return 0, nil
+	}
+	for n := 1; n <= maxDecimals; n++ {
+		if r.Cmp(new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil))) == 0 {
+			return n, nil
+		}
+	}
+	return 0, errors.New("a step that is not supported")
+}
+
+// divisible is the integers that are multiples.
+func divisible(by int64) *dfa {
+	a := newAlphabet(func(b byte) byte {
+		if b == '-' || b >= '0' && b <= '9' {
+			return b
+		}
+		return 0
+	})
+	return must(explore(ample(), a, int64(-1), func(rest int64, b byte) (int64, bool) {
+		if b == '-' {
+			return rest, rest < 0
+		}
+		return (max(rest, 0)*10 + int64(b-'0')) % by, b >= '0' && b <= '9'
+	}, func(rest int64) bool { return rest == 0 }))
+}
+
+// string is a JSON string.
+func (c *compiler) string(s *shape) (*node, error) {
+	if s.maxChars >= 0 && s.minChars > s.maxChars {
+		return c.choice(), nil
+	}
+	inside := c.counted(c.text, s.minChars, s.maxChars)
+	if len(s.patterns) > 0 {
+		n, err := c.patternLeaf(s, inJSON, c.tags)
+		if err != nil {
+			return nil, err
+		}
+		inside = c.sequence(n, c.literal(`"`))
+	}
+	return c.sequence(c.literal(`"`), inside), nil
+}
+
+// array is a JSON array.
+func (c *compiler) array(s *shape) (*node, error) {
+	least, most := s.minItems, s.maxItems
+	if most >= 0 && least > most {
+		return c.choice(), nil
+	}
+	prefix := s.prefix()
+	rest, err := c.compile(s.item(prefix))
+	if err != nil {
+		return nil, err
+	}
+	comma := c.comma()
+	left := most
+	if most >= 0 {
+		left = max(0, most-prefix)
+	}
+	// From the last place to the first: the array ends in front of each, or goes on.
+	tail := c.repetition(c.sequence(comma, rest), max(0, least-max(1, prefix)), less(left, prefix == 0))
+	for i := max(1, prefix) - 1; i >= 0; i-- {
+		item := rest
+		if i < prefix {
+			if item, err = c.compile(s.item(i)); err != nil {
+				return nil, err
+			}
+		}
+		if i > 0 {
+			item = c.sequence(comma, item)
+		}
+		goOn := c.sequence(item, tail)
+		switch {
+		case most >= 0 && i >= most:
+			tail = c.sequence()
+		case i >= least:
+			tail = c.choice(c.sequence(), goOn)
+		default:
+			tail = goOn
+		}
+	}
+	return c.sequence(c.literal("["), tail, c.literal("]")), nil
+}
+
+// less is a bound on what follows the first item, where that is one of those counted.
+func less(bound int, counted bool) int {
+	if counted && bound > 0 {
+		return bound - 1
+	}
+	return bound
+}
+
+func (c *compiler) comma() *node {
+	return c.sequence(c.literal(","), c.optional(c.literal(" ")))
+}
+
+func (c *compiler) optional(n *node) *node { return c.choice(c.sequence(), n) }
+
+// object is a JSON object.
+func (c *compiler) object(s *shape) (*node, error) {
+	n, err := c.members(s, func(name string, schemas conjunction) (member, error) {
+		sub, err := c.compile(schemas)
+		if err != nil {
+			return member{}, err
+		}
+		var b strings.Builder
+		writeString(&b, name, c.tags)
+		return c.pair(func(before string) *node { return c.literal(before + b.String() + ":") }, sub), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n.extra, err = c.extra(s); err != nil {
+		return nil, err
+	}
+	return c.sequence(c.literal("{"), n, c.literal("}")), nil
+}
+
+// pair is a member of a JSON object.
+func (c *compiler) pair(key func(before string) *node, value *node) member {
+	after := c.sequence(c.optional(c.literal(" ")), value)
+	return member{
+		first: c.sequence(key(""), after),
+		later: c.sequence(c.choice(key(","), key(", ")), after),
+	}
+}
+
+// members makes the object of the properties that have a name.
+func (c *compiler) members(s *shape, make func(string, conjunction) (member, error)) (*node, error) {
+	n := &node{kind: objectNode, ordered: c.ordered}
+	for _, name := range s.propertyNames() {
+		schemas, named := s.property(name)
+		required := slices.Contains(s.required, name)
+		allowed := (named || !s.closed) && c.admitsAll(s.names, &value{kind: kindString, text: name})
+		if !allowed && !required {
+			continue
+		}
+		m := member{first: c.choice(), later: c.choice()}
+		if allowed {
+			var err error
+			if m, err = make(name, schemas); err != nil {
+				return nil, err
+			}
+		}
+		m.required = required
+		n.members = append(n.members, m)
+	}
+	if s.most >= 0 && len(n.members) > s.most {
+		return nil, c.fault(s.at, fmt.Sprintf("maxProperties of %d, and %d properties", s.most, len(n.members)), "take it out")
+	}
+	n.ordered = n.ordered || len(n.members) > maxUnordered
+	return c.node(n), nil
+}
+
+// extra is the properties of a JSON object that have no name, or nil.
+func (c *compiler) extra(s *shape) (*member, error) {
+	schemas, pattern, ok := s.others()
+	if !ok || s.closed {
+		return nil, nil
+	}
+	sub, err := c.compile(schemas)
+	if err != nil {
+		return nil, err
+	}
+	inside := c.leaf(c.text)
+	if named := s.propertyNames(); pattern != "" || len(s.names) > 0 || len(named) > 0 {
+		if inside, err = c.names(s, []string{pattern}, named, inJSON); err != nil {
+			return nil, err
+		}
+		inside = c.sequence(inside, c.literal(`"`))
+	}
+	m := c.pair(func(before string) *node { return c.sequence(c.literal(before+`"`), inside, c.literal(":")) }, sub)
+	return &m, nil
+}
+
+// names is the leaf of property names that match patterns and are none of those named.
+func (c *compiler) names(s *shape, patterns, named []string, spell spelling) (*node, error) {
+	of := anyShape()
+	if len(s.names) > 0 {
+		shapes, err := c.read(s.names)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(shapes, func(s *shape) bool { return s.kinds&kindString != 0 })
+		if i < 0 {
+			return c.choice(), nil
+		}
+		of = shapes[i].clone()
+	}
+	of.patterns = append(of.patterns, patterns...)
+	return c.leafOf(s.at, fmt.Sprintf("names %v %q %q", c.key(s.names), of.patterns, named), func() (*dfa, error) {
+		d, err := compilePatterns(c.work, of.patterns, spell)
+		if err == nil {
+			d, err = limit(c.work, d, of.minChars, of.maxChars, spell)
+		}
+		if err == nil && of.listed {
+			var some *dfa
+			if some, err = oneOf(c.work, texts(of.values), spell); err == nil {
+				d, err = intersect(c.work, d, some)
+			}
+		}
+		if err == nil {
+			d, err = without(c.work, d, c.tags...)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return except(c.work, d, named, spell)
+	})
+}

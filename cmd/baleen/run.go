@@ -155,7 +155,7 @@ func (r *running) open(cmd *cobra.Command, name string) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		checkpoint: c, machine: machine, engine: engine.Start(machine, t), tokenizer: t, bos: loaded.Config.BOS, limits: limits, context: context,
+		checkpoint: c, machine: machine, engine: engine.Start(machine, t, engine.Options{}), tokenizer: t, bos: loaded.Config.BOS, limits: limits, context: context,
 		out: cmd.OutOrStdout(), aside: cmd.ErrOrStderr(), dim: isTerminal(cmd.ErrOrStderr()), stats: r.stats,
 		encoding: encodingOf(loaded.Config),
 	}

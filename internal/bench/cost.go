@@ -39,6 +39,15 @@ func partsOf(p *op.Program) []part {
 	return parts
 }
 
+// Groups names for each op of a program the group that its time is reported under.
+func Groups(p *op.Program) []string {
+	groups := make([]string, len(p.Ops))
+	for i, part := range partsOf(p) {
+		groups[i] = part.group
+	}
+	return groups
+}
+
 // partOf tells it from the name of what the op writes, and from its kind.
 func partOf(p *op.Program, o op.Op) part {
 	name, kind := "", op.KindOf(o)

@@ -39,7 +39,9 @@ func (t *tap) Alloc(p *op.Program, id op.ID) (device.Buffer, error) {
 // Load passes on, and remembers the program: there is one.
 func (t *tap) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Executable, error) {
 	exe, err := t.Device.Load(p, bind)
-	t.loaded = exe
+	if t.loaded == nil {
+		t.loaded = exe // the forward pass: the others move state
+	}
 	return exe, err
 }
 

@@ -4,16 +4,21 @@
 //	limits.go, sequence.go   one request: what was asked, how far it is
 //	scheduler.go, batch.go   which tokens run next: a pure state machine
 //	sample.go, stop.go       the next token, and the end
-//	machine.go, score.go     a model placed on a device; what it gives at every position
-//	engine.go                the loop
+//	remember.go              which prefixes are known, and what is kept
+//	machine.go, state.go     a model placed on a device; what sequences remember there, out and back
+//	score.go                 what a model gives at every position
+//	engine.go, disk.go       the loop, and the goroutine that reads and writes files
 package engine
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"baleen/internal/kv"
 	"baleen/internal/token"
 )
 
@@ -23,30 +28,56 @@ var ErrClosed = errors.New("engine closed: the answer is not complete: ask again
 // Engine makes answers on a machine. One goroutine of its own owns the machine and the scheduler; the other methods may be
 // called from anywhere. It knows tokens and their bytes, and no text.
 type Engine struct {
+	options   Options
 	machine   *Machine
 	tokenizer *token.Tokenizer
-	scheduler *Scheduler
+	scheduler *scheduler
+	disk      *Disk // or nil
 	started   time.Time
 	logits    []float32 // of one row
 	workspace *workspace
 
 	mu      sync.Mutex
-	inbox   []Event // since the last tick
-	streams map[*Sequence]*Stream
+	inbox   []event // since the last tick
+	streams map[*sequence]*Stream
 	closed  error // why nothing more is taken
+	stats   Stats
 
 	wake chan struct{} // something is in the inbox
 	done chan struct{} // the loop has ended
 }
 
+// ErrBusy is what Submit returns, wrapped, when the engine has as many requests as it takes.
+var ErrBusy = errors.New("engine busy")
+
+// Options are an engine's settings; the zero value is good.
+type Options struct {
+	Queue       int   // requests that may be there at once, running or waiting; 0 is no bound
+	Checkpoints int64 // bytes of memory for checkpoints of prefixes; 0 is a few for each slot
+	Disk        *Disk // where prefixes are kept, too; nil is nowhere. It is the engine's from now on
+}
+
 // Start starts an engine on a machine, which is the engine's from now on. A token that the tokenizer does not have gives
 // no bytes, nor does a control token.
-func Start(m *Machine, t *token.Tokenizer) *Engine {
+func Start(m *Machine, t *token.Tokenizer, o Options) *Engine {
 	vocab := m.Model.Config.Vocab
+	limits := kv.Limits{Page: int64(m.PageBytes()), Checkpoint: int64(m.CheckpointBytes()), Memory: o.Checkpoints}
+	if limits.Memory == 0 {
+		limits.Memory = int64(4*m.Caps.Slots+16) * limits.Checkpoint
+	}
+	if o.Disk != nil {
+		limits.Disk = o.Disk.limits.Disk
+	}
 	e := &Engine{
-		machine: m, tokenizer: t, scheduler: NewScheduler(m.Caps), started: time.Now(),
-		logits: make([]float32, vocab), workspace: newWorkspace(vocab), streams: map[*Sequence]*Stream{},
+		options: o, machine: m, tokenizer: t, scheduler: newScheduler(m.Caps, limits), disk: o.Disk, started: time.Now(),
+		logits: make([]float32, vocab), workspace: newWorkspace(vocab), streams: map[*sequence]*Stream{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if e.disk != nil {
+		for _, id := range e.scheduler.tree.Found(e.disk.found) {
+			e.disk.ask(fileRequest{entry: kv.Entry{ID: id}, deletes: true}, false)
+		}
+		go e.disk.serve(e.post)
 	}
 	go e.loop()
 	return e
@@ -57,40 +88,48 @@ func (e *Engine) loop() {
 	defer close(e.done)
 	for {
 		events, closed := e.take()
-		batch, actions := e.scheduler.Tick(time.Since(e.started), events)
-		e.deliver(actions)
-		switch {
-		case closed:
-			e.end()
+		if closed {
+			e.end(events)
 			return
+		}
+		batch, actions := e.scheduler.tick(time.Since(e.started), events)
+		err := e.perform(actions)
+		e.count(batch)
+		switch {
+		case err != nil:
+			e.post(event{ran: &ran{err: err, lost: true}})
 		case len(batch.Rows) == 0:
 			<-e.wake
 		default:
-			ran := e.run(batch)
-			e.post(Event{Ran: &ran})
+			result := e.run(batch)
+			e.post(event{ran: &result})
 		}
 	}
 }
 
 // run runs a batch and chooses the next token of every sequence that wants one.
-func (e *Engine) run(batch Batch) Ran {
-	if err := e.machine.Forward(batch.Rows, batch.Pages); err != nil {
-		return Ran{Err: err}
+func (e *Engine) run(batch batch) ran {
+	began := time.Now()
+	err := e.machine.Forward(batch.Rows, batch.Pages)
+	between := time.Now()
+	defer func() { e.spend(between.Sub(began), time.Since(between)) }()
+	if err != nil {
+		return ran{err: err}
 	}
-	ran := Ran{Items: make([]Item, len(batch.Wants))}
+	result := ran{items: make([]Item, len(batch.Wants))}
 	for i, q := range batch.Wants {
 		if err := e.machine.Logits(i, e.logits); err != nil {
-			return Ran{Err: err}
+			return ran{err: err}
 		}
-		item, err := q.sampler.next(e.logits, e.workspace)
+		item, err := q.sampler.next(e.logits, q.left(e.scheduler.context), e.workspace)
 		if err != nil {
 			item.Err = err
 		} else {
 			item.Bytes = e.bytes(item.Token)
 		}
-		ran.Items[i] = item
+		result.items[i] = item
 	}
-	return ran
+	return result
 }
 
 // bytes returns the bytes that a token adds to an answer.
@@ -103,15 +142,20 @@ func (e *Engine) bytes(id int32) []byte {
 }
 
 // take empties the inbox.
-func (e *Engine) take() (events []Event, closed bool) {
+func (e *Engine) take() (events []event, closed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	events, e.inbox = e.inbox, nil
+	for _, x := range events {
+		if x.fetched != nil {
+			e.disk.took()
+		}
+	}
 	return events, e.closed != nil
 }
 
 // post puts an event into the inbox.
-func (e *Engine) post(event Event) {
+func (e *Engine) post(event event) {
 	e.mu.Lock()
 	e.inbox = append(e.inbox, event)
 	e.mu.Unlock()
@@ -125,46 +169,82 @@ func (e *Engine) ring() {
 	}
 }
 
-// deliver hands tokens and ends to their streams.
-func (e *Engine) deliver(actions []Action) {
+// perform does what a tick wants done: it moves state, and hands progress, tokens and ends to their streams. Behind an error
+// nothing is moved on the device, nor written.
+func (e *Engine) perform(actions []action) (err error) {
 	for _, a := range actions {
-		e.mu.Lock()
-		s := e.streams[a.Sequence]
-		if a.Finish != nil {
-			delete(e.streams, a.Sequence)
+		switch {
+		case a.move == nil:
+			e.deliver(a)
+		case err != nil && a.move.kind == writeFile:
+			e.post(event{written: &written{a.move.file, err}})
+		case err == nil || a.move.kind == readFile || a.move.kind == deleteFiles:
+			err = errors.Join(err, e.move(a.move))
 		}
-		e.mu.Unlock()
-		s.put(a.Item, a.Finish)
+	}
+	return err
+}
+
+func (e *Engine) deliver(a action) {
+	e.mu.Lock()
+	s := e.streams[a.sequence]
+	if a.finish != nil {
+		delete(e.streams, a.sequence)
+	}
+	e.mu.Unlock()
+	if s != nil {
+		s.done.Store(max(s.done.Load(), int64(a.done)))
+		s.put(a.item, a.finish)
 	}
 }
 
-// end ends all streams that are left.
-func (e *Engine) end() {
+// end ends all streams that are left, and brings to disk what is known.
+func (e *Engine) end(events []event) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, s := range e.streams {
+	for q, s := range e.streams {
 		s.put(nil, &Finish{Err: e.closed})
+		events = append(events, event{cancel: q})
 	}
 	clear(e.streams)
+	e.mu.Unlock()
+	if e.disk == nil {
+		return
+	}
+	for {
+		_, actions := e.scheduler.tick(time.Since(e.started), events)
+		if e.perform(actions) != nil || e.scheduler.writing == 0 {
+			break
+		}
+		<-e.wake
+		events, _ = e.take()
+	}
+	e.count(batch{})
+	if err := e.disk.close(); err != nil {
+		e.disk.log.Error("cache on disk not closed", "why", err)
+	}
 }
 
 // Submit asks for the continuation of a prompt. It fails at once where the request is wrong or could never run.
 func (e *Engine) Submit(prompt []int32, limits Limits) (*Stream, error) {
-	q, err := NewSequence(prompt, limits, e.machine.Model.Config.Vocab)
+	q, err := newSequence(prompt, limits, e.machine.Model.Config.Vocab)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.scheduler.Fits(q); err != nil {
+	if err := e.scheduler.fits(q); err != nil {
 		return nil, err
 	}
 	s := &Stream{engine: e, sequence: q, news: make(chan struct{}, 1)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed != nil {
+	switch {
+	case e.closed != nil:
 		return nil, e.closed
+	case e.options.Queue > 0 && len(e.streams) >= e.options.Queue:
+		e.stats.Busy++
+		return nil, fmt.Errorf("%w: %d requests, running and waiting: ask again later", ErrBusy, len(e.streams))
 	}
 	e.streams[q] = s
-	e.inbox = append(e.inbox, Event{Submit: q})
+	e.inbox = append(e.inbox, event{submit: q})
 	e.ring()
 	return s, nil
 }
@@ -181,7 +261,8 @@ func (e *Engine) Close() {
 // Stream is an answer while it is made. One goroutine reads it.
 type Stream struct {
 	engine   *Engine
-	sequence *Sequence
+	sequence *sequence
+	done     atomic.Int64 // tokens of the prompt
 
 	mu    sync.Mutex
 	items []Item // that were not read yet
@@ -230,8 +311,11 @@ func (s *Stream) Next(ctx context.Context) (Item, bool) {
 	}
 }
 
+// Progress tells how many tokens of the prompt have been run or found in memory, and how many there are.
+func (s *Stream) Progress() (done, total int) { return int(s.done.Load()), s.sequence.prompt }
+
 // Cancel ends the answer. Tokens that were made before can still be read.
-func (s *Stream) Cancel() { s.engine.post(Event{Cancel: s.sequence}) }
+func (s *Stream) Cancel() { s.engine.post(event{cancel: s.sequence}) }
 
 // Finish says how the answer ended, after Next returned false.
 func (s *Stream) Finish() Finish {

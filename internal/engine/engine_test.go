@@ -12,8 +12,10 @@ import (
 	"baleen/internal/checkpoint"
 	"baleen/internal/deepseek"
 	"baleen/internal/demo"
+	"baleen/internal/device"
 	"baleen/internal/device/cpu"
 	"baleen/internal/device/cpu/kernel"
+	"baleen/internal/device/ref"
 	"baleen/internal/op"
 	"baleen/internal/token"
 )
@@ -21,15 +23,29 @@ import (
 // start starts an engine with the demo model.
 func start(t *testing.T, caps op.Caps) (*Engine, *token.Tokenizer) {
 	t.Helper()
+	return startWith(t, caps, Options{})
+}
+
+func startWith(t *testing.T, caps op.Caps, o Options) (*Engine, *token.Tokenizer) {
+	t.Helper()
+	machine := place(t, caps, deepseek.Reference, "cpu")
+	e := Start(machine, tokenizerOf(t), o)
+	t.Cleanup(e.Close)
+	return e, e.tokenizer
+}
+
+func demoFiles(t *testing.T) *checkpoint.Checkpoint {
+	t.Helper()
 	c, err := checkpoint.OpenFS(demo.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := deepseek.Load(c, deepseek.Reference, deepseek.Quirks{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := c.ReadFile("tokenizer.json", 1<<20)
+	return c
+}
+
+func tokenizerOf(t *testing.T) *token.Tokenizer {
+	t.Helper()
+	text, err := demoFiles(t).ReadFile("tokenizer.json", 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,19 +53,34 @@ func start(t *testing.T, caps op.Caps) (*Engine, *token.Tokenizer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tiers := kernel.Tiers()
-	d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1]})
+	return tokenizer
+}
+
+// place puts the demo model on a device, cpu or ref.
+func place(t *testing.T, caps op.Caps, n deepseek.Numerics, on string) *Machine {
+	t.Helper()
+	return placeWith(t, caps, n, on, 0)
+}
+
+func placeWith(t *testing.T, caps op.Caps, n deepseek.Numerics, on string, threads int) *Machine {
+	t.Helper()
+	m, err := deepseek.Load(demoFiles(t), n, deepseek.Quirks{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() }) // after the engine
+	var d device.Device = ref.New()
+	if on == "cpu" {
+		tiers := kernel.Tiers()
+		if d, err = cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Threads: threads, Fast: n == deepseek.Fast}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	machine, err := Place(t.Context(), m, d, caps, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := Start(machine, tokenizer)
-	t.Cleanup(e.Close)
-	return e, tokenizer
+	t.Cleanup(func() { machine.Close() })
+	return machine
 }
 
 // ask is one of a test.

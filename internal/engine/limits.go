@@ -11,12 +11,24 @@ type Limits struct {
 	StopIDs   []int32  // tokens that end the answer; their bytes are not part of it
 	Stop      [][]byte // strings that end the answer, wherever tokens are cut; they are not part of it
 	Sampling  Sampling
+
+	Constraint Constraint // what the answer must be; nil is anything
+	Salt       string     // a prefix is answered from memory only for requests of the same salt
+}
+
+// Constraint keeps an answer within a language. The engine calls it from one goroutine at a time.
+type Constraint interface {
+	// Mask clears the bits of the tokens that may not come next: token i is bit i%64 of word i/64. left is how many tokens the
+	// answer may still have, the next one included. It never clears all.
+	Mask(allowed []uint64, left int)
+	// Advance takes the token that was chosen.
+	Advance(token int32)
 }
 
 // Sampling says how the next token is chosen. The zero value is greedy.
 //
-// The steps are those of the field, in this order: logit bias; repetition penalty; frequency and presence penalty;
-// temperature; top-k; top-p over what top-k left, renormalised; min-p; the draw. Where a step compares tokens, the higher
+// The steps are those of the field, in this order: logit bias; repetition penalty; frequency and presence penalty; the
+// constraint, if the limits have one; temperature; top-k; top-p over what top-k left, renormalised; min-p; the draw. Where a step compares tokens, the higher
 // logit wins, then the lower id. At temperature 0 the best token after the penalties is taken.
 type Sampling struct {
 	Temperature float64 // 0 is greedy

@@ -63,7 +63,7 @@ func TestLimits(t *testing.T) {
 
 func checkLimits(t *testing.T, l Limits, want string) {
 	t.Helper()
-	_, err := NewSequence([]int32{1}, l, 10)
+	_, err := newSequence([]int32{1}, l, 10)
 	switch {
 	case want == "" && err != nil:
 		t.Errorf("%+v: %v", l, err)
@@ -78,7 +78,7 @@ func TestPromptChecks(t *testing.T) {
 		"no such token: request: token 1 of the prompt is 10: give 0 to 9": {9, 10},
 		"no such token: request: token 0 of the prompt is -1":              {-1},
 	} {
-		if _, err := NewSequence(prompt, Limits{}, 10); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := newSequence(prompt, Limits{}, 10); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v: %v, want %s", prompt, err, want)
 		}
 	}
@@ -88,7 +88,7 @@ func TestPromptChecks(t *testing.T) {
 func TestSequenceOwnsItsRequest(t *testing.T) {
 	prompt, stop := []int32{1, 2}, []byte("stop")
 	l := Limits{Stop: [][]byte{stop}, StopIDs: []int32{3}, Sampling: Sampling{LogitBias: map[int32]float32{1: 1}}}
-	q, err := NewSequence(prompt, l, 10)
+	q, err := newSequence(prompt, l, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

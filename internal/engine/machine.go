@@ -19,6 +19,7 @@ type Machine struct {
 	device         device.Device
 	trace          bool
 	forward, draft *program // draft is nil where the checkpoint has none
+	state          []*stash // to move what sequences remember: pages, then rings
 	buffers        map[string]device.Buffer
 	bytes          []byte // of a Download
 }
@@ -40,6 +41,12 @@ func Place(ctx context.Context, m *deepseek.Model, d device.Device, caps op.Caps
 	if p := m.Draft(caps); p != nil {
 		machine.draft = machine.lower(p)
 		programs = append(programs, machine.draft)
+	}
+	machine.state = machine.stashes(programs)
+	for _, s := range machine.state {
+		if len(s.moves) > 0 {
+			programs = append(programs, s.program)
+		}
 	}
 	for _, p := range programs {
 		if err := machine.allocate(p); err != nil {

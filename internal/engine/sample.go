@@ -34,6 +34,8 @@ type sampler struct {
 	drawn uint64 // tokens of the answer
 	seen  []seen // every token of prompt and answer once; empty without penalties
 	index map[int32]int
+
+	constraint Constraint // or nil
 }
 
 type seen struct {
@@ -42,8 +44,8 @@ type seen struct {
 }
 
 // newSampler wants a Sampling that passed its check.
-func newSampler(s Sampling, prompt []int32) sampler {
-	p := sampler{Sampling: s}
+func newSampler(s Sampling, constraint Constraint, prompt []int32) sampler {
+	p := sampler{Sampling: s, constraint: constraint}
 	if s.RepetitionPenalty == 0 {
 		p.RepetitionPenalty = 1
 	}
@@ -71,17 +73,20 @@ func (s *sampler) see(id, answers int32) {
 	s.seen[i].answers += answers
 }
 
-// next chooses the next token of the answer. NaN and +Inf fail; -Inf forbids a token.
-func (s *sampler) next(logits []float32, w *workspace) (Item, error) {
+// next chooses the next token of the answer, which may have so many more with it. NaN and +Inf fail; -Inf forbids a token.
+func (s *sampler) next(logits []float32, left int, w *workspace) (Item, error) {
 	for id, x := range logits {
 		if !(x <= math.MaxFloat32) {
 			return Item{}, fmt.Errorf("broken logits: token %d: found %v, expected a number: run baleen qualify on this device and checkpoint", id, x)
 		}
 	}
 	x := w.adjust(logits, s)
+	if s.constraint != nil {
+		w.mask(s.constraint, left)
+	}
 	best := argmax(x)
 	if math.IsInf(float64(x[best]), -1) {
-		return Item{}, errors.New("no token possible: every one of the vocabulary is forbidden: forbid fewer by logit bias")
+		return Item{}, errors.New("no token possible: every one of the vocabulary is forbidden: forbid fewer by logit bias or constraint")
 	}
 	it := Item{Token: best}
 	if s.Temperature > 0 {
@@ -92,6 +97,9 @@ func (s *sampler) next(logits []float32, w *workspace) (Item, error) {
 	}
 	s.drawn++
 	s.see(it.Token, 1)
+	if s.constraint != nil {
+		s.constraint.Advance(it.Token)
+	}
 	return it, nil
 }
 
@@ -100,10 +108,26 @@ type workspace struct {
 	x          []float32 // logits after bias and penalties
 	weights    []float64 // exp((x - highest) / temperature), or 0 for what is not kept
 	candidates []candidate
+	allowed    []uint64 // one bit for each token
 }
 
 func newWorkspace(vocab int) *workspace {
-	return &workspace{make([]float32, vocab), make([]float64, vocab), make([]candidate, 0, vocab)}
+	return &workspace{make([]float32, vocab), make([]float64, vocab), make([]candidate, 0, vocab), make([]uint64, (vocab+63)/64)}
+}
+
+// mask forbids what a constraint does not allow.
+func (w *workspace) mask(c Constraint, left int) {
+	for i := range w.allowed {
+		w.allowed[i] = math.MaxUint64
+	}
+	c.Mask(w.allowed, left)
+	for i, word := range w.allowed {
+		for forbidden := ^word; forbidden != 0; forbidden &= forbidden - 1 {
+			if id := 64*i + bits.TrailingZeros64(forbidden); id < len(w.x) {
+				w.x[id] = float32(math.Inf(-1))
+			}
+		}
+	}
 }
 
 // adjust applies bias and penalties.

@@ -128,12 +128,12 @@ func TestSamplerAgainstSorting(t *testing.T) {
 		for i := range prompt {
 			prompt[i] = int32(r.IntN(vocab))
 		}
-		s, w, tokens := newSampler(set, prompt), newWorkspace(vocab), slices.Clone(prompt)
+		s, w, tokens := newSampler(set, nil, prompt), newWorkspace(vocab), slices.Clone(prompt)
 		for step := range 4 {
 			logits := randomLogits(r, vocab)
 			logits[r.IntN(vocab)] = 1 // forbidding them all has its own test
 			logits[(r.IntN(vocab-1)+1)%vocab] = 1
-			it, err := s.next(logits, w)
+			it, err := s.next(logits, 1, w)
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
@@ -206,10 +206,10 @@ func TestDistribution(t *testing.T) {
 			logits[i] = float32(r.NormFloat64())
 		}
 		set.Seed = 11
-		s, w, counts := newSampler(set, nil), newWorkspace(len(logits)), make([]float64, len(logits))
+		s, w, counts := newSampler(set, nil, nil), newWorkspace(len(logits)), make([]float64, len(logits))
 		const draws = 40000
 		for range draws {
-			it, err := s.next(logits, w)
+			it, err := s.next(logits, 1, w)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,18 +276,18 @@ func TestSeedAlone(t *testing.T) {
 	answer := func(seed uint64, company bool) []int32 {
 		w := newWorkspace(vocab)
 		set := Sampling{Temperature: 1, TopP: 0.95, TopK: 80, FrequencyPenalty: 0.5, Seed: seed}
-		s, other := newSampler(set, nil), newSampler(Sampling{Temperature: 2, TopP: 0.5, Seed: 99}, nil)
+		s, other := newSampler(set, nil, nil), newSampler(Sampling{Temperature: 2, TopP: 0.5, Seed: 99}, nil, nil)
 		r, noise := rand.New(rand.NewPCG(1, 6)), rand.New(rand.NewPCG(2, 6))
 		var tokens []int32
 		for range 100 {
 			if company {
 				for range noise.IntN(3) {
-					if _, err := other.next(randomLogits(noise, vocab), w); err != nil {
+					if _, err := other.next(randomLogits(noise, vocab), 1, w); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			it, err := s.next(randomLogits(r, vocab), w)
+			it, err := s.next(randomLogits(r, vocab), 1, w)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -315,8 +315,8 @@ func TestGreedyTies(t *testing.T) {
 		{[]float32{0, negativeZero}, 0},
 		{[]float32{inf, inf, -5}, 2},
 	} {
-		s := newSampler(Sampling{}, nil)
-		if it, err := s.next(c.logits, newWorkspace(len(c.logits))); err != nil || it.Token != c.want {
+		s := newSampler(Sampling{}, nil, nil)
+		if it, err := s.next(c.logits, 1, newWorkspace(len(c.logits))); err != nil || it.Token != c.want {
 			t.Errorf("%v: token %d, %v; want %d", c.logits, it.Token, err, c.want)
 		}
 	}
@@ -331,8 +331,8 @@ func TestBrokenLogits(t *testing.T) {
 		"no token possible":                  {-inf, -inf, -inf},
 	} {
 		for _, temperature := range []float64{0, 1} {
-			s := newSampler(Sampling{Temperature: temperature, TopP: 0.5, LogitBias: map[int32]float32{0: 5}}, nil)
-			if it, err := s.next(logits, newWorkspace(3)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			s := newSampler(Sampling{Temperature: temperature, TopP: 0.5, LogitBias: map[int32]float32{0: 5}}, nil, nil)
+			if it, err := s.next(logits, 1, newWorkspace(3)); err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("%v: token %d, error %v; want %s", logits, it.Token, err, want)
 			}
 		}
@@ -355,9 +355,9 @@ func TestExtremes(t *testing.T) {
 		if err := limits.check(4); err != nil {
 			t.Fatal(err)
 		}
-		s := newSampler(set, []int32{1, 2})
+		s := newSampler(set, nil, []int32{1, 2})
 		for range 20 {
-			it, err := s.next([]float32{-huge, huge, huge, -huge}, newWorkspace(4))
+			it, err := s.next([]float32{-huge, huge, huge, -huge}, 1, newWorkspace(4))
 			if err != nil || it.Token != 1 && it.Token != 2 {
 				t.Errorf("%+v: token %d, %v", set, it.Token, err)
 			}
@@ -371,8 +371,8 @@ func TestLogProbs(t *testing.T) {
 	total := math.Exp(1) + 2*math.Exp(2) + 1
 	log := func(x float64) float64 { return x - math.Log(total) }
 	// Bias, penalties and temperature change the choice, not what is told about the model.
-	s := newSampler(Sampling{Temperature: 3, TopP: 1, TopK: 1, LogitBias: map[int32]float32{4: 50}, LogProbs: true, TopLogProbs: 5}, nil)
-	it, err := s.next(logits, newWorkspace(5))
+	s := newSampler(Sampling{Temperature: 3, TopP: 1, TopK: 1, LogitBias: map[int32]float32{4: 50}, LogProbs: true, TopLogProbs: 5}, nil, nil)
+	it, err := s.next(logits, 1, newWorkspace(5))
 	if err != nil || it.Token != 4 || math.Abs(it.LogProb-log(0)) > 1e-12 {
 		t.Errorf("%+v, %v", it, err)
 	}
@@ -400,9 +400,9 @@ func TestNoAllocation(t *testing.T) {
 		prompt[i] = int32(i)
 	}
 	set := Sampling{Temperature: 1, TopP: 0.9, TopK: 500, MinP: 0.01, RepetitionPenalty: 1.1, LogitBias: map[int32]float32{3: 1}, LogProbs: true}
-	s, w := newSampler(set, prompt), newWorkspace(vocab)
+	s, w := newSampler(set, nil, prompt), newWorkspace(vocab)
 	if n := testing.AllocsPerRun(20, func() {
-		if _, err := s.next(logits, w); err != nil {
+		if _, err := s.next(logits, 1, w); err != nil {
 			t.Fatal(err)
 		}
 	}); n > 0 {
@@ -433,10 +433,10 @@ func BenchmarkSampler(b *testing.B) {
 		{"logprobs", Sampling{LogProbs: true, TopLogProbs: 20}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			s, w := newSampler(c.set, nil), newWorkspace(vocab)
+			s, w := newSampler(c.set, nil, nil), newWorkspace(vocab)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.next(logits, w); err != nil {
+				if _, err := s.next(logits, 1, w); err != nil {
 					b.Fatal(err)
 				}
 			}

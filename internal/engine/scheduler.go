@@ -14,90 +14,121 @@ import (
 // The pages of the books are those of the programs: this does not compile otherwise.
 var _ = [1]struct{}{}[kv.PageSize-op.PageSize]
 
-// Scheduler decides which tokens run next. It is a pure state machine: events in, a batch and actions out. It has no
+// scheduler decides which tokens run next. It is a pure state machine: events in, a batch and actions out. It has no
 // goroutine, clock, lock or I/O; one loop owns it.
 //
 //  1. Every running sequence is older than every waiting one; both lists are in order of arrival.
-//  2. A running sequence has a slot of its own. There are no more slots than rows in a batch, so that each of them can go on in every tick.
+//  2. A running sequence has a slot of its own. There are no more slots than rows in a batch, so that each of them can go on in
+//     every tick, but those whose prefix is still being read from disk.
 //  3. No sequence is longer than the pages of the whole pool, so the oldest, which is never put back, always ends.
 //
-// When pages run out, the youngest running sequence is put back: its state is dropped and computed again from its tokens.
-// To admit one, its tokens must fit, and one page must be left for each sequence that already runs: otherwise the
-// newcomer would be the first to be put back.
-type Scheduler struct {
+// What was computed is remembered by prefix (remember.go): a sequence begins behind what is known. When pages run out, those
+// of prefixes that nobody uses go first; then the youngest running sequence is put back. Its prefix stays remembered as long
+// as there is room, and it goes on from there. To admit a sequence, its tokens must fit, and one page must be left for each
+// that already runs: otherwise the newcomer would be the first to be put back.
+type scheduler struct {
 	rows    int
 	context int
 	pool    *kv.Pool
 	pages   int     // in the pool
 	free    []int32 // slots; the last is taken next
+	tree    *kv.Tree
+	writing int // files under way
 
-	running, waiting []*Sequence
+	running, waiting []*sequence
 	arrivals         uint64
 
 	out     []part // of the batch that is running now
-	wants   []*Sequence
-	actions []Action
+	wants   []*sequence
+	actions []action
 	now     time.Duration
+	stats   Stats // its sums
 }
 
-// NewScheduler returns a scheduler for programs of the given capacities, each at least 1.
-func NewScheduler(caps op.Caps) *Scheduler {
-	s := &Scheduler{
+// newScheduler returns a scheduler for programs of the given capacities, each at least 1, that remembers within limits.
+func newScheduler(caps op.Caps, l kv.Limits) *scheduler {
+	s := &scheduler{
 		rows:    caps.Rows,
 		context: min(caps.Context, caps.Pages*kv.PageSize),
 		pool:    kv.NewPool(caps.Pages),
 		pages:   caps.Pages,
 	}
+	s.tree = kv.NewTree(s.pool, l)
 	for slot := min(caps.Slots, caps.Rows) - 1; slot >= 0; slot-- {
 		s.free = append(s.free, int32(slot))
 	}
 	return s
 }
 
-// Event is one thing that happened; one field is set.
-type Event struct {
-	Submit *Sequence
-	Cancel *Sequence // one that has finished, or was never submitted, is left as it is
-	Ran    *Ran
+// event is one thing that happened; one field is set.
+type event struct {
+	submit  *sequence
+	cancel  *sequence // one that has finished, or was never submitted, is left as it is
+	ran     *ran
+	fetched *fetched
+	written *written
 }
 
-// Ran says that the batch of the last tick is done.
-type Ran struct {
-	Items []Item // the next tokens, one for each of Batch.Wants, with all bytes of the token
-	Err   error  // the run failed: nothing of it counts, and its sequences end with this error
+// ran says that the batch of the last tick is done.
+type ran struct {
+	items []Item // the next tokens, one for each of batch.Wants, with all bytes of the token
+	err   error  // the run failed: nothing of it counts, and its sequences end with this error
+	lost  bool   // actions failed, too: nothing that was remembered in memory can be trusted
 }
 
-// Action is what the caller must do, in order, before it runs the batch: send the item, end the stream, or both.
-type Action struct {
-	Sequence *Sequence
-	Item     *Item
-	Finish   *Finish
+// fetched says that a file was read, or why not.
+type fetched struct {
+	file kv.File
+	data []byte
+	err  error
 }
 
-// Tick takes what happened since the last one, in order, and returns what to do and what to run next. The batch is empty
-// when there is nothing to run, and while the last one is out, that is until its Ran comes.
-func (s *Scheduler) Tick(now time.Duration, events []Event) (Batch, []Action) {
+// written says that a file was written, or why not.
+type written struct {
+	file kv.File
+	err  error
+}
+
+// action is what the caller must do, in order, before it runs the batch: tell how far the prompt is, send the item, end the
+// stream, or move state.
+type action struct {
+	sequence *sequence
+	done     int // tokens of the prompt that are done, if it has become more
+	item     *Item
+	finish   *Finish
+	move     *move
+}
+
+// tick takes what happened since the last one, in order, and returns what to do and what to run next. The batch is empty
+// when there is nothing to run, and while the last one is out, that is until its ran comes.
+func (s *scheduler) tick(now time.Duration, events []event) (batch, []action) {
 	s.now, s.actions = now, nil
 	for _, e := range events {
 		switch {
-		case e.Submit != nil:
-			s.submit(e.Submit)
-		case e.Cancel != nil:
-			s.fail(e.Cancel, context.Canceled)
-		case e.Ran != nil:
-			s.commit(e.Ran)
+		case e.submit != nil:
+			s.submit(e.submit)
+		case e.cancel != nil:
+			s.fail(e.cancel, context.Canceled)
+		case e.ran != nil:
+			s.commit(e.ran)
+		case e.fetched != nil:
+			s.fetched(e.fetched)
+		case e.written != nil:
+			s.written(e.written)
 		}
 	}
 	if s.out != nil {
-		return Batch{}, s.actions
+		return batch{}, s.actions
 	}
 	s.grow()
+	s.resume()
 	s.admit()
+	s.write()
 	return s.next(), s.actions
 }
 
-// Fits says whether a sequence can ever run. It may be called at any time, by anyone.
-func (s *Scheduler) Fits(q *Sequence) error {
+// fits says whether a sequence can ever run. It may be called at any time, by anyone.
+func (s *scheduler) fits(q *sequence) error {
 	if q.prompt < s.context {
 		return nil
 	}
@@ -105,63 +136,80 @@ func (s *Scheduler) Fits(q *Sequence) error {
 		q.prompt, s.context)
 }
 
-func (s *Scheduler) submit(q *Sequence) {
+func (s *scheduler) submit(q *sequence) {
 	if q.arrival != 0 {
 		return // it is here already
 	}
 	s.arrivals++
 	q.arrival, q.end.Submitted = s.arrivals, s.now
+	s.stats.Submitted++
 	s.waiting = append(s.waiting, q)
-	if err := s.Fits(q); err != nil {
+	if err := s.fits(q); err != nil {
 		s.fail(q, err)
 	}
 }
 
-// commit counts the rows of the batch that is out, and takes the tokens that it gave.
-func (s *Scheduler) commit(ran *Ran) {
+// commit counts the rows of the batch that is out, and takes the tokens that it gave. What a sequence computed whose next
+// token could not be made is not remembered.
+func (s *scheduler) commit(r *ran) {
 	out, wants := s.out, s.wants
 	s.out, s.wants = nil, nil
-	if ran.Err == nil && len(ran.Items) != len(wants) {
-		ran = &Ran{Err: fmt.Errorf("wrong number of items: run: %d for %d sequences: this is a defect of the engine", len(ran.Items), len(wants))}
+	if r.err == nil && len(r.items) != len(wants) {
+		r = &ran{err: fmt.Errorf("wrong number of items: run: %d for %d sequences: this is a defect of the engine", len(r.items), len(wants))}
+	}
+	if r.err != nil {
+		s.failed(out, r)
+		return
+	}
+	for i, q := range wants {
+		if err := r.items[i].Err; err != nil {
+			s.fail(q, err)
+		}
 	}
 	for _, p := range out {
-		switch {
-		case p.sequence.state != running:
-		case ran.Err != nil:
-			s.fail(p.sequence, ran.Err)
-		default:
-			p.sequence.length += p.rows
+		if p.sequence.state == running {
+			s.advance(p.sequence, p.rows)
 		}
 	}
-	if ran.Err == nil {
-		for i, q := range wants {
-			s.take(q, ran.Items[i])
-		}
+	for i, q := range wants {
+		s.take(q, r.items[i])
 	}
 }
 
-// take gives a sequence its next token.
-func (s *Scheduler) take(q *Sequence, it Item) {
-	if q.state != running {
-		return
+// failed ends the sequences of a run that failed; where state was lost, all that have some.
+func (s *scheduler) failed(out []part, r *ran) {
+	for _, p := range out {
+		s.fail(p.sequence, r.err)
 	}
-	if it.Err != nil {
-		s.fail(q, it.Err)
+	if r.lost {
+		for len(s.running) > 0 {
+			s.fail(s.running[0], r.err)
+		}
+		s.tree.Forget()
+	}
+}
+
+func (s *scheduler) act(a action) { s.actions = append(s.actions, a) }
+
+// take gives a sequence its next token.
+func (s *scheduler) take(q *sequence, it Item) {
+	if q.state != running {
 		return
 	}
 	if len(q.tokens) == q.prompt {
 		q.end.First = s.now
 	}
+	s.stats.Answer++
 	it, ended := q.accept(it, s.context)
 	if ended {
 		s.finish(q, &it)
 		return
 	}
-	s.actions = append(s.actions, Action{Sequence: q, Item: &it})
+	s.act(action{sequence: q, item: &it})
 }
 
 // fail ends a sequence with an error, unless it has ended or never began.
-func (s *Scheduler) fail(q *Sequence, err error) {
+func (s *scheduler) fail(q *sequence, err error) {
 	if q.state == running || slices.Contains(s.waiting, q) {
 		q.end.Err = err
 		s.finish(q, nil)
@@ -169,54 +217,59 @@ func (s *Scheduler) fail(q *Sequence, err error) {
 }
 
 // finish ends a running or waiting sequence.
-func (s *Scheduler) finish(q *Sequence, last *Item) {
+func (s *scheduler) finish(q *sequence, last *Item) {
 	if q.state == running {
 		s.running = remove(s.running, q)
+		s.keep(q)
 		s.drop(q)
 	} else {
 		s.waiting = remove(s.waiting, q)
 	}
 	q.state, q.end.Ended = finished, s.now
-	s.actions = append(s.actions, Action{q, last, &q.end})
+	s.stats.ended(&q.end)
+	s.act(action{sequence: q, item: last, finish: &q.end})
 }
 
-func remove(list []*Sequence, q *Sequence) []*Sequence {
+func remove(list []*sequence, q *sequence) []*sequence {
 	i := slices.Index(list, q)
 	return slices.Delete(list, i, i+1)
 }
 
 // drop takes slot and pages from a running sequence, and with them its state.
-func (s *Scheduler) drop(q *Sequence) {
-	s.pool.Release(&q.pages)
+func (s *scheduler) drop(q *sequence) {
+	s.detach(q)
 	s.free = append(s.free, q.slot)
-	q.slot, q.length = -1, 0
+	q.slot = -1
 }
 
 // grow makes room for the next position of every running sequence, the oldest first. Where there is none it puts back the
 // youngest.
-func (s *Scheduler) grow() {
+func (s *scheduler) grow() {
 	for i := 0; i < len(s.running); i++ {
 		for i < len(s.running) && s.pool.Grow(&s.running[i].pages, s.running[i].length+1) != nil {
-			s.preempt()
+			if !s.tree.Free(1) {
+				s.preempt()
+			}
 		}
 	}
 }
 
 // preempt puts the youngest running sequence back.
-func (s *Scheduler) preempt() {
+func (s *scheduler) preempt() {
 	q := s.running[len(s.running)-1]
 	s.running = s.running[:len(s.running)-1]
 	s.drop(q)
+	s.stats.Preempted++
 	q.state = waiting
 	s.waiting = slices.Insert(s.waiting, 0, q)
 }
 
 // admit starts waiting sequences in order of arrival, as far as slots and pages go. One that does not fit holds up those
 // behind it, or it might wait for ever.
-func (s *Scheduler) admit() {
+func (s *scheduler) admit() {
 	for len(s.waiting) > 0 && len(s.free) > 0 {
 		q := s.waiting[0]
-		if kv.PagesFor(len(q.tokens))+len(s.running) > s.pool.Free() || s.pool.Grow(&q.pages, len(q.tokens)) != nil {
+		if !s.attach(q, len(s.running)) {
 			return
 		}
 		s.waiting = slices.Delete(s.waiting, 0, 1)
@@ -224,18 +277,16 @@ func (s *Scheduler) admit() {
 		q.slot = s.free[len(s.free)-1]
 		s.free = s.free[:len(s.free)-1]
 		q.state = running
-		if q.end.Started == 0 {
-			q.end.Started = s.now
-		}
+		s.begin(q)
 	}
 }
 
 // next makes the batch: one row for each sequence that has a single token to run, then equal shares of the other rows for
 // prompts, so that a long one does not hold up a short one. What the short ones leave goes to the longer.
-func (s *Scheduler) next() Batch {
-	b := Batch{Pages: make([][]int32, len(s.running)+len(s.free))}
-	order := slices.Clone(s.running)
-	slices.SortStableFunc(order, func(p, q *Sequence) int { return cmp.Compare(p.todo(), q.todo()) })
+func (s *scheduler) next() batch {
+	b := batch{Pages: make([][]int32, len(s.running)+len(s.free))}
+	order := slices.DeleteFunc(slices.Clone(s.running), func(q *sequence) bool { return q.reading })
+	slices.SortStableFunc(order, func(p, q *sequence) int { return cmp.Compare(p.todo(), q.todo()) })
 	for i, q := range order {
 		share := (s.rows - len(b.Rows)) / (len(order) - i)
 		b.add(q, min(share, q.todo()))

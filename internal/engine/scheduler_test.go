@@ -18,13 +18,16 @@ import (
 
 // The scripts:
 //
-//	new rows=N slots=N pages=N context=N
-//	submit name=a prompt=N [max=N] [stop=string]   for the next tick
+//	new rows=N slots=N pages=N context=N [checkpoints=N] [files=N]
+//	submit name=a prompt=N [from=N] [max=N] [stop=string] [salt=string]   for the next tick
+//	files [fail]                                   what is under way to and from disk has come, for the next tick
 //	cancel name=a                                  for the next tick
 //	tick [hold] [fail] [bad=a] [times=N]           runs the last batch (not with hold), then ticks; shows the last of N
-//	end                                            ticks until all have ended, and shows how each did, with 40 bytes of text
+//	end [why]                                      ticks until all have ended, and shows how each did, with 40 bytes of text, or
+//	                                               what was remembered of each prompt, and why no more
 //
-// A tick shows its actions, its batch as ranges of positions ("!" where logits are wanted), and who waits.
+// The prompt is consecutive numbers. A tick shows its actions, its batch as ranges of positions ("!" where logits are wanted),
+// and who waits.
 func TestSchedulerScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scheduler", func(t *testing.T, path string) {
 		var w *world
@@ -35,7 +38,10 @@ func TestSchedulerScripts(t *testing.T) {
 				d.ScanArgs(t, "slots", &caps.Slots)
 				d.ScanArgs(t, "pages", &caps.Pages)
 				d.ScanArgs(t, "context", &caps.Context)
-				w = newWorld(caps)
+				checkpoints, files := 20, 0
+				d.MaybeScanArgs(t, "checkpoints", &checkpoints)
+				d.MaybeScanArgs(t, "files", &files)
+				w = newWorld(caps, toyLimits(checkpoints, files))
 				return ""
 			}
 			return w.command(t, d)
@@ -46,25 +52,31 @@ func TestSchedulerScripts(t *testing.T) {
 func (w *world) command(t *testing.T, d *datadriven.TestData) string {
 	var name, stop string
 	var n, limit int
+	from := len(w.order)
 	d.MaybeScanArgs(t, "name", &name)
 	switch d.Cmd {
 	case "submit":
 		d.ScanArgs(t, "prompt", &n)
 		d.MaybeScanArgs(t, "max", &limit)
 		limits := Limits{MaxTokens: limit}
+		d.MaybeScanArgs(t, "salt", &limits.Salt)
+		d.MaybeScanArgs(t, "from", &from)
 		if d.MaybeScanArgs(t, "stop", &stop) {
 			limits.Stop = [][]byte{[]byte(stop)}
 		}
-		if _, err := w.submit(name, numbers(n, len(w.order)), limits); err != nil {
+		if _, err := w.submit(name, numbers(n, from), limits); err != nil {
 			return err.Error()
 		}
 		return ""
 	case "cancel":
 		for q, known := range w.names {
 			if known == name {
-				w.events = append(w.events, Event{Cancel: q})
+				w.events = append(w.events, event{cancel: q})
 			}
 		}
+		return ""
+	case "files":
+		w.tell(len(w.files), func() bool { return d.HasArg("fail") })
 		return ""
 	case "tick":
 		return w.tickCommand(t, d)
@@ -73,9 +85,13 @@ func (w *world) command(t *testing.T, d *datadriven.TestData) string {
 			if err := w.ran(); err != nil {
 				d.Fatalf(t, "%v", err)
 			}
+			w.tell(len(w.files), func() bool { return false })
 			if _, err := w.tick(); err != nil {
 				d.Fatalf(t, "%v", err)
 			}
+		}
+		if d.HasArg("why") {
+			return w.showCached()
 		}
 		return w.showEnds()
 	}
@@ -87,19 +103,19 @@ func (w *world) tickCommand(t *testing.T, d *datadriven.TestData) string {
 	times, bad := 1, ""
 	d.MaybeScanArgs(t, "times", &times)
 	d.MaybeScanArgs(t, "bad", &bad)
-	var actions []Action
+	var actions []action
 	for range times {
 		if len(w.batch.Rows) > 0 && !d.HasArg("hold") {
 			if err := w.ran(); err != nil {
 				d.Fatalf(t, "%v", err)
 			}
-			ran := w.events[len(w.events)-1].Ran
+			result := w.events[len(w.events)-1].ran
 			if d.HasArg("fail") {
-				*ran = Ran{Err: errors.New("device lost")}
+				*result = ran{err: errors.New("device lost")}
 			}
 			for i, q := range w.batch.Wants {
 				if w.names[q] == bad {
-					ran.Items[i] = Item{Err: errors.New("broken logits")}
+					result.items[i] = Item{Err: errors.New("broken logits")}
 				}
 			}
 		}
@@ -115,15 +131,21 @@ func (w *world) tickCommand(t *testing.T, d *datadriven.TestData) string {
 	return w.show(actions)
 }
 
-func (w *world) show(actions []Action) string {
+func (w *world) show(actions []action) string {
 	var out strings.Builder
 	for _, a := range actions {
-		fmt.Fprintf(&out, "%s:", w.names[a.Sequence])
-		if a.Item != nil {
-			fmt.Fprintf(&out, " token %d %q", a.Item.Token, a.Item.Bytes)
+		if a.move != nil {
+			fmt.Fprintln(&out, a.move)
 		}
-		if a.Finish != nil {
-			fmt.Fprintf(&out, " ends: %s", endText(a.Finish))
+		if a.item == nil && a.finish == nil {
+			continue // progress of a prompt is seen from its rows
+		}
+		fmt.Fprintf(&out, "%s:", w.names[a.sequence])
+		if a.item != nil {
+			fmt.Fprintf(&out, " token %d %q", a.item.Token, a.item.Bytes)
+		}
+		if a.finish != nil {
+			fmt.Fprintf(&out, " ends: %s", endText(a.finish))
 		}
 		fmt.Fprintln(&out)
 	}
@@ -144,12 +166,43 @@ func (w *world) show(actions []Action) string {
 	for _, q := range w.waiting {
 		fmt.Fprintf(&out, "%s waits\n", w.names[q])
 	}
-	fmt.Fprintf(&out, "free: %d pages, %d slots\n", w.pool.Free(), len(w.free))
+	out.WriteString(w.showFree())
 	return out.String()
 }
 
+func (w *world) showFree() string {
+	text := fmt.Sprintf("free: %d pages, %d slots", w.pool.Free(), len(w.free))
+	if c := w.tree.Counts(); c.Pages > 0 {
+		text += fmt.Sprintf("; remembered: %d pages, %d checkpoints", c.Pages, c.Checkpoints)
+	}
+	return text + "\n"
+}
+
+func (m *move) String() string {
+	file := fmt.Sprintf("page %d", m.page)
+	if m.file.Node != nil {
+		file = fmt.Sprintf("page of depth %d", m.file.Node.Depth)
+		if m.file.Checkpoint {
+			file = fmt.Sprintf("checkpoint of depth %d", m.file.Node.Depth)
+		}
+	}
+	switch m.kind {
+	case saveCheckpoint:
+		return fmt.Sprintf("save slot %d at %d", m.slot, m.position)
+	case loadCheckpoint:
+		return fmt.Sprintf("load slot %d at %d", m.slot, m.position)
+	case loadPage:
+		return "load " + file
+	case readFile:
+		return "read " + file
+	case writeFile:
+		return "write " + file
+	}
+	return "delete files"
+}
+
 func (w *world) nameOf(slot int32) string {
-	i := slices.IndexFunc(w.running, func(q *Sequence) bool { return q.slot == slot })
+	i := slices.IndexFunc(w.running, func(q *sequence) bool { return q.slot == slot })
 	return w.names[w.running[i]]
 }
 
@@ -161,7 +214,17 @@ func (w *world) showEnds() string {
 		fmt.Fprintf(&out, "%s: %d tokens, %q, %s; submitted %v, started %v, first %v, ended %v\n", w.names[q], len(w.sent[q]), answer,
 			endText(end), end.Submitted, end.Started, end.First, end.Ended)
 	}
-	fmt.Fprintf(&out, "free: %d pages, %d slots\n", w.pool.Free(), len(w.free))
+	out.WriteString(w.showFree())
+	return out.String()
+}
+
+// showCached tells of each answer how much of its prompt was remembered, and why no more was.
+func (w *world) showCached() string {
+	var out strings.Builder
+	for _, q := range w.order {
+		fmt.Fprintf(&out, "%s: %d of %d cached. %s\n", w.names[q], w.ends[q].Cached, q.prompt, w.ends[q].Why)
+	}
+	out.WriteString(w.showFree())
 	return out.String()
 }
 
@@ -186,13 +249,22 @@ func numbers(n, from int) []int32 {
 // Random requests on random machines, with cancels, failed runs and late submissions: what must hold holds at every tick,
 // and each answer is the one that the request gives alone.
 func TestSchedulerRandom(t *testing.T) {
-	for seed := range uint64(150) {
+	var sum Stats
+	seeds := uint64(600)
+	if *full {
+		seeds = 6000
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 9))
-		caps := op.Caps{Rows: 1 + r.IntN(60), Slots: 1 + r.IntN(6), Pages: 1 + r.IntN(10)}
+		caps := op.Caps{Rows: 1 + r.IntN(60), Slots: 1 + r.IntN(6), Pages: 1 + r.IntN([]int{10, 25}[r.IntN(2)])}
 		caps.Context = 1 + r.IntN(caps.Pages*200)
-		w := newWorld(caps)
+		pace, badFile := []int{4, 40, 150}[r.IntN(3)], 3+r.IntN(20)
+		if r.IntN(3) == 0 { // a crowd in little room
+			caps, pace = op.Caps{Rows: 8 + r.IntN(60), Slots: 6, Pages: 4 + r.IntN(4), Context: 400}, 4
+		}
+		w := newWorld(caps, toyLimits(r.IntN(9), r.IntN(2)*r.IntN(60)))
 		var requests []request
-		faults := map[*Sequence]bool{} // answers that need not be complete
+		faults := map[*sequence]bool{} // answers that need not be complete
 		for step := 0; w.busy() || len(requests) < 12; step++ {
 			if step > 20000 {
 				t.Fatalf("seed %d: no end", seed)
@@ -202,21 +274,26 @@ func TestSchedulerRandom(t *testing.T) {
 					t.Fatalf("seed %d step %d: %v", seed, step, err)
 				}
 				if r.IntN(200) == 0 {
-					w.events[len(w.events)-1].Ran = &Ran{Err: errors.New("device lost")}
+					lost := r.IntN(3) == 0
+					w.events[len(w.events)-1].ran = &ran{err: errors.New("device lost"), lost: lost}
 					for _, p := range w.out {
 						faults[p.sequence] = true
 					}
+					for _, q := range w.running {
+						faults[q] = faults[q] || lost
+					}
 				}
 			}
-			for len(requests) < 12 && r.IntN(4) == 0 {
+			for len(requests) < 12 && r.IntN(pace) == 0 {
 				requests = append(requests, w.randomRequest(t, r))
 			}
 			if len(requests) > 0 && r.IntN(40) == 0 {
 				q := requests[r.IntN(len(requests))].sequence
 				faults[q] = true
 				at := r.IntN(len(w.events) + 1)
-				w.events = slices.Insert(w.events, at, Event{Cancel: q})
+				w.events = slices.Insert(w.events, at, event{cancel: q})
 			}
+			w.tell(r.IntN(len(w.files)+1), func() bool { return r.IntN(badFile) == 0 })
 			if _, err := w.tick(); err != nil {
 				t.Fatalf("seed %d step %d: %+v: %v", seed, step, caps, err)
 			}
@@ -226,14 +303,21 @@ func TestSchedulerRandom(t *testing.T) {
 				t.Fatalf("seed %d: %+v: request %d: %v", seed, caps, i, err)
 			}
 		}
-		if w.pool.Free() != caps.Pages || len(w.free) != min(caps.Slots, caps.Rows) {
-			t.Fatalf("seed %d: %d of %d pages are free", seed, w.pool.Free(), caps.Pages)
+		if n := w.tree.Counts().Pages; w.pool.Free()+n != caps.Pages || len(w.free) != min(caps.Slots, caps.Rows) {
+			t.Fatalf("seed %d: %d of %d pages are free, %d remembered", seed, w.pool.Free(), caps.Pages, n)
 		}
+		n := w.counts()
+		sum.Cached, sum.Prompt, sum.Preempted, sum.Evicted = sum.Cached+n.Cached, sum.Prompt+n.Prompt, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted
+		sum.Read, sum.Written, sum.Refused, sum.Unwritten = sum.Read+n.Read, sum.Written+n.Written, sum.Refused+n.Refused, sum.Unwritten+n.Unwritten
+	}
+	t.Logf("%+v", sum)
+	if sum.Cached < sum.Prompt/20 || min(sum.Preempted, sum.Evicted, sum.Read, sum.Written, sum.Refused, sum.Unwritten) < 5 {
+		t.Errorf("too little happened: %+v", sum)
 	}
 }
 
 type request struct {
-	sequence *Sequence
+	sequence *sequence
 	prompt   []int32
 	limits   Limits
 }
@@ -246,7 +330,11 @@ func (w *world) randomRequest(t *testing.T, r *rand.Rand) request {
 	for range r.IntN(3) {
 		limits.StopIDs = append(limits.StopIDs, int32(r.IntN(toyVocab)))
 	}
-	prompt := numbers(1+r.IntN([]int{5, 300, 1000}[r.IntN(3)]), r.IntN(toyVocab))
+	prompt := numbers(1+r.IntN([]int{5, 300, 1000}[r.IntN(3)]), r.IntN(2))
+	if len(prompt) > 200 && r.IntN(2) == 0 {
+		prompt[r.IntN(len(prompt))] = 499 // another branch
+	}
+	limits.Salt = []string{"", "", "", "salt"}[r.IntN(4)]
 	q, err := w.submit(fmt.Sprint(len(w.order)), prompt, limits)
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +390,7 @@ func TestSampledInCompany(t *testing.T) {
 		return list
 	}
 	answers := func(caps op.Caps, list []request) (tokens [][]int32) {
-		w := newWorld(caps)
+		w := newWorld(caps, toyLimits(8, 0))
 		w.toy.space = newWorkspace(toyVocab)
 		for _, request := range list {
 			if _, err := w.submit("", request.prompt, request.limits); err != nil {
@@ -340,9 +428,9 @@ func TestSampledInCompany(t *testing.T) {
 
 // The same events give the same batches: nothing comes from a map, a clock or an address.
 func TestSchedulerIsPure(t *testing.T) {
-	history := func() (batches []Batch) {
+	history := func() (batches []batch) {
 		r := rand.New(rand.NewPCG(5, 10))
-		w := newWorld(op.Caps{Rows: 16, Slots: 4, Pages: 8, Context: 1000})
+		w := newWorld(op.Caps{Rows: 16, Slots: 4, Pages: 8, Context: 1000}, toyLimits(8, 20))
 		for range 6 {
 			w.randomRequest(t, r)
 		}
@@ -350,10 +438,11 @@ func TestSchedulerIsPure(t *testing.T) {
 			if err := w.ran(); err != nil {
 				t.Fatal(err)
 			}
+			w.tell(len(w.files), func() bool { return false })
 			if _, err := w.tick(); err != nil {
 				t.Fatal(err)
 			}
-			batches = append(batches, Batch{Rows: w.batch.Rows, Pages: w.batch.Pages})
+			batches = append(batches, batch{Rows: w.batch.Rows, Pages: w.batch.Pages})
 		}
 		return batches
 	}
@@ -364,16 +453,16 @@ func TestSchedulerIsPure(t *testing.T) {
 
 // Events that make no sense are left aside.
 func TestStrayEvents(t *testing.T) {
-	w := newWorld(op.Caps{Rows: 8, Slots: 2, Pages: 4, Context: 100})
+	w := newWorld(op.Caps{Rows: 8, Slots: 2, Pages: 4, Context: 100}, toyLimits(8, 0))
 	q, err := w.submit("a", numbers(3, 0), Limits{MaxTokens: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	never, err := NewSequence(numbers(3, 0), Limits{}, toyVocab)
+	never, err := newSequence(numbers(3, 0), Limits{}, toyVocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.events = append(w.events, Event{Submit: q}, Event{Cancel: never}, Event{Ran: &Ran{}}, Event{})
+	w.events = append(w.events, event{submit: q}, event{cancel: never}, event{ran: &ran{}}, event{})
 	for w.busy() {
 		if len(w.batch.Rows) > 0 {
 			if err := w.ran(); err != nil {
@@ -387,7 +476,7 @@ func TestStrayEvents(t *testing.T) {
 	if len(w.sent[q]) != 2 || w.ends[q].Err != nil || w.ends[never] != nil {
 		t.Errorf("sent %v, end %+v, %+v", w.sent[q], w.ends[q], w.ends[never])
 	}
-	w.events = []Event{{Submit: q}, {Cancel: q}, {Ran: &Ran{Items: make([]Item, 3)}}}
+	w.events = []event{{submit: q}, {cancel: q}, {ran: &ran{items: make([]Item, 3)}}}
 	if actions, err := w.tick(); err != nil || len(actions) > 0 || len(w.batch.Rows) > 0 {
 		t.Errorf("after the end: %v, %v, %v", actions, w.batch, err)
 	}
@@ -395,12 +484,12 @@ func TestStrayEvents(t *testing.T) {
 	if _, err := w.tick(); err != nil {
 		t.Fatal(err)
 	}
-	w.events = []Event{{Ran: &Ran{Items: make([]Item, 3)}}}
+	w.events = []event{{ran: &ran{items: make([]Item, 3)}}}
 	if _, err := w.tick(); err != nil || w.ends[q] == nil || !strings.HasPrefix(w.ends[q].Err.Error(), "wrong number of items") {
 		t.Errorf("three items for one sequence: %v, %+v", err, w.ends[q])
 	}
 	q, _ = w.submit("c", numbers(3, 0), Limits{})
-	w.events = append(w.events, Event{Cancel: q})
+	w.events = append(w.events, event{cancel: q})
 	if _, err := w.tick(); err != nil || !errors.Is(w.ends[q].Err, context.Canceled) {
 		t.Errorf("cancelled in the tick of its submission: %v, %+v", err, w.ends[q])
 	}

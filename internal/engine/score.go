@@ -42,7 +42,7 @@ func (m *Machine) results(p *program, n int) []Result {
 	var list []Result
 	for i, b := range p.Buffers {
 		logits := b.Name == deepseek.LogitsName || b.Name == deepseek.DraftLogitsName
-		if b.Space != op.IO || !logits && !(m.trace && p.writes(op.ID(i))) {
+		if b.Space != op.IO || !logits && !(m.trace && deepseek.Traced(b.Name) && p.writes(op.ID(i))) {
 			continue
 		}
 		r := Result{Name: b.Name, Kind: b.Kind, Rows: n, Width: b.Cols, program: p, id: op.ID(i)}

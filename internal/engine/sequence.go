@@ -11,13 +11,14 @@ import (
 	"baleen/internal/kv"
 )
 
-// Sequence is one request: its tokens, and how far they have gone. The scheduler alone changes it, once it is submitted.
+// sequence is one request: its tokens, and how far they have gone. The scheduler alone changes it, once it is submitted.
 //
 //  1. tokens[:prompt] is the prompt, the rest the answer; both only grow.
 //  2. The device's state is valid for tokens[:length], and length < len(tokens) until the sequence is finished: at least
 //     the last token is still to be run, and gives the next one.
 //  3. Only a running sequence has a slot and pages; its pages reach at least to length. For others length is 0.
-type Sequence struct {
+//  4. A running sequence that is not reading has the node of its first length/PageSize pages.
+type sequence struct {
 	tokens []int32
 	prompt int
 	length int
@@ -27,6 +28,15 @@ type Sequence struct {
 	arrival uint64 // the order of submission
 	slot    int32  // or -1
 	pages   kv.Table
+
+	root     kv.ID    // of the prefixes
+	prefixes []kv.ID  // of its first pages, so far
+	node     *kv.Node // the longest that is complete, pinned; while reading, the one to go on from
+	reading  bool     // its prefix is not all in memory
+	blob     *kv.Blob // while reading, the checkpoint to go on from, if it is there
+	saved    *kv.Node // where its last checkpoint was taken
+	kept     int      // the last position whose checkpoint is to stay
+	branch   int      // a position that others went on from, too: a run ends there; 0 is none
 
 	sampler sampler
 	stopper stopper
@@ -44,8 +54,8 @@ const (
 
 func (s state) String() string { return [...]string{"waiting", "running", "finished"}[s] }
 
-// NewSequence checks a request. The model's vocabulary bounds every token. Whether the prompt fits, Scheduler.Fits says.
-func NewSequence(prompt []int32, limits Limits, vocab int) (*Sequence, error) {
+// newSequence checks a request. The model's vocabulary bounds every token. Whether the prompt fits, scheduler.Fits says.
+func newSequence(prompt []int32, limits Limits, vocab int) (*sequence, error) {
 	if len(prompt) == 0 {
 		return nil, errors.New("empty prompt: request: give at least one token")
 	}
@@ -56,12 +66,13 @@ func NewSequence(prompt []int32, limits Limits, vocab int) (*Sequence, error) {
 		return nil, err
 	}
 	limits = limits.clone()
-	return &Sequence{
+	return &sequence{
 		tokens:  slices.Clone(prompt),
 		prompt:  len(prompt),
 		limits:  limits,
 		slot:    -1,
-		sampler: newSampler(limits.Sampling, prompt),
+		root:    kv.Root(limits.Salt),
+		sampler: newSampler(limits.Sampling, limits.Constraint, prompt),
 		stopper: newStopper(limits.Stop),
 	}, nil
 }
@@ -86,6 +97,9 @@ type Finish struct {
 	// In the time that ticks are given, which is to begin above 0; 0 is never. Submitted; first given a slot; first token of
 	// the answer; ended.
 	Submitted, Started, First, Ended time.Duration
+
+	Cached int    // tokens of the prompt that were answered from memory
+	Why    string // why no more were: one sentence; empty where all that can be were
 }
 
 // Reason is why an answer ended by itself.
@@ -101,7 +115,7 @@ const (
 func (r Reason) String() string { return [...]string{"stop", "max tokens", "context"}[r] }
 
 // accept adds a token to the answer. It returns what is to be sent, and whether and why that was the last.
-func (q *Sequence) accept(it Item, context int) (send Item, ended bool) {
+func (q *sequence) accept(it Item, context int) (send Item, ended bool) {
 	q.tokens = append(q.tokens, it.Token)
 	if slices.Contains(q.limits.StopIDs, it.Token) {
 		it.Bytes, q.end.Reason = q.stopper.flush(), AtStop
@@ -123,5 +137,19 @@ func (q *Sequence) accept(it Item, context int) (send Item, ended bool) {
 	return it, true
 }
 
-// todo is how many tokens are still to be run.
-func (q *Sequence) todo() int { return len(q.tokens) - q.length }
+// left is how many tokens the answer may still have.
+func (q *sequence) left(context int) int {
+	left := context - len(q.tokens)
+	if q.limits.MaxTokens > 0 {
+		left = min(left, q.prompt+q.limits.MaxTokens-len(q.tokens))
+	}
+	return left
+}
+
+// todo is how many tokens are still to be run before something else is to be done.
+func (q *sequence) todo() int {
+	if q.length < q.branch {
+		return q.branch - q.length
+	}
+	return len(q.tokens) - q.length
+}

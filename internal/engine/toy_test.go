@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -34,13 +35,13 @@ func newToy(caps op.Caps) *toy {
 }
 
 // run gives the next tokens of a batch, as the engine would.
-func (m *toy) run(b Batch) ([]Item, error) {
+func (m *toy) run(b batch) ([]Item, error) {
 	if len(b.Rows) > m.caps.Rows {
 		return nil, fmt.Errorf("%d rows", len(b.Rows))
 	}
 	for i, r := range b.Rows {
 		if r.Position == 0 {
-			m.fed[r.Slot] = 0 // a new residence
+			m.fed[r.Slot] = 0 // a new residence; another begins with a checkpoint
 		}
 		if int(r.Position) != m.fed[r.Slot] {
 			return nil, fmt.Errorf("row %d: slot %d: position %d after %d tokens", i, r.Slot, r.Position, m.fed[r.Slot])
@@ -69,7 +70,7 @@ func (m *toy) run(b Batch) ([]Item, error) {
 		it := Item{Token: toyNext(tokens)}
 		if m.space != nil {
 			var err error
-			if it, err = b.Wants[len(items)].sampler.next(toyLogits(tokens), m.space); err != nil {
+			if it, err = b.Wants[len(items)].sampler.next(toyLogits(tokens), 1, m.space); err != nil {
 				return nil, err
 			}
 		}
@@ -80,6 +81,41 @@ func (m *toy) run(b Batch) ([]Item, error) {
 		return nil, errors.New("rows with logits and Wants differ")
 	}
 	return items, nil
+}
+
+// toyLimits are the sizes of what the toy remembers; so many checkpoints fit into memory, so many files on disk.
+func toyLimits(checkpoints, files int) kv.Limits {
+	return kv.Limits{Page: 4 * kv.PageSize, Checkpoint: 4 * kv.PageSize, Memory: int64(4 * kv.PageSize * checkpoints), Disk: int64(4 * kv.PageSize * files)}
+}
+
+func (m *toy) saveCheckpoint(slot int32, position int) []byte {
+	var data []byte
+	for p := position - kv.PageSize; p < position; p++ {
+		data = binary.LittleEndian.AppendUint32(data, uint32(m.rings[slot][p%len(m.rings[slot])]))
+	}
+	return data
+}
+
+func (m *toy) loadCheckpoint(slot int32, position int, data []byte) {
+	m.fed[slot] = position
+	for p := position - kv.PageSize; p < position; p++ {
+		m.rings[slot][p%len(m.rings[slot])] = int32(binary.LittleEndian.Uint32(data))
+		data = data[4:]
+	}
+}
+
+func (m *toy) savePage(page int32) []byte {
+	var data []byte
+	for _, token := range m.pages[page] {
+		data = binary.LittleEndian.AppendUint32(data, uint32(token))
+	}
+	return data
+}
+
+func (m *toy) loadPage(page int32, data []byte) {
+	for i := range m.pages[page] {
+		m.pages[page][i] = int32(binary.LittleEndian.Uint32(data[4*i:]))
+	}
 }
 
 func toyNext(tokens []int32) int32 {
@@ -122,9 +158,9 @@ func toyAnswer(prompt []int32, l Limits, context int) (tokens []int32, text []by
 	}
 }
 
-// valid checks what the doc comments of Scheduler and Sequence state.
-func (s *Scheduler) valid() error {
-	var tables []*kv.Table
+// valid checks what the doc comments of scheduler and sequence state.
+func (s *scheduler) valid() error {
+	tables := map[*kv.Table]*kv.Node{}
 	slots := slices.Clone(s.free)
 	arrival := uint64(0)
 	for _, q := range slices.Concat(s.running, s.waiting) {
@@ -140,10 +176,18 @@ func (s *Scheduler) valid() error {
 		if q.state != running || kv.PagesFor(q.length) > len(q.pages.Pages()) {
 			return fmt.Errorf("sequence %d: %v, %d pages for %d positions", q.arrival, q.state, len(q.pages.Pages()), q.length)
 		}
-		tables, slots = append(tables, &q.pages), append(slots, q.slot)
+		depth := 0
+		if q.node != nil {
+			depth = q.node.Depth
+		}
+		if !q.reading && depth != q.length/kv.PageSize {
+			return fmt.Errorf("sequence %d: %d positions, and a prefix of %d pages", q.arrival, q.length, depth)
+		}
+		tables[&q.pages] = q.node
+		slots = append(slots, q.slot)
 	}
 	for _, q := range s.waiting {
-		if q.state != waiting || len(q.pages.Pages()) > 0 || q.slot != -1 || q.length != 0 {
+		if q.node != nil || q.state != waiting || len(q.pages.Pages()) > 0 || q.slot != -1 || q.length != 0 {
 			return fmt.Errorf("sequence %d: %v with slot %d, length %d, %d pages", q.arrival, q.state, q.slot, q.length, len(q.pages.Pages()))
 		}
 	}
@@ -153,7 +197,7 @@ func (s *Scheduler) valid() error {
 			return fmt.Errorf("slots %v with %d rows", slots, s.rows)
 		}
 	}
-	return s.pool.Check(tables...)
+	return s.tree.Check(tables)
 }
 
 // text joins the bytes of what was sent.

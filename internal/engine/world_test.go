@@ -3,53 +3,64 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
+	"baleen/internal/kv"
 	"baleen/internal/op"
 )
 
 // world is a scheduler, its device, and what has happened to every sequence.
 type world struct {
-	*Scheduler
+	*scheduler
 	toy    *toy
 	now    time.Duration
-	batch  Batch
-	events []Event
-	names  map[*Sequence]string
-	order  []*Sequence
-	sent   map[*Sequence][]Item
-	ends   map[*Sequence]*Finish
+	batch  batch
+	events []event
+	names  map[*sequence]string
+	order  []*sequence
+	sent   map[*sequence][]Item
+	ends   map[*sequence]*Finish
+
+	disk  map[kv.Entry][]byte
+	files []event // what the disk will tell
 }
 
-func newWorld(caps op.Caps) *world {
-	return &world{Scheduler: NewScheduler(caps), toy: newToy(caps), names: map[*Sequence]string{},
-		sent: map[*Sequence][]Item{}, ends: map[*Sequence]*Finish{}}
+func newWorld(caps op.Caps, l kv.Limits) *world {
+	return &world{disk: map[kv.Entry][]byte{}, scheduler: newScheduler(caps, l), toy: newToy(caps), names: map[*sequence]string{},
+		sent: map[*sequence][]Item{}, ends: map[*sequence]*Finish{}}
 }
 
-func (w *world) submit(name string, prompt []int32, limits Limits) (*Sequence, error) {
-	q, err := NewSequence(prompt, limits, toyVocab)
+func (w *world) submit(name string, prompt []int32, limits Limits) (*sequence, error) {
+	q, err := newSequence(prompt, limits, toyVocab)
 	if err == nil {
 		w.names[q] = name
 		w.order = append(w.order, q)
-		w.events = append(w.events, Event{Submit: q})
+		w.events = append(w.events, event{submit: q})
 	}
 	return q, err
 }
 
 // tick gives the events to the scheduler and checks everything that must hold.
-func (w *world) tick() ([]Action, error) {
+func (w *world) tick() ([]action, error) {
 	w.now += time.Second
-	batch, actions := w.Tick(w.now, w.events)
+	batch, actions := w.scheduler.tick(w.now, w.events)
 	w.events = nil
 	for _, a := range actions {
-		if w.ends[a.Sequence] != nil {
-			return nil, fmt.Errorf("%s: an action after its end", w.names[a.Sequence])
+		if a.move != nil {
+			if err := w.move(a.move); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		if a.Item != nil {
-			w.sent[a.Sequence] = append(w.sent[a.Sequence], *a.Item)
+		if w.ends[a.sequence] != nil {
+			return nil, fmt.Errorf("%s: an action after its end", w.names[a.sequence])
 		}
-		if a.Finish != nil {
-			w.ends[a.Sequence] = a.Finish
+		if a.item != nil {
+			w.sent[a.sequence] = append(w.sent[a.sequence], *a.item)
+		}
+		if a.finish != nil {
+			w.ends[a.sequence] = a.finish
 		}
 	}
 	for q := range w.ends {
@@ -67,12 +78,12 @@ func (w *world) tick() ([]Action, error) {
 // checkBatch checks the rows against the sequences, and that every running one goes on.
 func (w *world) checkBatch() error {
 	if len(w.batch.Rows) == 0 {
-		if len(w.out) == 0 && len(w.running)+len(w.waiting) > 0 {
+		if len(w.out) == 0 && len(w.files) == 0 && len(w.running)+len(w.waiting) > 0 {
 			return errors.New("nothing runs, and somebody waits")
 		}
 		return nil
 	}
-	bySlot := map[int32]*Sequence{}
+	bySlot := map[int32]*sequence{}
 	next := map[int32]int{}
 	for _, q := range w.running {
 		bySlot[q.slot], next[q.slot] = q, q.length
@@ -85,8 +96,8 @@ func (w *world) checkBatch() error {
 		next[r.Slot]++
 	}
 	for slot, q := range bySlot {
-		if next[slot] == q.length {
-			return fmt.Errorf("%s runs and gets no row", w.names[q])
+		if next[slot] == q.length != q.reading {
+			return fmt.Errorf("%s gets a row: %v, reading: %v", w.names[q], next[slot] > q.length, q.reading)
 		}
 	}
 	return nil
@@ -95,8 +106,62 @@ func (w *world) checkBatch() error {
 // ran runs the batch that is out and makes its event.
 func (w *world) ran() error {
 	items, err := w.toy.run(w.batch)
-	w.events = append(w.events, Event{Ran: &Ran{Items: items}})
+	w.events = append(w.events, event{ran: &ran{items: items}})
 	return err
 }
 
-func (w *world) busy() bool { return len(w.events)+len(w.running)+len(w.waiting)+len(w.batch.Rows) > 0 }
+// move does what is to be moved. What concerns files is done at once, but told later, by tell.
+func (w *world) move(m *move) error {
+	entry := kv.Entry{ID: m.id}
+	if m.file.Node != nil {
+		entry = m.file.Entry()
+	}
+	switch m.kind {
+	case saveCheckpoint:
+		m.blob.Data = w.toy.saveCheckpoint(m.slot, m.position)
+	case loadCheckpoint:
+		w.toy.loadCheckpoint(m.slot, m.position, m.blob.Data)
+	case loadPage:
+		w.toy.loadPage(m.page, m.data)
+	case writeFile:
+		w.disk[entry] = w.toy.savePage(m.page)
+		if entry.Checkpoint {
+			w.disk[entry] = m.blob.Data
+		}
+		w.files = append(w.files, event{written: &written{file: m.file}})
+	case readFile:
+		data, ok := w.disk[entry]
+		if !ok {
+			return fmt.Errorf("there is no file of depth %d", entry.Depth)
+		}
+		w.files = append(w.files, event{fetched: &fetched{file: m.file, data: data}})
+	case deleteFiles:
+		n := len(w.disk)
+		maps.DeleteFunc(w.disk, func(e kv.Entry, _ []byte) bool { return e.ID == m.id })
+		if n == len(w.disk) {
+			return errors.New("nothing to delete")
+		}
+	}
+	return nil
+}
+
+// tell lets the first n of the files that are under way come to their end. One that fails is gone.
+func (w *world) tell(n int, fails func() bool) {
+	for _, e := range w.files[:n] {
+		switch {
+		case !fails():
+		case e.fetched != nil:
+			delete(w.disk, e.fetched.file.Entry())
+			e.fetched.err = errors.New("bad sum")
+		case e.written != nil:
+			delete(w.disk, e.written.file.Entry())
+			e.written.err = errors.New("disk full")
+		}
+		w.events = append(w.events, e)
+	}
+	w.files = w.files[n:]
+}
+
+func (w *world) busy() bool {
+	return len(w.files)+len(w.events)+len(w.running)+len(w.waiting)+len(w.batch.Rows) > 0
+}

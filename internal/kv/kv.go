@@ -1,6 +1,13 @@
-// Package kv keeps the books of remembered tokens: which pages a sequence has, and who shares them. It holds no device
-// memory: a page is a number, under which the device keeps the compressed rows of PageSize positions across all layers
-// (design 4). Nothing here is safe for concurrent use; the scheduler owns it.
+// Package kv keeps the books of remembered tokens, and their files. It holds no device memory: a page is a number, under which
+// the device keeps the compressed rows of PageSize positions across all layers (design 4).
+//
+//	kv.go             pages: who has which
+//	tree.go, queue.go prefixes: which pages and checkpoints are known, and what goes when room is wanted
+//	disk.go           which of them are on disk, or on their way
+//	store.go          the files
+//	check.go          what must hold
+//
+// The books are not safe for concurrent use: the scheduler owns them. A Store belongs to a goroutine of its own.
 package kv
 
 import (
@@ -85,6 +92,18 @@ func (p *Pool) Release(t *Table) {
 		}
 	}
 	t.pages = nil
+}
+
+// replace puts another page, which its owner shares, in the place of a table's own. Who has the old list keeps it as it is.
+func (p *Pool) replace(t *Table, i int, page int32) {
+	own := t.pages[i]
+	if own == page {
+		return
+	}
+	t.pages = slices.Clone(t.pages)
+	t.pages[i] = page
+	p.references[page]++
+	p.Release(&Table{[]int32{own}})
 }
 
 // Check says what is wrong with the books, given every table that has pages. It costs as much as there are pages: it is for

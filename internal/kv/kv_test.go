@@ -13,7 +13,7 @@ import (
 
 // The scripts: new, grow, share, release. After every command the books are checked and shown.
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/pool", func(t *testing.T, path string) {
 		b := &books{tables: map[string]*Table{}}
 		datadriven.RunTest(t, path, b.command)
 	})

@@ -24,7 +24,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
 		Setup: func(env *testscript.Env) error { env.Setenv("MODEL", dir); return nil },
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status, "fails": fails},
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status, "fails": fails, "await": await},
 	})
 }
 

@@ -20,6 +20,7 @@ type running struct {
 	system              string
 	context             int
 	stats               bool
+	connect, keyFile    string
 }
 
 const (
@@ -41,7 +42,8 @@ as the model's generation_config.json says, where no flags are given. The same -
   baleen run /models/DeepSeek-V4-Flash "Why is the sky blue?" --no-think
   baleen run /models/DeepSeek-V4-Flash
   baleen run demo --raw "Once upon a time" --max-tokens 50 --seed 1
-  baleen run demo < question.txt`,
+  baleen run demo < question.txt
+  baleen run --connect http://127.0.0.1:8000`,
 		Args:              arguments(0, 2),
 		ValidArgsFunction: completeModel,
 		RunE:              r.run,
@@ -54,11 +56,19 @@ as the model's generation_config.json says, where no flags are given. The same -
 	cmd.Flags().StringVar(&r.system, "system", "", "system prompt")
 	cmd.Flags().IntVar(&r.context, "context", runContext, "positions to make room for, prompt and answer together; at most the model's")
 	cmd.Flags().BoolVar(&r.stats, "stats", false, "say on standard error how fast it was")
+	cmd.Flags().StringVar(&r.connect, "connect", "", "let a running server answer, such as http://127.0.0.1:8000; MODEL is left out")
+	cmd.Flags().StringVar(&r.keyFile, "api-key-file", "", "file whose first line is the key for --connect")
 	return cmd
 }
 
 func (r *running) run(cmd *cobra.Command, args []string) error {
 	name, prompt, given := modelAndPrompt(args)
+	if r.connect != "" {
+		if len(args) > 1 {
+			return misuse("wrong number of arguments", "MODEL and --connect", "leave MODEL out: the server has one")
+		}
+		name, prompt, given = "", strings.Join(args, ""), len(args) == 1
+	}
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -79,10 +89,10 @@ func (r *running) run(cmd *cobra.Command, args []string) error {
 	if prompt == "" && !talks {
 		return fault("empty prompt", "PROMPT or standard input", "give some text")
 	}
-	if len(args) == 0 || name == demoName && args[0] != demoName {
+	if name == demoName && (len(args) == 0 || args[0] != demoName) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "(the demo: a tiny model that tells children's stories; name a checkpoint's directory to run another)")
 	}
-	s, err := r.open(cmd, name)
+	s, err := r.begin(cmd, name)
 	if err != nil {
 		return err
 	}
@@ -103,6 +113,8 @@ func (r *running) check() error {
 		return misuse("flags do not go together", "--think and --no-think", "leave one out")
 	case r.raw && (r.think || r.noThink || r.system != ""):
 		return misuse("flags do not go together", "--raw and --think, --no-think or --system", "leave one out: raw text has no chat form")
+	case r.connect == "" && r.keyFile != "":
+		return misuse("flags do not go together", "--api-key-file", "give it with --connect, or leave it out")
 	case r.context < 2:
 		return misuse("bad value of a flag", fmt.Sprintf("--context %d", r.context), "give 2 or more")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"baleen/internal/chat"
@@ -24,12 +25,26 @@ type session struct {
 	encoding   chat.Encoding
 	request    chat.Request
 
+	remote   *remote // answers in place of an engine; then those fields are not there
+	thinking *bool   // of remote: nil is as the server likes
+
 	out, aside io.Writer // the answer; all else
 	dim        bool      // aside is a terminal
 	stats      bool
+	markdown   *markdown // out shows it; or nil
+	last       pace
+}
+
+// pace is how fast an answer was.
+type pace struct {
+	prompt, answer            int           // tokens
+	reading, first, answering time.Duration // the prompt; up to the first token; after it
 }
 
 func (s *session) close() {
+	if s.remote != nil {
+		return
+	}
 	s.engine.Close()
 	s.machine.Close()
 	s.checkpoint.Close()
@@ -47,6 +62,7 @@ func text(content string) []chat.Part { return []chat.Part{{Type: "text", Text: 
 
 // think says whether the next answers are thought about.
 func (s *session) think(on bool) {
+	s.thinking = &on
 	s.request.Encoding, s.request.Mode, s.request.Effort = s.encoding, chat.Chat, "none"
 	if on {
 		s.request.Mode, s.request.Effort = chat.Thinking, "high" // what a request means that names no effort (formats spec 4.3)
@@ -65,6 +81,9 @@ func (s *session) once(ctx context.Context, prompt string) error {
 // answer sends what the user says, with the conversation before it, and shows the answer while it is made. Both become
 // part of the conversation, unless nothing was answered.
 func (s *session) answer(ctx context.Context, prompt string) (engine.Finish, error) {
+	if s.remote != nil {
+		return s.answerRemotely(ctx, prompt)
+	}
 	request := s.request
 	request.Messages = append(request.Messages[:len(request.Messages):len(request.Messages)], chat.Message{Role: "user", Content: text(prompt)})
 	pieces, err := chat.Render(&request)
@@ -91,6 +110,9 @@ func (s *session) answer(ctx context.Context, prompt string) (engine.Finish, err
 
 // complete continues raw text.
 func (s *session) complete(ctx context.Context, text string) error {
+	if s.remote != nil {
+		return s.completeRemotely(ctx, text)
+	}
 	var decoder token.Decoder
 	ids := append([]int32{s.bos}, s.tokenizer.Encode(text)...)
 	finish, err := s.generate(ctx, ids, func(bytes []byte) error { return writeTo(s.out, decoder.Feed(bytes)) })
@@ -110,8 +132,11 @@ func (s *session) generate(ctx context.Context, ids []int32, use func([]byte) er
 		return engine.Finish{}, err
 	}
 	n := 0
+	stop := s.follow(stream)
+	defer stop()
 	for {
 		item, ok := stream.Next(ctx)
+		stop()
 		if !ok {
 			break
 		}
@@ -121,19 +146,60 @@ func (s *session) generate(ctx context.Context, ids []int32, use func([]byte) er
 			return engine.Finish{}, err
 		}
 	}
-	finish := stream.Finish()
-	if s.stats {
-		s.report(len(ids), n, finish)
-	}
-	return finish, nil
+	f := stream.Finish()
+	s.last = pace{len(ids), n, f.First - f.Started, f.First - f.Submitted, f.Ended - f.First}
+	s.report()
+	return f, nil
 }
 
-// report says how fast an answer was.
-func (s *session) report(prompt, answer int, f engine.Finish) {
-	rate := func(n int, d time.Duration) float64 { return float64(n) / max(d.Seconds(), 1e-9) }
+// report says how fast an answer was, if that was asked for.
+func (s *session) report() {
+	if !s.stats {
+		return
+	}
+	p := s.last
 	fmt.Fprintf(s.aside, "\n(prompt %d tokens, %.1f tokens/s, first token after %v; answer %d tokens, %.1f tokens/s)\n",
-		prompt, rate(prompt, f.First-f.Started), (f.First - f.Submitted).Round(time.Millisecond), answer, rate(answer-1, f.Ended-f.First))
+		p.prompt, rate(p.prompt, p.reading), p.first.Round(time.Millisecond), p.answer, rate(p.answer-1, p.answering))
 }
+
+func rate(n int, d time.Duration) float64 { return float64(n) / max(d.Seconds(), 1e-9) }
+
+const progressEvery = 500 * time.Millisecond
+
+// follow shows at a terminal how far a long prompt was read, until stop is called.
+func (s *session) follow(stream *engine.Stream) (stop func()) {
+	if !s.dim {
+		return func() {}
+	}
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		every := time.NewTicker(progressEvery)
+		defer every.Stop()
+		for shown := false; ; shown = true {
+			select {
+			case <-every.C:
+				s.progress(stream.Progress())
+			case <-done:
+				if shown {
+					s.clearProgress()
+				}
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(done)
+		<-gone
+	})
+}
+
+// progress shows how far the prompt was read, on a line that goes away.
+func (s *session) progress(done, total int) {
+	fmt.Fprintf(s.aside, "\r(reading: %d of %d tokens)\x1b[K", done, total)
+}
+
+func (s *session) clearProgress() { fmt.Fprint(s.aside, "\r\x1b[K") }
 
 // ending turns an end that the user did not ask for into an error.
 func (s *session) ending(f engine.Finish) error {
@@ -177,11 +243,18 @@ func (s *shower) deltas(deltas []chat.Delta) error {
 			continue
 		}
 		s.stopThinking()
-		if err := writeTo(s.out, d.Content); err != nil {
+		if err := s.show(d.Content); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *shower) show(content string) error {
+	if s.markdown != nil {
+		return s.markdown.write(content)
+	}
+	return writeTo(s.out, content)
 }
 
 // stopThinking ends the reasoning on the side where it is shown.
@@ -199,5 +272,11 @@ func (s *shower) stopThinking() {
 // end ends the answer's last line.
 func (s *shower) end() error {
 	s.stopThinking()
+	if s.markdown != nil {
+		if err := s.show("\n"); err != nil {
+			return err
+		}
+		return s.markdown.flush()
+	}
 	return writeTo(s.out, "\n")
 }

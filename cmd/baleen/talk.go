@@ -24,6 +24,7 @@ Ctrl-C stops an answer. Pasted lines are one message. The arrow keys bring earli
 // talk is a conversation at a terminal.
 func (s *session) talk(ctx context.Context) error {
 	k := newKeyboard(s.aside)
+	s.markdown = newMarkdown(s.out)
 	fmt.Fprintln(s.aside, "(talk, or /help)")
 	system := ""
 	if len(s.request.Messages) > 0 {
@@ -88,6 +89,9 @@ func (s *session) say(ctx context.Context, message string) error {
 		fmt.Fprintln(s.aside, "(stopped)")
 	case finish.Reason == engine.AtMaxTokens:
 		fmt.Fprintln(s.aside, "(as many tokens as --max-tokens says)")
+	}
+	if s.dim && !s.stats && err == nil && s.last.answer > 1 {
+		fmt.Fprintf(s.aside, dim+"(%d tokens, %.1f tokens/s)"+plain+"\n", s.last.answer, rate(s.last.answer-1, s.last.answering))
 	}
 	return nil
 }

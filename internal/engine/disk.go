@@ -11,11 +11,10 @@ import (
 // Disk keeps pages and checkpoints in files, so that prefixes outlive the process and the memory. A goroutine of its own reads
 // and writes; the engine's loop never waits for it.
 type Disk struct {
-	store   *kv.Store
-	limits  kv.Limits
-	found   []kv.Entry
-	log     *slog.Logger
-	refused func(file string, why error)
+	store  *kv.Store
+	limits kv.Limits
+	found  []kv.Entry
+	log    *slog.Logger
 
 	mu            sync.Mutex
 	reads, writes []fileRequest // in order; what somebody waits for goes first

@@ -30,7 +30,7 @@ func ReadMessages(data []byte) (*Request, error) {
 	}
 	var raw []json.RawMessage
 	if json.Unmarshal(list, &raw) != nil || raw == nil {
-		return nil, fmt.Errorf("bad messages: the file: messages: found %s, expected an array", kind(list))
+		return nil, fmt.Errorf("bad messages: the file: messages: found %s, expected an array", JSONKind(list))
 	}
 	r.Messages = make([]Message, len(raw))
 	for i := range raw {
@@ -96,7 +96,7 @@ func (o *object) fail(field, found, want string) {
 func (o *object) open(data json.RawMessage) {
 	if json.Unmarshal(data, &o.fields) != nil || o.fields == nil {
 		if o.err == nil {
-			o.err = fmt.Errorf("%s: found %s, expected an object", o.where, kind(data))
+			o.err = fmt.Errorf("%s: found %s, expected an object", o.where, JSONKind(data))
 		}
 	}
 }
@@ -108,14 +108,14 @@ func (o *object) has(field string) bool {
 
 func (o *object) text(field string) (text string) {
 	if o.has(field) && json.Unmarshal(o.fields[field], &text) != nil {
-		o.fail(field, kind(o.fields[field]), "a string")
+		o.fail(field, JSONKind(o.fields[field]), "a string")
 	}
 	return text
 }
 
 func (o *object) flag(field string) (on bool) {
 	if o.has(field) && json.Unmarshal(o.fields[field], &on) != nil {
-		o.fail(field, kind(o.fields[field]), "true or false")
+		o.fail(field, JSONKind(o.fields[field]), "true or false")
 	}
 	return on
 }
@@ -127,7 +127,7 @@ func (o *object) list(field string, element func(*object)) {
 	}
 	var raw []json.RawMessage
 	if json.Unmarshal(o.fields[field], &raw) != nil {
-		o.fail(field, kind(o.fields[field]), "an array")
+		o.fail(field, JSONKind(o.fields[field]), "an array")
 	}
 	for i, data := range raw {
 		e := object{where: fmt.Sprintf("%s: %s[%d]", o.where, field, i), err: o.err}
@@ -195,8 +195,8 @@ func (o *object) tools() (tools []Tool) {
 	return tools
 }
 
-// kind names the type of a JSON value.
-func kind(value json.RawMessage) string {
+// JSONKind names the type of a JSON value for messages: "an object", "a string"; of no bytes, "nothing".
+func JSONKind(value json.RawMessage) string {
 	if len(value) == 0 {
 		return "nothing"
 	}

@@ -109,7 +109,7 @@ func readTurn(o *object) (messages []chat.Message) {
 	if role == "" {
 		o.wrong("role", "user or assistant")
 	}
-	if kind(o.fields["content"]) != "an array" {
+	if chat.JSONKind(o.fields["content"]) != "an array" {
 		return []chat.Message{{Role: role, Content: readContent(o, "content", false)}}
 	}
 	m := chat.Message{Role: role}

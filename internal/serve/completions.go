@@ -87,14 +87,14 @@ func (s *Server) readPrompts(o *object, a *ask) (echo []string) {
 // prompts reads one prompt or several, each a text or token ids.
 func (s *Server) prompts(o *object, field, want string) (list [][]int32) {
 	value := o.fields[field]
-	if kind(value) != "an array" {
+	if chat.JSONKind(value) != "an array" {
 		if !o.has(field) {
 			return [][]int32{{s.options.BOS}} // from nothing
 		}
 		return [][]int32{s.begin(o.text(field))}
 	}
 	values := o.list(field)
-	if len(values) > 0 && kind(values[0]) == "a number" {
+	if len(values) > 0 && chat.JSONKind(values[0]) == "a number" {
 		values = []json.RawMessage{value}
 	}
 	for i, v := range values {
@@ -104,10 +104,10 @@ func (s *Server) prompts(o *object, field, want string) (list [][]int32) {
 		case i == maxChoices:
 			o.refuse(field, "found %d prompts, expected at most %d", len(values), maxChoices)
 			return list
-		case kind(v) == "a string" && json.Unmarshal(v, &text) == nil:
+		case chat.JSONKind(v) == "a string" && json.Unmarshal(v, &text) == nil:
 			ids = s.begin(text)
 		case json.Unmarshal(v, &ids) != nil || len(ids) == 0:
-			o.refuse(fmt.Sprintf("%s[%d]", field, i), "found %s, expected %s", kind(v), want)
+			o.refuse(fmt.Sprintf("%s[%d]", field, i), "found %s, expected %s", chat.JSONKind(v), want)
 			return list
 		}
 		list = append(list, ids)

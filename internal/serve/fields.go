@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"baleen/internal/chat"
 )
 
 // maxDepth bounds the nesting of a body. Tools' schemas are the deepest thing that anybody sends.
@@ -41,7 +43,7 @@ func readBody(r *http.Request) (*object, *apiError) {
 	var fault *apiError
 	o := &object{fault: &fault}
 	if o.open(raw); o.fields == nil {
-		return nil, refuse("", "bad body: the request: found %s, expected an object: send a JSON object", kind(raw))
+		return nil, refuse("", "bad body: the request: found %s, expected an object: send a JSON object", chat.JSONKind(raw))
 	}
 	return o, nil
 }
@@ -194,7 +196,7 @@ func (o *object) each(field string, use func(*object)) {
 	for i, data := range o.list(field) {
 		element := &object{path: fmt.Sprintf("%s%s[%d].", o.path, field, i), fault: o.fault}
 		if element.open(data); element.fields == nil {
-			o.refuse(fmt.Sprintf("%s[%d]", field, i), "found %s, expected an object", kind(data))
+			o.refuse(fmt.Sprintf("%s[%d]", field, i), "found %s, expected an object", chat.JSONKind(data))
 			return
 		}
 		use(element)
@@ -212,8 +214,8 @@ func (o *object) texts(field string) []string {
 	var list []string
 	for i, value := range o.list(field) {
 		var text string
-		if kind(value) != "a string" || json.Unmarshal(value, &text) != nil {
-			o.refuse(fmt.Sprintf("%s[%d]", field, i), "found %s, expected a string", kind(value))
+		if chat.JSONKind(value) != "a string" || json.Unmarshal(value, &text) != nil {
+			o.refuse(fmt.Sprintf("%s[%d]", field, i), "found %s, expected a string", chat.JSONKind(value))
 			return nil
 		}
 		list = append(list, text)
@@ -224,30 +226,10 @@ func (o *object) texts(field string) []string {
 // found says what a value is: a short one as it stands.
 func found(value json.RawMessage) string {
 	const short = 80
-	if k := kind(value); k == "an object" || k == "an array" || k == "nothing" || len(value) > short {
+	if k := chat.JSONKind(value); k == "an object" || k == "an array" || k == "nothing" || len(value) > short {
 		return k
 	}
 	return string(value)
-}
-
-// kind names the type of a JSON value.
-func kind(value json.RawMessage) string {
-	if len(value) == 0 {
-		return "nothing"
-	}
-	switch value[0] {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "a number"
 }
 
 // oneLine keeps a text of others on one line and short.

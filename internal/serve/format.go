@@ -1,6 +1,10 @@
 package serve
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"baleen/internal/chat"
+)
 
 // format says what language the content of an answer is in.
 type format struct {
@@ -59,7 +63,7 @@ func (o *object) value(field string) string {
 
 // source returns a schema, pattern or grammar. A schema may also be JSON in a string.
 func (o *object) source(k formatKind, field string) string {
-	if k == asSchema && kind(o.fields[field]) != "a string" {
+	if k == asSchema && chat.JSONKind(o.fields[field]) != "a string" {
 		return o.value(field)
 	}
 	text := o.text(field)

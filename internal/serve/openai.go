@@ -112,7 +112,7 @@ func readMessage(o *object) chat.Message {
 		return m
 	}
 	m.Reasoning = o.text("reasoning_content")
-	if m.Reasoning == "" && kind(o.fields["reasoning"]) == "a string" {
+	if m.Reasoning == "" && chat.JSONKind(o.fields["reasoning"]) == "a string" {
 		m.Reasoning = o.text("reasoning") // newer vLLM's name
 	}
 	m.Continue = o.flag("prefix", false) || o.flag("wo_eos", false)
@@ -125,7 +125,7 @@ func readMessage(o *object) chat.Message {
 
 // readArguments reads the arguments of a call: JSON in a string, or, as some clients send them, as they are.
 func readArguments(o *object, field string) string {
-	if value := o.fields[field]; kind(value) == "an object" {
+	if value := o.fields[field]; chat.JSONKind(value) == "an object" {
 		return string(value)
 	}
 	if text := o.text(field); text != "" {
@@ -140,7 +140,7 @@ func readContent(o *object, field string, result bool) (parts []chat.Part) {
 	if !o.has(field) {
 		return nil
 	}
-	if kind(o.fields[field]) != "an array" {
+	if chat.JSONKind(o.fields[field]) != "an array" {
 		if text := o.text(field); text != "" {
 			parts = []chat.Part{{Type: "text", Text: text}}
 		}
@@ -149,14 +149,14 @@ func readContent(o *object, field string, result bool) (parts []chat.Part) {
 	for i, value := range o.list(field) {
 		where := fmt.Sprintf("%s[%d]", field, i)
 		one := &object{path: o.path + where + ".", fault: o.fault}
-		if kind(value) == "a string" {
+		if chat.JSONKind(value) == "a string" {
 			var text string
 			_ = json.Unmarshal(value, &text)
 			parts = append(parts, chat.Part{Type: "text", Text: text})
 			continue
 		}
 		if one.open(value); one.fields == nil {
-			o.refuse(where, "found %s, expected an object", kind(value))
+			o.refuse(where, "found %s, expected an object", chat.JSONKind(value))
 			return nil
 		}
 		if p, ok := readPart(one, result); ok {

@@ -47,7 +47,7 @@ func (s *Server) readResponse(o *object) (*ask, *responseWire) {
 	if text := o.text("instructions"); text != "" {
 		h.add(chat.Message{Role: "system", Content: textParts(text)})
 	}
-	if kind(o.fields["input"]) == "a string" {
+	if chat.JSONKind(o.fields["input"]) == "a string" {
 		h.add(chat.Message{Role: "user", Content: textParts(o.text("input"))})
 	} else {
 		o.each("input", h.item)

@@ -59,7 +59,7 @@ type toolSchema struct {
 func (c *conversation) readToolChoice(o *object) {
 	const field = "tool_choice"
 	choice := &c.choice
-	switch kind(o.fields[field]) {
+	switch chat.JSONKind(o.fields[field]) {
 	case "nothing", "null":
 		return
 	case "a string":

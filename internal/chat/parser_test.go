@@ -205,7 +205,7 @@ func TestParserUTF8(t *testing.T) {
 	}
 }
 
-// TestParserTime feeds large answers of what could make a parser look twice at the same bytes.
+// TestParserTime feeds large answers of what could make a parser look twice at the same bytes, which would take many minutes.
 func TestParserTime(t *testing.T) {
 	const size = 2 << 20
 	call := openInvoke + "f\">\n" + openParam + "a\" string=\"true\">"
@@ -225,7 +225,7 @@ func TestParserTime(t *testing.T) {
 				p.Feed(c)
 			}
 			p.Finish(false)
-			if took := time.Since(begin); took > 20*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("%.40q in chunks of %d took %v", tt.unit, chunk, took)
 			} else {
 				t.Logf("%.40q in chunks of %d: %v", tt.unit, chunk, took.Round(time.Millisecond))
@@ -240,7 +240,7 @@ func TestStrictTime(t *testing.T) {
 	for _, unit := range []string{"<", openInvoke + "f\">\n\n" + closeInvoke + "\n", openParam} {
 		begin := time.Now()
 		_, _ = ParseStrict(block+strings.Repeat(unit, size/len(unit))+closeBlock, Chat)
-		if took := time.Since(begin); took > 5*time.Second {
+		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("%.40q took %v", unit, took)
 		}
 	}

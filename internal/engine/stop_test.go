@@ -142,7 +142,7 @@ func TestStopIsLinear(t *testing.T) {
 		}
 		out += len(send)
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("4 MiB took %v", took)
 	}
 	if want := 4<<20 - len(long); out != want {

@@ -93,7 +93,7 @@ func BenchmarkLoad(b *testing.B) {
 	})
 }
 
-// No text of 1 MiB takes two seconds, whatever is in it.
+// No text of 1 MiB takes long, whatever is in it: quadratic work would take many minutes. BenchmarkEncode says how long.
 func TestEncodeIsQuick(t *testing.T) {
 	vocabularies(t, func(t *testing.T, file []byte) {
 		tokenizer := load(t, file)
@@ -101,7 +101,7 @@ func TestEncodeIsQuick(t *testing.T) {
 			text := monotoneText(name)
 			begin := time.Now()
 			ids := tokenizer.EncodeSpecial(text)
-			if took := time.Since(begin); took > 2*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("%s: %v", name, took)
 			}
 			if got, err := tokenizer.Decode(ids); got != text || err != nil {

@@ -210,7 +210,7 @@ func TestTimed(t *testing.T) {
 		if mean < row.Min*0.999 || mean > row.Max*1.001 {
 			t.Errorf("%s: parts add up to %v ms of %v to %v", row.name(), mean, row.Min, row.Max)
 		}
-		for _, group := range []string{attnProj, attnCore, indexer, compress, router, experts, shared, hc, norm, head, sampling, waiting} {
+		for _, group := range []string{"attn_proj", "attn_core", "indexer", "compress", "router", experts, "shared", "hc", "norm", head, sampling, waiting} {
 			if row.MsBy[group] <= 0 {
 				t.Errorf("%s: no time for %s", row.name(), group)
 			}

@@ -1,26 +1,15 @@
 package bench
 
 import (
-	"strconv"
-	"strings"
-
+	"baleen/internal/deepseek"
 	"baleen/internal/op"
 	"baleen/internal/quant"
 )
 
-// Groups of ops, as ms_by names them. Sample and wait are no ops.
+// Groups that ms_by names: two of deepseek.PartOf's, and what is no op.
 const (
-	attnProj = "attn_proj"
-	attnCore = "attn_core"
-	indexer  = "indexer"
-	compress = "compress"
-	router   = "router"
 	experts  = "experts"
-	shared   = "shared"
-	hc       = "hc"
-	norm     = "norm"
 	head     = "head"
-	embed    = "embed"
 	sampling = "sample"
 	waiting  = "wait" // of the time of a pass, what no op took
 )
@@ -34,7 +23,7 @@ type part struct {
 func partsOf(p *op.Program) []part {
 	parts := make([]part, len(p.Ops))
 	for i, o := range p.Ops {
-		parts[i] = partOf(p, o)
+		parts[i].layer, parts[i].group = deepseek.PartOf(p, o)
 	}
 	return parts
 }
@@ -46,60 +35,6 @@ func Groups(p *op.Program) []string {
 		groups[i] = part.group
 	}
 	return groups
-}
-
-// partOf tells it from the name of what the op writes, and from its kind.
-func partOf(p *op.Program, o op.Op) part {
-	name, kind := "", op.KindOf(o)
-	for _, operand := range op.Operands(o) {
-		if operand.Writes {
-			name = p.Buffer(operand.ID).Name
-			break
-		}
-	}
-	inside, ok := strings.CutPrefix(name, "layers.")
-	if !ok {
-		if name == "embed" {
-			return part{-1, embed}
-		}
-		return part{-1, head}
-	}
-	number, inside, _ := strings.Cut(inside, ".")
-	layer, err := strconv.Atoi(number)
-	if err != nil {
-		return part{-1, head}
-	}
-	return part{layer, groupOf(inside, kind)}
-}
-
-// places are the groups of names within a layer; the first that fits counts.
-var places = [...]struct{ prefix, group string }{
-	{"hc_", hc},
-	{"attn.indexer.", indexer},
-	{"attn.compressor.", compress},
-	{"ffn.gate.", router},
-	{"ffn.shared.", shared},
-}
-
-func groupOf(name, kind string) string {
-	if strings.HasPrefix(kind, "hc") {
-		return hc
-	}
-	for _, place := range places {
-		if strings.HasPrefix(name, place.prefix) {
-			return place.group
-		}
-	}
-	attention := strings.HasPrefix(name, "attn.")
-	switch {
-	case strings.Contains(kind, "norm"):
-		return norm
-	case attention && (strings.Contains(kind, "linear") || strings.HasSuffix(name, ".quantised")):
-		return attnProj
-	case attention:
-		return attnCore
-	}
-	return experts
 }
 
 // work is what an op must read and compute.

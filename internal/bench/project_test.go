@@ -60,18 +60,18 @@ func TestParts(t *testing.T) {
 			t.Errorf("%s reads %d bytes, expected %.3g", group, bytes[group], want)
 		}
 	}
-	for group, want := range map[string]int{embed: 1, hc: 43 * 8} { // twice a layer: mix, split, collapse, expand
+	for group, want := range map[string]int{"embed": 1, "hc": 43 * 8} { // twice a layer: mix, split, collapse, expand
 		if count[group] != want {
 			t.Errorf("%d ops of %s, expected %d", count[group], group, want)
 		}
 	}
-	for _, group := range []string{attnProj, attnCore, indexer, compress, router, shared, norm} {
+	for _, group := range []string{"attn_proj", "attn_core", "indexer", "compress", "router", "shared", "norm"} {
 		if count[group] == 0 {
 			t.Errorf("no op of %s", group)
 		}
 	}
 	for i, o := range b.program.Ops {
-		if attends(o) && b.parts[i].group != attnCore && b.parts[i].group != indexer {
+		if attends(o) && b.parts[i].group != "attn_core" && b.parts[i].group != "indexer" {
 			t.Errorf("op %d, %s: %v", i, op.KindOf(o), b.parts[i])
 		}
 	}

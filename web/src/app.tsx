@@ -174,8 +174,9 @@ function useTheme(): void {
   }, [theme])
 }
 
+/** The keys know what is on show: they change with it at once, not after the next frame. */
 function useKeyboard(actions: Record<Action, () => void>, escape: () => void, inDialog: boolean): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listen = (event: KeyboardEvent) => {
       if (inDialog || event.defaultPrevented) return // a dialog has the keyboard to itself
       const action = actionOf(event)

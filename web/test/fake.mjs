@@ -41,6 +41,12 @@ func main() {
 ![a picture](https://example.org/x.png) and <b onclick="alert(1)">no markup</b> and [bad](javascript:alert(1)).
 `
 
+/** Where the reading of a prompt stops until a test has seen it. */
+export const half = {}
+half.seen = new Promise((resolve) => {
+  half.see = resolve
+})
+
 /** The answer to a request, as pieces and pauses. */
 async function* answers(body) {
   const last = body.messages.at(-1)
@@ -63,7 +69,7 @@ async function* answers(body) {
   } else if (said.includes('prompt')) {
     for (let done = 0; done <= 4000; done += 500) {
       yield { comment: `keep-alive ${done}/4000` }
-      await pause(120)
+      if (done === 1500) await half.seen
     }
     yield* words('Read it all.')
   } else if (said.includes('slow')) {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { launch, open, waitUntil } from './browser.mjs'
-import { markdown, start } from './fake.mjs'
+import { half, markdown, start } from './fake.mjs'
 
 let browser
 let server
@@ -276,9 +276,10 @@ test('a server that comes back is found again', async (t) => {
 test('the reading of a long prompt is shown as it goes', async (t) => {
   const r = await open(t, browser, server.address)
   await r.say('a long prompt')
-  await r.sees(r.answers, /Reading 1,?\d00 of 4,000 tokens/)
+  await r.sees(r.answers, /Reading 1,500 of 4,000 tokens/)
   const bar = r.page.getByRole('progressbar', { name: 'Prompt read' })
   assert.equal(await bar.getAttribute('max'), '4000')
+  half.see()
   await r.quiet()
   await r.sees(r.answers, 'Read it all.')
 })

@@ -100,7 +100,7 @@ func (c *costing) index(q, keys In, ratio int) {
 	}
 }
 
-// distinct is the expected number of different experts that n rows with k of e each choose.
-func distinct(e, k int, n int64) float64 {
-	return float64(e) * (1 - math.Pow(1-float64(k)/float64(e), float64(n)))
+// Distinct is the expected number of different experts that n rows with k of e each choose, evenly (model spec 16).
+func Distinct(e, k int, n float64) float64 {
+	return float64(e) * (1 - math.Pow(1-float64(k)/float64(e), n))
 }

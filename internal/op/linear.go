@@ -73,7 +73,7 @@ func (o ExpertLinear) check(c *checker) {
 
 func (o ExpertLinear) cost(c *costing) {
 	w, n, k := c.p.Buffer(ID(o.W)), c.count(o.Y), int64(c.p.Buffer(ID(o.Ids)).Cols)
-	c.weight(o.W, distinct(w.Parts, int(k), n))
+	c.weight(o.W, Distinct(w.Parts, int(k), float64(n)))
 	c.flops(2 * n * k * int64(w.Rows) * int64(w.Cols))
 }
 

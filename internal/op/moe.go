@@ -133,7 +133,7 @@ func (o Experts) cost(c *costing) {
 	k, n := int64(c.p.Buffer(ID(o.Ids)).Cols), c.count(o.Y)
 	for _, id := range []In{o.W1, o.W2, o.W3} {
 		w := c.p.Buffer(ID(id))
-		c.weight(id, distinct(w.Parts, int(k), n))
+		c.weight(id, Distinct(w.Parts, int(k), float64(n)))
 		c.flops(2 * n * k * int64(w.Rows) * int64(w.Cols))
 	}
 }

@@ -102,7 +102,7 @@ func (s *Simulation) Tick(now time.Duration) {
 	batch, actions := s.scheduler.tick(now, s.take())
 	s.actions = actions
 	s.perform(actions)
-	for len(batch.Rows) == 0 && len(s.events) > 0 { // files have come
+	for len(batch.parts) == 0 && len(s.events) > 0 { // files have come
 		batch, actions = s.scheduler.tick(now, s.take())
 		s.perform(actions)
 	}

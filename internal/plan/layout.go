@@ -80,7 +80,8 @@ type ask struct {
 // Where one pool does both, a sequence waits while another's prompt is read, once for each other in the time of its answer; where
 // prompts have chips of their own, they queue there as at a counter with even service.
 func (d *deployment) serve(a ask, concurrency float64) service {
-	c := math.Max(1, concurrency/d.replicas)
+	busy := math.Min(d.replicas, concurrency) // replicas with something to do
+	c := concurrency / busy
 	var s service
 	s.step = d.decode.decode(c, a.context, a.spec)
 	tokens := max(1, int(float64(a.in)*(1-a.cached)))
@@ -96,21 +97,16 @@ func (d *deployment) serve(a ask, concurrency float64) service {
 		s.token += (c - 1) * read / out
 		share := c * read / (c*read + out*s.token)
 		s.first = read * (1 + share*(c-1)/c)
-		s.requests = d.replicas * c / (s.first + out*s.token)
+		s.requests = concurrency / (s.first + out*s.token)
 	} else {
 		most := d.readers / read
 		s.requests = math.Min(concurrency/(read+out*s.token), 0.95*most)
-		busy := s.requests / most
-		s.first = read * (1 + busy/(2*(1-busy)))
-		s.token = math.Max(s.token, (concurrency/s.requests-s.first)/out*boolTo(busy > 0.94))
+		use := s.requests / most
+		s.first = read * (1 + use/(2*(1-use)))
+		if use > 0.94 { // sequences wait for prompts, not for tokens
+			s.first = concurrency/s.requests - out*s.token
+		}
 	}
 	s.output = s.requests * out
 	return s
-}
-
-func boolTo(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }

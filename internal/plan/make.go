@@ -274,7 +274,7 @@ func (m *maker) honest(p *Plan, best finding) {
 }
 
 // simulationWork is how many steps of sequences are simulated, at most: less than a second's worth.
-const simulationWork = 4e6
+const simulationWork = 2e6
 
 // simulated runs arrivals against the plan. Where prompts are read elsewhere, that is a queue of its own: its answers are of one token, and
 // those of the other begin at once.

@@ -46,7 +46,7 @@ Exit status: 0 fine, 1 failed, 2 used wrongly.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRun(), newServe(), newBench(), newProbe(), newQualify(), newLogits(), newSynth(), newTokenize(), newDetokenize(), newRender(), newInspect(), newVersion(), newCompletion())
+	root.AddCommand(newRun(), newServe(), newPlan(), newBench(), newProbe(), newQualify(), newLogits(), newSynth(), newTokenize(), newDetokenize(), newRender(), newInspect(), newVersion(), newCompletion())
 	return root
 }
 

@@ -61,7 +61,7 @@ func Backtest(ctx context.Context, file io.Reader, t *Table, leaveOut bool) (*Ba
 			return nil, err
 		}
 	}
-	b := &Backtested{Version: Version}
+	b := &Backtested{Version: version}
 	for i := range anchors {
 		row := tested{ID: anchors[i].id, Metric: anchors[i].metric, Measured: anchors[i].value, Reason: reasons[i]}
 		if trial := trials[i]; trial != nil {

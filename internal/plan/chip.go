@@ -4,9 +4,9 @@ package plan
 type Class uint8
 
 const (
-	Accelerator Class = iota // with memory of its own, in a data centre or a card
-	Unified                  // one memory for processor and graphics
-	CPU                      // a socket
+	accelerator Class = iota // with memory of its own, in a data centre or a card
+	unified                  // one memory for processor and graphics
+	processor                // a socket
 )
 
 // Chip is one device: an accelerator, a socket, or a machine with unified memory. Its figures are peaks from data sheets (units
@@ -24,11 +24,14 @@ type Chip struct {
 	Price        float64 // USD
 	Rental       float64 // USD an hour
 
-	Measured bool     // bandwidth and operations were measured on this machine: no share of a peak is to be expected
-	Disk     float64  // bytes/s, from a profile
-	Source   string   // of the figures
-	Notes    string   // what the source says about them
-	Assumed  []string // figures that are not known, and what was taken in their place
+	Measured bool // bandwidth and operations were measured on this machine, and baleen runs there
+	// Shares of these that baleen reached in decoding and in reading prompts; 0 is as it does as a rule.
+	ReachedMemory, ReachedCompute float64
+
+	Disk    float64  // bytes/s, from a profile
+	Source  string   // of the figures
+	Notes   string   // what the source says about them
+	Assumed []string // figures that are not known, and what was taken in their place
 
 	domain int // chips that one fast link domain holds; 0 is not known: see Domain
 }

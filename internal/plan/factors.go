@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"math"
 )
 
 // values are what time is multiplied with: shares of peaks that are reached, and times that are lost. They are fitted to
@@ -47,6 +48,11 @@ const (
 var factorNames = [factors]string{
 	"accelerator_memory", "accelerator_compute", "accelerator_op", "unified_memory", "unified_compute", "unified_op",
 	"cpu_memory", "host_memory", "cpu_compute", "draft_chance", "community_rate", "served",
+}
+
+// slower is how much longer things take in a server with so many sequences at once: one alone is not held up.
+func (v *values) slower(concurrency float64) float64 {
+	return 1 + (v[served]-1)*(1-1/math.Max(concurrency, 1))
 }
 
 // guess is where fitting begins.

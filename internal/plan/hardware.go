@@ -98,9 +98,9 @@ func (c *Chip) Domain() int {
 	switch {
 	case c.domain > 0:
 		return c.domain
-	case c.Class == Accelerator:
+	case c.Class == accelerator:
 		return 8
-	case c.Class == CPU && !c.Measured:
+	case c.Class == processor && !c.Measured:
 		return 2
 	}
 	return 1

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-var classes = map[string]Class{"accelerator": Accelerator, "unified": Unified, "cpu": CPU}
+var classes = map[string]Class{"accelerator": accelerator, "unified": unified, "cpu": processor}
 
 // chip is an entry as plans take it, one of count: figures that were not published are taken from stated rules, each with a
 // sentence in Assumed. Without memory, bandwidth or operations there can be no plan.
@@ -63,11 +63,11 @@ var (
 func guessClass(vendor, name string) Class {
 	switch {
 	case vendor == "Apple" || unifiedWords.MatchString(name):
-		return Unified
+		return unified
 	case processorWords.MatchString(name):
-		return CPU
+		return processor
 	}
-	return Accelerator
+	return accelerator
 }
 
 // assumeLike takes operations that are not known from a chip that is like it.
@@ -108,7 +108,7 @@ const perCore = 4 * gib
 
 // assumeMemory gives a processor memory. An accelerator without is refused.
 func (c *Chip) assumeMemory() {
-	if cores := coresOf(c.Name); c.Memory == 0 && c.Class == CPU && cores > 0 {
+	if cores := coresOf(c.Name); c.Memory == 0 && c.Class == processor && cores > 0 {
 		c.Memory = float64(cores) * perCore
 		c.assume("memory not known; taken as %d GiB, 4 for each of its cores", int(c.Memory/gib))
 	}
@@ -139,7 +139,7 @@ var generations = []generation{
 // assumeProcessor works out operations of a processor from cores, clock and what a core does in a cycle.
 func (c *Chip) assumeProcessor() {
 	cores := float64(coresOf(c.Name))
-	if c.Class != CPU || c.BF16 > 0 || cores == 0 {
+	if c.Class != processor || c.BF16 > 0 || cores == 0 {
 		return
 	}
 	for _, g := range generations {

@@ -66,7 +66,10 @@ func (p *probed) check() error {
 		{"read_gb_s_n", p.Read, mostFigure, true}, {"bf16_gflops", p.BF16, mostFigure, false}, {"vnni_gops", p.VNNI, mostFigure, false},
 		{"fma_gflops", p.FMA, mostFigure, p.BF16 == 0}, {"disk_gb_s", p.Disk, mostFigure, false},
 	} {
-		if figure.value < 0 || figure.value > figure.most || figure.needed && figure.value == 0 {
+		if figure.needed && figure.value == 0 {
+			return fmt.Errorf("not a profile: no %s: give what baleen probe --out wrote", figure.name)
+		}
+		if figure.value < 0 || figure.value > figure.most {
 			return fmt.Errorf("bad profile: %s is %g: measure again with baleen probe", figure.name, figure.value)
 		}
 	}

@@ -163,6 +163,9 @@ func (t *Table) row(r *rowReader, record []string) (e entry, err error) {
 			return e, r.fault(i, "%s %q: %w", column, short(record[i]), err)
 		}
 	}
+	if at >= 0 {
+		e.Name = t.entries[at].Name
+	}
 	if at >= 0 && e.Source == old {
 		e.Source = strings.TrimSuffix(old, alsoFile) + alsoFile
 	}

@@ -70,10 +70,10 @@ func TestHardwareFigures(t *testing.T) {
 		{Name: "GB300 NVL72 (per GPU)", Vendor: "NVIDIA", Memory: 288 << 30, Bandwidth: 8000e9, FP4: 15000e12, FP8: 5000e12, BF16: 2500e12, Intra: 900e9, Inter: 100e9, Watts: 1400, Rental: 3.96, domain: 72},
 		{Name: "RTX 5090 32GB", Vendor: "NVIDIA", Memory: 32 << 30, Bandwidth: 1792e9, FP4: 1676e12, FP8: 838e12, INT8: 838e12, BF16: 209.5e12, Intra: 64e9, Inter: 25e9, Watts: 575, Price: 1999, domain: 8},
 		{Name: "Ascend 910C 128GB (Atlas 800 A3, CloudMatrix)", Vendor: "Huawei", Memory: 128 << 30, Bandwidth: 3200e9, INT8: 1504e12, BF16: 752e12, Intra: 392e9, Inter: 50e9, Watts: 700, domain: 384},
-		{Name: "DGX Spark GB10 128GB", Vendor: "NVIDIA", Class: Unified, Memory: 119.7 * (1 << 30), Bandwidth: 273e9, FP4: 427e12, FP8: 214e12, INT8: 214e12, BF16: 213e12, Inter: 25e9, Watts: 140, Price: 3999, domain: 1},
-		{Name: "M3 Ultra 512GB", Vendor: "Apple", Class: Unified, Memory: 512 << 30, Bandwidth: 819e9, INT8: 204e12, BF16: 102e12, Inter: 1.25e9, Watts: 295, Price: 9499, domain: 1},
-		{Name: "Xeon Gold 6454S (32 cores, AMX)", Vendor: "Intel", Class: CPU, Memory: 4096 << 30, Bandwidth: 307.2e9, INT8: 144e12, BF16: 72e12, Intra: 48e9, Inter: 50e9, Watts: 270, domain: 2},
-		{Name: "2-core Zen 4 EPYC VM (project machine)", Vendor: "AMD", Class: CPU, Memory: 23 << 30, Bandwidth: 55e9, INT8: 0.93e12, BF16: 0.46e12, Inter: 12.5e9, Measured: true, Disk: 1e9, domain: 1},
+		{Name: "DGX Spark GB10 128GB", Vendor: "NVIDIA", Class: unified, Memory: 119.7 * (1 << 30), Bandwidth: 273e9, FP4: 427e12, FP8: 214e12, INT8: 214e12, BF16: 213e12, Inter: 25e9, Watts: 140, Price: 3999, domain: 1},
+		{Name: "M3 Ultra 512GB", Vendor: "Apple", Class: unified, Memory: 512 << 30, Bandwidth: 819e9, INT8: 204e12, BF16: 102e12, Inter: 1.25e9, Watts: 295, Price: 9499, domain: 1},
+		{Name: "Xeon Gold 6454S (32 cores, AMX)", Vendor: "Intel", Class: processor, Memory: 4096 << 30, Bandwidth: 307.2e9, INT8: 144e12, BF16: 72e12, Intra: 48e9, Inter: 50e9, Watts: 270, domain: 2},
+		{Name: "2-core Zen 4 EPYC VM (project machine)", Vendor: "AMD", Class: processor, Memory: 23 << 30, Bandwidth: 55e9, INT8: 0.93e12, BF16: 0.46e12, Inter: 12.5e9, Measured: true, Disk: 1e9, domain: 1},
 	} {
 		got := *chipOf(t, table, want.Name)
 		if got.Source == "" || len(got.Assumed) != 0 {
@@ -118,7 +118,7 @@ func TestClasses(t *testing.T) {
 			t.Errorf("%s: guessed %d, stated %d", c.Name, guess, c.Class)
 		}
 	}
-	if count[Accelerator] != 35 || count[Unified] != 9 || count[CPU] != 18 {
+	if count[accelerator] != 35 || count[unified] != 9 || count[processor] != 18 {
 		t.Errorf("classes %v", count)
 	}
 }
@@ -172,7 +172,7 @@ func TestProcessorRule(t *testing.T) {
 		{"Xeon Platinum 8480+ (56 cores, AMX)", 229e12, 115e12, 0.01}, // the table's derivation, at 2.0 GHz
 		{"Kunpeng, 32 cores", 33 * 155e9, 0, 0.05},                    // the balance that cann-recipes-infer gives
 	} {
-		c := Chip{Name: test.name, Class: CPU}
+		c := Chip{Name: test.name, Class: processor}
 		c.assumeProcessor()
 		if math.Abs(c.INT8/test.int8-1) > test.tolerance || test.bf16 > 0 && math.Abs(c.BF16/test.bf16-1) > test.tolerance {
 			t.Errorf("%s: %g INT8, %g BF16", test.name, c.INT8, c.BF16)
@@ -220,7 +220,7 @@ func TestDomains(t *testing.T) {
 	for _, c := range []struct {
 		Chip
 		want int
-	}{{Chip{}, 8}, {Chip{Class: Unified}, 1}, {Chip{Class: CPU}, 2}, {Chip{Class: CPU, Measured: true}, 1}} {
+	}{{Chip{}, 8}, {Chip{Class: unified}, 1}, {Chip{Class: processor}, 2}, {Chip{Class: processor, Measured: true}, 1}} {
 		if got := c.Domain(); got != c.want {
 			t.Errorf("class %d, measured %v: %d, expected %d", c.Class, c.Measured, got, c.want)
 		}
@@ -239,7 +239,7 @@ func TestAddProfile(t *testing.T) {
 	if err := table.Add(text); err != nil {
 		t.Fatal(err)
 	}
-	want := Chip{Name: "AMD EPYC 9B14 (Genoa) 96-Core (this machine)", Class: CPU, Memory: 24e9, Bandwidth: 54.5e9, INT8: 940e9, BF16: 467e9, Inter: 12.5e9,
+	want := Chip{Name: "AMD EPYC 9B14 (Genoa) 96-Core (this machine)", Class: processor, Memory: 24e9, Bandwidth: 54.5e9, INT8: 940e9, BF16: 467e9, Inter: 12.5e9,
 		Measured: true, Disk: 1.07e9, Source: "measured by baleen probe", domain: 1}
 	for _, name := range []string{"this machine", "AMD EPYC 9B14", want.Name} {
 		if got := *chipOf(t, table, name); !nearly(got, want) || got.Assumed != nil {

@@ -59,7 +59,7 @@ func (h held) bytes(stored float64, kind quant.Kind, routed bool) float64 {
 func (h held) rate(c *Chip, kind quant.Kind, routed bool) float64 {
 	quantised := kind == quant.KindE2M1 || kind == quant.KindE4M3
 	switch {
-	case h.mixed && c.Class == CPU && quantised:
+	case h.mixed && c.Class == processor && quantised:
 		return c.INT8
 	case !quantised || h.mixed:
 		return c.BF16
@@ -77,7 +77,7 @@ func (h held) rate(c *Chip, kind quant.Kind, routed bool) float64 {
 // they go, and in eight-bit integers where it has units for these alone.
 func (c *Chip) holds() held {
 	switch {
-	case c.Class != Accelerator || c.FP8 > 0:
+	case c.Class != accelerator || c.FP8 > 0:
 		return formats["fp4+fp8"]
 	case c.INT8 > 0:
 		return formats["w8a8"]

@@ -88,10 +88,8 @@ func (d *deployment) serve(a ask, concurrency float64) service {
 	s.read = d.prompt.readPrompts(1, tokens)
 	read, out := s.read.total(), float64(a.out)
 	s.token = s.step.total() / a.spec.tokensPerStep()
-	if concurrency > 1 {
-		slower := d.decode.factors[served]
-		s.token, read = slower*s.token, slower*read
-	}
+	slower := d.decode.factors.slower(concurrency)
+	s.token, read = slower*s.token, slower*read
 	s.prefill = d.readers * float64(a.in) / read
 	if !d.split() {
 		s.token += (c - 1) * read / out

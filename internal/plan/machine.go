@@ -20,7 +20,7 @@ var (
 	counted = regexp.MustCompile(`^(\d+)\s*[xX×*]\s*(.*)$`)
 	disk    = regexp.MustCompile(`(?i)^(?:(?:ssd|nvme|disk)s?\s*([\d.]+)\s*([gm])b/s|([\d.]+)\s*([gm])b/s\s*(?:ssd|nvme|disk)s?)$`)
 	isDisk  = regexp.MustCompile(`(?i)^(?:ssd|nvme|disk)s?\b|\b(?:ssd|nvme|disk)s?$`)
-	numbers = regexp.MustCompile(`^\d+\s+(\S.*)$`) // a count that lacks its x
+	numbers = regexp.MustCompile(`^(\d+)\s+(\S.*)$`) // a count that lacks its x
 	opens   = regexp.MustCompile(`(?i)^\s*(?:\d+\s*[x×*]|ssd|nvme|disk)`)
 )
 
@@ -108,8 +108,8 @@ func (t *Table) addItem(m *Machine, item string, times int, whole bool) error {
 // mendItem looks for a number that lacks its x.
 func (t *Table) mendItem(item string, err error) error {
 	if found := numbers.FindStringSubmatch(item); found != nil {
-		if e, err := t.lookUp(found[1]); err == nil {
-			return fmt.Errorf("no such chip: %q: write a number with x, as \"2 x %s\"", short(item), e.Name)
+		if e, err := t.lookUp(found[2]); err == nil {
+			return fmt.Errorf("no such chip: %q: write a number with x, as \"%s x %s\"", short(item), short(found[1]), e.Name)
 		}
 	}
 	return err
@@ -128,7 +128,7 @@ func (t *Table) addParts(m *Machine, e *entry, count int) error {
 func (m *Machine) addDisk(item string, speed []string, count int) error {
 	x, err := strconv.ParseFloat(speed[1]+speed[3], 64)
 	if err != nil || !(x > 0 && x <= mostFigure) {
-		return fmt.Errorf("bad speed of a disk: %q: give more than 0 GB/s", short(item))
+		return fmt.Errorf("bad speed of a disk: %q: give more than 0, at most %.0e GB/s", short(item), mostFigure)
 	}
 	unit := giga
 	if strings.EqualFold(speed[2]+speed[4], "m") {

@@ -40,12 +40,12 @@ func (t *Table) lookUp(name string) (*entry, error) {
 	return nil, unknown(name, t.nearest(text))
 }
 
-// wordsOf cuts a name into words. What stands within one (3e in H20-3e, 9.5) stays.
+// wordsOf cuts a name into words, without the sign x. What stands within one (3e in H20-3e, 9.5) stays.
 func wordsOf(name string) []string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-+.", r)
 	})
-	return slices.DeleteFunc(words, func(w string) bool { return strings.Trim(w, "-+.") == "" })
+	return slices.DeleteFunc(words, func(w string) bool { return w == "x" || strings.Trim(w, "-+.") == "" })
 }
 
 func (e *entry) hasWords(text []string) bool {
@@ -54,19 +54,12 @@ func (e *entry) hasWords(text []string) bool {
 
 func (e *entry) hasPrefixes(text []string) bool { return e.all(text, strings.HasPrefix) }
 
-// all tells whether each word of a text matches one of the name's or is its maker's, and one is of the name.
+// all tells whether each word of a text matches one of the name's or is its maker's.
 func (e *entry) all(text []string, match func(word, w string) bool) bool {
 	words, vendor := wordsOf(e.Name), wordsOf(e.Vendor)
-	named := false
-	for _, w := range text {
-		switch {
-		case slices.ContainsFunc(words, func(word string) bool { return match(word, w) }):
-			named = true
-		case !slices.Contains(vendor, w):
-			return false
-		}
-	}
-	return named
+	return !slices.ContainsFunc(text, func(w string) bool {
+		return !slices.Contains(vendor, w) && !slices.ContainsFunc(words, func(word string) bool { return match(word, w) })
+	})
 }
 
 // hasRun tells whether the text's letters and digits, without what stands between, begin a run of the name's words.
@@ -126,11 +119,10 @@ func quoteNames(list []*entry) string {
 
 // unknown is the error for a name that nothing has, with the names that are near.
 func unknown(name string, near []*entry) error {
-	const describe = "describe it in a --hardware file"
 	if len(near) == 0 {
-		return fmt.Errorf("no such chip: %q: none is called like this: %s", short(name), describe)
+		return fmt.Errorf("no such chip: %q: none is called like this: describe it in a --hardware file", short(name))
 	}
-	return fmt.Errorf("no such chip: %q: near are %s; or %s", short(name), quoteNames(near), describe)
+	return fmt.Errorf("no such chip: %q: like it: %s: write one of these, or describe yours in a --hardware file", short(name), quoteNames(near))
 }
 
 // nearest lists at most three entries whose words are near those of a text: less than half of its letters changed.

@@ -11,8 +11,8 @@ import (
 	"baleen/internal/op"
 )
 
-// Version is that of the JSON forms of Plan and Backtested.
-const Version = 1
+// version is that of the JSON forms of Plan and Backtested.
+const version = 1
 
 // Model returns the shape of a model: a release's by its name, or that of a config.json.
 func Model(name string, config []byte) (*Shape, error) {
@@ -133,7 +133,7 @@ func (m *maker) best(ctx context.Context) (finding, error) {
 func (m *maker) head(best finding) *Plan {
 	q, d := m.q, best.d
 	p := &Plan{
-		Version: Version, Model: q.Model.Name, On: q.Machine.String(), Fits: m.fits, Layout: d.String(), Spec: q.Spec,
+		Version: version, Model: q.Model.Name, On: q.Machine.String(), Fits: m.fits, Layout: d.String(), Spec: q.Spec,
 		In: q.In, Out: q.Out, Context: m.ask.context, Concurrency: int(m.concurrency), Rate: q.Rate,
 		Memory: best.memory.chip, Host: best.memory.host, Capacity: best.memory.room,
 		Assumed: []string{}, Extrapolate: []string{},
@@ -334,7 +334,7 @@ func (m *maker) replica(r *rig, replicas float64) replica {
 
 // steps is the time of a run, from a table of a few sizes.
 func (m *maker) steps(r *rig) func(decode, prompts load) time.Duration {
-	slower := m.f.values[served]
+	slower := m.f.values.slower(m.concurrency)
 	decode := newCurve(func(n float64) float64 {
 		return slower * r.decode(n, m.ask.context, m.ask.spec).total()
 	})

@@ -81,11 +81,11 @@ func candidates(q *Request, factors *values) (list []*deployment, err error) {
 func sortPools(m Machine) (chips, others, host Pool, err error) {
 	for _, p := range m.Pools {
 		switch {
-		case p.Chip.Class == CPU && host.Chip == nil:
+		case p.Chip.Class == processor && host.Chip == nil:
 			host = p
-		case p.Chip.Class != CPU && chips.Chip == nil:
+		case p.Chip.Class != processor && chips.Chip == nil:
 			chips = p
-		case p.Chip.Class != CPU && others.Chip == nil:
+		case p.Chip.Class != processor && others.Chip == nil:
 			others = p
 		default:
 			return chips, others, host, fmt.Errorf("too many kinds: --on: %s: give at most two kinds of accelerators and one of processors", p.Chip.Name)

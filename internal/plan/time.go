@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"strings"
 
@@ -265,7 +266,7 @@ func (st *stage) active() (k int) {
 // memoryShare is the share of its memory's bandwidth that a chip reaches.
 func (r *rig) memoryShare() float64 {
 	if r.chip.Measured {
-		return ownMemory
+		return cmp.Or(r.chip.ReachedMemory, ownMemory)
 	}
 	return r.factors[[...]factor{accelMemory, unifiedMemory, cpuMemory}[r.chip.Class]]
 }
@@ -273,7 +274,7 @@ func (r *rig) memoryShare() float64 {
 // computeShare is the share of its peak of operations that a chip reaches.
 func (r *rig) computeShare(c *Chip) float64 {
 	if c.Measured {
-		return ownCompute
+		return cmp.Or(c.ReachedCompute, ownCompute)
 	}
 	share := r.factors[[...]factor{accelCompute, unifiedCompute, cpuCompute}[c.Class]]
 	if strings.Contains(c.Name, "AMX") {
@@ -289,9 +290,9 @@ func (r *rig) perOp() float64 {
 		rate = r.factors[communityRate]
 	}
 	switch {
-	case r.chip.Class == CPU:
+	case r.chip.Class == processor:
 		return 0
-	case r.chip.Class == Unified:
+	case r.chip.Class == unified:
 		return r.factors[unifiedOp]
 	}
 	return rate * r.factors[accelOp]

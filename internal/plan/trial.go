@@ -103,9 +103,9 @@ func (r *rig) classOf(phase string) string {
 		return "disk"
 	case r.host != nil:
 		return "hybrid"
-	case r.chip.Class == CPU:
+	case r.chip.Class == processor:
 		return "cpu"
-	case r.chip.Class == Unified:
+	case r.chip.Class == unified:
 		return "unified"
 	case phase == "prefill" || phase == "decode":
 		return "accelerator " + phase
@@ -163,7 +163,7 @@ func (a *anchor) cut(c cuts, n int, chip *Chip) Layout {
 	case l.TP > 0 && !attention:
 		l.TP = min(l.TP, n)
 		l.DP = max(n/l.TP, 1)
-	case l.DP > 0 || attention || or(a.concurrency, 1e9) >= 4*float64(n) && chip.Class == Accelerator && n >= 4:
+	case l.DP > 0 || attention || or(a.concurrency, 1e9) >= 4*float64(n) && chip.Class == accelerator && n >= 4:
 		l.TP, l.DP = 1, n
 	default:
 		l.TP, l.DP = n, 1
@@ -192,7 +192,7 @@ func (a *anchor) hybrid(t *Table, r *rig) error {
 	text := a.layout + " " + a.note + " " + a.hardware
 	room := float64(r.chips()) * r.chip.Memory * usable
 	routed, rest := r.weightBytes()
-	if onCPU.MatchString(a.layout) && r.chip.Class != CPU {
+	if onCPU.MatchString(a.layout) && r.chip.Class != processor {
 		name := a.host
 		if name == "" {
 			name = "EPYC 9354"
@@ -209,19 +209,19 @@ func (a *anchor) hybrid(t *Table, r *rig) error {
 		r.layout.Hit = or(a.hit, math.Pow(r.cached, hitPower))
 	}
 	memory := room
-	if r.chip.Class != Accelerator || r.host != nil || known(a.ram) {
+	if r.chip.Class != accelerator || r.host != nil || known(a.ram) {
 		memory = math.Max(memory, 0)
 		if known(a.ram) {
 			memory = a.ram * gib
-			if r.chip.Class == Accelerator {
+			if r.chip.Class == accelerator {
 				memory += room
 			}
 		}
 	}
-	if routed+rest > memory*1.02 && (fromDisk.MatchString(text) || known(a.disk) || r.chip.Class != Accelerator) {
+	if routed+rest > memory*1.02 && (fromDisk.MatchString(text) || known(a.disk) || r.chip.Class != accelerator) {
 		r.disk = or(a.disk*1e9, 3.5e9)
 		r.layout.SSD = 1
-		if r.chip.Class == Accelerator && r.host == nil {
+		if r.chip.Class == accelerator && r.host == nil {
 			host, err := t.find("EPYC 9354")
 			if err != nil {
 				return err
@@ -253,7 +253,7 @@ func (r *trial) predict(f *values) (value float64, limit string) {
 	out := or(r.out, 512)
 	context := int(or(r.context, or(r.in, 1024)+or(r.out, 512)/2))
 	c := or(r.concurrency, 1)
-	if !known(r.concurrency) && r.decode.chip.Class == Accelerator && strings.HasSuffix(r.metric, "_per_device") {
+	if !known(r.concurrency) && r.decode.chip.Class == accelerator && strings.HasSuffix(r.metric, "_per_device") {
 		c = r.decode.saturate(context, spec)
 	}
 	prompts := c
@@ -264,10 +264,9 @@ func (r *trial) predict(f *values) (value float64, limit string) {
 	step := r.decode.decode(c, context, spec)
 	token := step.total() / spec.tokensPerStep()
 	if r.phase == "mixed" || r.phase == "e2e" {
-		if c > 1 {
-			token *= f[served]
-			read.add(read, f[served]-1)
-		}
+		slower := f.slower(c)
+		token *= slower
+		read.add(read, slower-1)
 		token = r.withPrompts(token, read.total(), c, out)
 	}
 	limit = step.largest()

@@ -88,7 +88,7 @@ func Make(ctx context.Context, q Request) (*Plan, error) {
 	m.money(p, best)
 	m.curve(p, best)
 	m.honest(p, best)
-	if q.Rate > 0 {
+	if q.Rate > 0 && !m.slow { // else the queue grows without end
 		p.Percentiles, err = m.simulated(ctx, best)
 	}
 	return p, err
@@ -327,7 +327,7 @@ func (m *maker) replica(r *rig, replicas float64) replica {
 	return replica{
 		caps:     op.Caps{Rows: max(promptChunk*r.layout.DP, slots), Slots: slots, Pages: pages, Context: longest},
 		limits:   kv.Limits{Page: int64(r.shape.state.PerToken * op.PageSize), Checkpoint: r.shape.state.Slot, Memory: 4 * int64(slots) * r.shape.state.Slot},
-		replicas: int(replicas),
+		replicas: max(1, int(replicas)),
 		step:     m.steps(r),
 	}
 }

@@ -44,7 +44,8 @@ const (
 	longestRun = 30 * 24 * time.Hour
 	enough     = 2000             // requests
 	warmUp     = 0.1              // of the span: who comes then is not measured
-	afterwards = 0.5              // of the span: so long the last may take
+	afterwards = 0.5              // of the span: so long the last may wait
+	answers    = 4                // of them, one after the other: the shortest span
 	pause      = 60 * time.Second // from one turn of a conversation to the next, on average
 	checks     = 50               // in a span, whether the queue grows
 	deviations = 4                // of the number of arrivals: growth beyond is no chance
@@ -55,25 +56,48 @@ func (t *traffic) requestWork() float64 {
 	return float64(t.out) + 0.02*float64(t.in) + 10*float64((t.in+t.out)/kv.PageSize) + 50
 }
 
-// window is the span that is simulated.
+// window is the span that is simulated, and the time of an answer, about.
 //
 // It is an hour, and more where that gives too few requests. Where it would be more work than allowed it is shorter: one
-// second of the span costs as many steps as requests come in it, times requestWork. Clients that wait for their answers make as many
-// requests as a batch of all of them gets done.
-func (t *traffic) window(r *replica, work float64) time.Duration {
-	rate := t.rate / float64(r.replicas)
-	if t.rate == 0 {
-		clients := t.clients(r)
-		context := float64(t.in + t.out/2)
-		decode := load{rows: clients, sequences: clients, logits: clients, contexts: []int{int(context)}}
-		fresh := math.Max(1, float64(t.in)*(1-t.cached))
-		prompt := load{rows: fresh, sequences: 1, logits: 1, contexts: []int{t.in / 2}, prompt: true}
-		answer := float64(t.out)*r.step(decode, load{prompt: true, contexts: []int{1}}).Seconds() + clients*r.step(load{contexts: []int{1}}, prompt).Seconds()
-		rate = clients / answer
+// second of the span costs as many steps as requests come in it, times requestWork. But it is not shorter than a few answers,
+// or all would be a beginning.
+func (t *traffic) window(r *replica, work float64) (span, answer time.Duration) {
+	clients, one := t.balance(r)
+	rate := clients / one
+	if t.rate > 0 {
+		rate = t.rate / float64(r.replicas)
 	}
 	seconds := math.Max(hour.Seconds(), enough/rate)
 	seconds = math.Min(seconds, work/(rate*t.requestWork()))
-	return time.Duration(math.Min(seconds, longestRun.Seconds()) * float64(time.Second))
+	seconds = math.Min(math.Max(seconds, answers*one), longestRun.Seconds())
+	return time.Duration(seconds * float64(time.Second)), time.Duration(math.Min(one, seconds) * float64(time.Second))
+}
+
+// balance is how many requests are there at once, about, and how many seconds each is: its own tokens, and the prompts of others
+// meanwhile.
+func (t *traffic) balance(r *replica) (clients, seconds float64) {
+	fresh := math.Max(1, float64(t.in)*(1-t.cached))
+	none := load{contexts: []int{1}, prompt: true}
+	prompt := load{rows: fresh, sequences: 1, logits: 1, contexts: []int{t.in / 2}, prompt: true}
+	times := func() (token, first float64) {
+		l := load{rows: clients, sequences: clients, logits: clients, contexts: []int{t.in + t.out/2}}
+		return r.step(l, none).Seconds(), r.step(l, prompt).Seconds()
+	}
+	more := float64(t.out - 1)
+	if t.rate == 0 {
+		clients = t.clients(r)
+		token, first := times()
+		return clients, math.Max(first+more*token+clients*math.Max(first-token, 0), 1e-9)
+	}
+	rate := t.rate / float64(r.replicas)
+	clients = 1
+	for range 20 { // more requests are slower, and slower ones are more
+		token, first := times()
+		reading := math.Min(math.Max(rate*(first-token), 0), 0.9) // share of the time
+		seconds = math.Max(first+more*token/(1-reading), 1e-9)
+		clients = math.Max(1, math.Min(rate*seconds, float64(r.caps.Slots)))
+	}
+	return clients, seconds
 }
 
 func (t *traffic) clients(r *replica) float64 {
@@ -110,6 +134,7 @@ type queue struct {
 	sim     *engine.Simulation
 	random  *rand.Rand
 	span    time.Duration
+	answer  time.Duration // how long one takes, about
 	now     time.Duration
 	next    time.Duration // arrival
 	texts   int           // conversations that are going on
@@ -144,7 +169,8 @@ type asked struct {
 // answered.
 //
 // A service is saturated if the number that wait has grown in the later half of some time by more than four standard
-// deviations of the number that came in it, or if the last that are measured are not answered half a span after it.
+// deviations of the number that came in it, or if the last that are measured are not answered half a span after it, and the
+// time of four answers.
 func simulate(ctx context.Context, t traffic, r replica, work float64) (*Percentiles, error) {
 	if err := t.check(&r); err != nil {
 		return nil, err
@@ -158,7 +184,7 @@ func simulate(ctx context.Context, t traffic, r replica, work float64) (*Percent
 
 func newQueue(t *traffic, r *replica, work float64) *queue {
 	q := &queue{traffic: t, replica: r, sim: engine.NewSimulation(r.caps, r.limits), random: rand.New(rand.NewPCG(t.seed, 5)), now: 1}
-	q.span = t.window(r, work)
+	q.span, q.answer = t.window(r, work)
 	q.decode.contexts, q.fill.contexts, q.fill.prompt = make([]int, 1), make([]int, 1), true
 	if t.rate > 0 {
 		q.texts = int(t.rate / float64(r.replicas) * min(pause, q.warm()/5).Seconds())
@@ -216,7 +242,7 @@ func (q *queue) run(ctx context.Context) error {
 		}
 		q.tick()
 	}
-	end := q.span + time.Duration(afterwards*float64(q.span))
+	end := q.span + time.Duration(afterwards*float64(q.span)) + answers*q.answer
 	for !q.saturated && (q.now < q.span || q.open > 0) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -237,8 +263,9 @@ func (q *queue) run(ctx context.Context) error {
 		if step <= 0 {
 			return fmt.Errorf("impossible step: simulation: %v for %d rows: give a time above 0", step, q.sim.Decoding+q.sim.PromptRows)
 		}
-		for q.now += step; q.next <= q.now; q.arrive() {
+		for q.now += step; q.next <= q.now && !q.saturated; q.arrive() {
 			q.come(q.next)
+			q.check()
 		}
 		q.tick()
 	}
@@ -308,7 +335,12 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // check notes how many wait, and judges whether that grows without bound.
 func (q *queue) check() {
-	if q.now < q.span/checks*time.Duration(len(q.waits)+1) || q.traffic.rate == 0 {
+	seen := 0
+	if n := len(q.arrivals); n > 0 {
+		seen = q.arrivals[n-1]
+	}
+	crowd := q.sim.Waiting() > q.replica.caps.Slots && len(q.asked)-seen >= enough // too many to wait for the time
+	if !crowd && q.now < q.span/checks*time.Duration(len(q.waits)+1) || q.traffic.rate == 0 {
 		return
 	}
 	q.waits, q.arrivals = append(q.waits, q.sim.Waiting()), append(q.arrivals, len(q.asked))

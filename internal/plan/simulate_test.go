@@ -174,7 +174,7 @@ func TestSimulatedCapacity(t *testing.T) {
 		{concurrency: 30, in: 150, out: 100, sigma: 1, cached: 0.4, seed: 5},
 		{rate: 80, in: 150, out: 100, sigma: 1, cached: 0.4, seed: 6},
 	} {
-		q := newQueue(&a, &r, 3e5)
+		q := newQueue(&a, &r, 6e5)
 		rows, sequences, tokens = 0, 0, 0 // what the window asked for does not count
 		if err := q.run(t.Context()); err != nil {
 			t.Fatal(err)
@@ -270,7 +270,7 @@ func TestMovesTakeTime(t *testing.T) {
 	near(t, "with", average(runTest(t, a, r, 1e6).each), 1100, 0)
 }
 
-// What is simulated: an hour, more for few requests, less for too much work.
+// What is simulated: an hour, more for few requests, less for too much work, but some answers.
 func TestWindow(t *testing.T) {
 	r := counter()
 	for _, c := range []struct {
@@ -278,14 +278,16 @@ func TestWindow(t *testing.T) {
 		work    float64
 		want    float64 // seconds
 	}{
-		{traffic{rate: 2, in: 100, out: 100}, 1e12, 3600},
-		{traffic{rate: 0.1, in: 100, out: 100}, 1e12, 20_000},
+		{traffic{rate: 2, in: 100, out: 1}, 1e12, 3600},
+		{traffic{rate: 0.1, in: 100, out: 1}, 1e12, 20_000},
 		{traffic{rate: 1e-9, in: 100, out: 100}, 1e12, 30 * 24 * 3600},
-		{traffic{rate: 2, in: 100, out: 100}, 1e4, 1e4 / 2 / 162},
-		{traffic{concurrency: 1, in: 100, out: 99}, 1e12, 2000 * 100}, // a second for each token, and one for the prompt
+		{traffic{rate: 0.5, in: 100, out: 1}, 1e4, 1e4 / 0.5 / 53},
+		{traffic{rate: 0.5, in: 100, out: 9}, 100, 4 * 9}, // a second for each token
+		{traffic{concurrency: 1, in: 100, out: 100}, 1e12, 2000 * 100},
 	} {
 		c.traffic.seed = 1
-		if got := c.traffic.window(&r, c.work).Seconds(); math.Abs(got-c.want) > 1e-6*c.want {
+		span, _ := c.traffic.window(&r, c.work)
+		if got := span.Seconds(); math.Abs(got-c.want) > 1e-6*c.want {
 			t.Errorf("%+v with work %g: %v s, expected %v", c.traffic, c.work, got, c.want)
 		}
 	}
@@ -296,6 +298,7 @@ func TestSimulationCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	after := 0
 	r := counter()
+	q := newQueue(&traffic{rate: 0.5, in: 20, out: 3, seed: 1}, &r, 1e12)
 	r.step = func(decode, prompts load) time.Duration {
 		if ctx.Err() != nil {
 			after++
@@ -305,7 +308,7 @@ func TestSimulationCancelled(t *testing.T) {
 		}
 		return time.Second
 	}
-	_, err := simulate(ctx, traffic{rate: 0.5, in: 20, out: 3, seed: 1}, r, 1e12)
+	err := q.run(ctx)
 	if !errors.Is(err, context.Canceled) || after > 0 {
 		t.Errorf("%v, %d batches after it", err, after)
 	}
@@ -339,5 +342,29 @@ func TestBadTraffic(t *testing.T) {
 	r.step = func(decode, prompts load) time.Duration { return 0 }
 	if _, err := simulate(t.Context(), traffic{rate: 1, in: 1, out: 1}, r, 1e6); err == nil || !strings.HasPrefix(err.Error(), "impossible step") {
 		t.Error(err)
+	}
+}
+
+// However little is simulated: a service whose answers take longer than what the work would pay for is not taken for saturated.
+func TestShortSpan(t *testing.T) {
+	r := replica{
+		caps: op.Caps{Rows: 2000, Slots: 500, Pages: 4000, Context: 2000}, replicas: 1,
+		step: func(decode, prompts load) time.Duration { return 10 * time.Millisecond },
+	}
+	for seed := range uint64(3) {
+		q := runTest(t, traffic{rate: 50, in: 100, out: 500, seed: seed}, r, 100)
+		if q.saturated || len(q.first) < 500 || q.percentiles().TPOT99 != 10 {
+			t.Errorf("seed %d: %+v", seed, q.percentiles())
+		}
+	}
+}
+
+// Far more than can be served is found out before it fills the memory.
+func TestFlood(t *testing.T) {
+	for _, rate := range []float64{1e3, 1e6, 1e9} {
+		q := runTest(t, traffic{rate: rate, in: 100, out: 100, seed: 1}, counter(), 2e6)
+		if !q.saturated || len(q.asked) > 20_000 {
+			t.Errorf("rate %g: saturated %v after %d requests", rate, q.saturated, len(q.asked))
+		}
 	}
 }

@@ -99,6 +99,8 @@ func (a *anchor) words() string {
 // classOf names the setting of a phase: its residuals are told by it.
 func (r *rig) classOf(phase string) string {
 	switch {
+	case r.chip.Measured && r.layout.SSD == 0:
+		return ofProfile
 	case r.layout.SSD > 0:
 		return "disk"
 	case r.host != nil:

@@ -102,7 +102,11 @@ func setups(anchors []anchor, t *Table) (trials []*trial, reasons []string) {
 func (row *tested) predict(t *trial, f *Factors) {
 	value, limit := t.predict(&f.values)
 	row.Class, row.LimitedBy = t.class, limit
-	if math.IsNaN(value) || math.IsInf(value, 0) || value <= 0 {
+	switch {
+	case row.Measured <= 0:
+		row.Reason = "nothing was measured: it is 0"
+		return
+	case math.IsNaN(value) || value <= 0 || value > math.MaxFloat32 || value < 1/math.MaxFloat32 || row.Measured < 1/math.MaxFloat32:
 		row.Reason = "no prediction of this metric: " + limit
 		return
 	}

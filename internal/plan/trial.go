@@ -26,6 +26,22 @@ var (
 	fromDisk   = regexp.MustCompile(`(?i)\b(SSD|disk|NVMe|NV)\b`)
 )
 
+// check refuses what no machine has done.
+func (a *anchor) check() error {
+	for _, f := range []struct {
+		name        string
+		value, most float64
+	}{
+		{"input_tokens", a.in, longest}, {"output_tokens", a.out, longest}, {"context_tokens", a.context, longest}, {"concurrency", a.concurrency, mostConcurrency},
+		{"spec_tokens", a.drafts, mostDrafts}, {"spec_accept", a.accept, mostDrafts},
+	} {
+		if f.value > f.most {
+			return fmt.Errorf("bad number: %s: %v: at most %v is predicted", f.name, f.value, f.most)
+		}
+	}
+	return nil
+}
+
 // blockRelease ends the names of the releases that draft in blocks.
 var blockRelease = map[string]string{"v4-flash": "-0731", "v4-pro": "-0813"}
 
@@ -37,6 +53,9 @@ func (a *anchor) setup(t *Table, shapes map[string]*Shape) (*trial, error) {
 	}
 	if shape == nil {
 		return nil, fmt.Errorf("no such model: %q", a.model)
+	}
+	if err := a.check(); err != nil {
+		return nil, err
 	}
 	chip, err := t.find(a.hardware)
 	if err != nil {
@@ -251,10 +270,10 @@ func (r *trial) predict(f *values) (value float64, limit string) {
 	if r.drafts > 0 {
 		spec.Accept = accepted(r.drafts, f[draftChance])
 	}
-	in := or(r.in, or(r.context, 2048))
-	out := or(r.out, 512)
+	in := math.Max(1, or(r.in, or(r.context, 2048)))
+	out := math.Max(1, or(r.out, 512))
 	context := int(or(r.context, or(r.in, 1024)+or(r.out, 512)/2))
-	c := or(r.concurrency, 1)
+	c := math.Max(1, or(r.concurrency, 1))
 	if !known(r.concurrency) && r.decode.chip.Class == accelerator && strings.HasSuffix(r.metric, "_per_device") {
 		c = r.decode.saturate(context, spec)
 	}

@@ -52,9 +52,9 @@ func (r *rig) cutText() string {
 	}
 	switch {
 	case l.SSD > 0:
-		words = append(words, fmt.Sprintf("experts from disk, %.0f %% of them met in memory", 100*l.Hit))
+		words = append(words, fmt.Sprintf("with experts on disk, %.0f %% of wants met in memory", 100*l.Hit))
 	case r.host != nil:
-		words = append(words, fmt.Sprintf("%.0f %% of experts on %s", 100*(1-l.Hit), r.host.Name))
+		words = append(words, fmt.Sprintf("with %.0f %% of routed experts on %s", 100*(1-r.near), r.host.Name))
 	}
 	return strings.Join(words, " ")
 }

@@ -148,8 +148,10 @@ func (m *maker) head(best finding) *Plan {
 
 // wouldFit says what is missing, and how many of the same chips would hold it.
 func (m *maker) wouldFit(ctx context.Context, p *Plan, near finding) error {
-	short := -near.memory.free
-	p.Why = fmt.Sprintf("%.1f GB are missing on each of %d x %s, at best (%s)", math.Max(short, 0)/1e9, near.d.chips(), near.d.decode.chip.Name, p.Layout)
+	p.Why = fmt.Sprintf("%.1f GB are missing on each of %d x %s, at best (%s)", -near.memory.free/1e9, near.d.chips(), near.d.decode.chip.Name, p.Layout)
+	if near.memory.free >= -1 {
+		p.Why = fmt.Sprintf("%.1f GB are missing in the memory of %g x %s (%s)", -near.memory.hostFree()/1e9, near.d.decode.sockets, near.d.decode.host.Name, p.Layout)
+	}
 	q := *m.q
 	q.Machine.Pools = append([]Pool(nil), q.Machine.Pools...)
 	q.Concurrency, q.Layout = int(m.concurrency), nil

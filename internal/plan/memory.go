@@ -17,11 +17,17 @@ func (r *rig) weightBytes() (routed, rest float64) {
 	return routed, rest + z.embed
 }
 
+// Names of what may lie elsewhere.
+const (
+	routedPart = "routed experts"
+	diskPart   = "routed experts on disk"
+)
+
 // footprint is what lies where, in bytes: on the fullest chip, and in the host's memory or on disk.
 type footprint struct {
 	chip, host []Part
 	room       float64 // of a chip
-	hostRoom   float64 // 0: not known
+	hostRoom   float64 // of the host's memory; 0: none
 	free       float64 // on the chip behind all that, less than 0 where it does not fit
 }
 
@@ -35,14 +41,15 @@ func (r *rig) footprint(sequences float64, tokens int, spec Spec) footprint {
 	tp, dp, pp := float64(lay.TP), float64(lay.DP), float64(lay.PP)
 	here := routed
 	var f footprint
-	switch {
-	case r.host != nil:
-		here = routed * r.cached
-		f.host = append(f.host, Part{"routed experts", routed - here})
-		f.hostRoom = r.host.Memory * r.sockets
-	case lay.SSD > 0:
-		here = routed * r.cached
-		f.host = append(f.host, Part{"routed experts on disk", routed})
+	if r.host != nil || lay.SSD > 0 {
+		here = routed * r.near
+	}
+	if r.host != nil {
+		f.host = append(f.host, Part{routedPart, routed*(1-lay.SSD) - here})
+		f.hostRoom = r.host.Memory * r.sockets * usable
+	}
+	if lay.SSD > 0 {
+		f.host = append(f.host, Part{diskPart, routed})
 	}
 	if r.shape.size.table > 0 {
 		f.host = append(f.host, Part{"lookup tables", r.shape.size.table})
@@ -50,18 +57,25 @@ func (r *rig) footprint(sequences float64, tokens int, spec Spec) footprint {
 	each := math.Ceil(sequences / dp)
 	f.chip = []Part{
 		{"attention, shared experts, head", rest / tp / pp},
-		{"routed experts", here / (tp * dp * pp)},
+		{routedPart, here / (tp * dp * pp)},
 		{"kv cache", each * r.shape.state.PerToken * float64(tokens) / pp},
 		{"windows and frontiers", each * float64(r.shape.state.Slot) / pp},
 		{"activations", r.activations(each, spec)},
 		{"runtime", r.chip.Memory * (1 - usable)},
 	}
 	f.room = r.chip.Memory
-	f.free = f.room
-	for _, p := range f.chip {
-		f.free -= p.Value
-	}
+	f.free = f.room - total(f.chip)
 	return f
+}
+
+// others is what all chips hold besides routed experts.
+func (r *rig) others(sequences float64, tokens int, spec Spec) (sum float64) {
+	for _, p := range r.footprint(sequences, tokens, spec).chip {
+		if p.Name != routedPart {
+			sum += p.Value
+		}
+	}
+	return sum * float64(r.chips())
 }
 
 // activations are those of the largest run: streams of every row, and what experts make of them.
@@ -71,14 +85,20 @@ func (r *rig) activations(sequences float64, spec Spec) float64 {
 }
 
 // fits tells whether the host's memory suffices, too.
-func (f *footprint) fits() bool {
-	host := 0.0
+func (f *footprint) fits() bool { return f.free >= -1 && f.hostFree() >= -1 }
+
+// hostFree is what is left of the host's memory, or where there is no host nothing.
+func (f *footprint) hostFree() float64 {
+	if f.hostRoom == 0 {
+		return 0
+	}
+	free := f.hostRoom
 	for _, p := range f.host {
-		if p.Name != "routed experts on disk" {
-			host += p.Value
+		if p.Name != diskPart {
+			free -= p.Value
 		}
 	}
-	return f.free >= 0 && (f.hostRoom == 0 || host <= f.hostRoom*usable)
+	return free
 }
 
 // most is how many sequences of so many tokens fit, at once.

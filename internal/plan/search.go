@@ -22,7 +22,7 @@ type finding struct {
 // search looks at the ways to cut a model over a machine, and returns those that fit, the best first: the one that serves most
 // tokens at the concurrency asked for. Where none fits it returns the one that comes nearest, and false.
 func search(ctx context.Context, q *Request, a ask, factors *values) (list []finding, fits bool, err error) {
-	ways, err := candidates(q, factors)
+	ways, err := candidates(q, a, factors)
 	if err != nil {
 		return nil, false, err
 	}
@@ -58,14 +58,17 @@ func search(ctx context.Context, q *Request, a ask, factors *values) (list []fin
 }
 
 // candidates lists the deployments that a machine allows.
-func candidates(q *Request, factors *values) (list []*deployment, err error) {
+func candidates(q *Request, a ask, factors *values) (list []*deployment, err error) {
 	chips, others, host, err := sortPools(q.Machine)
 	if err != nil {
 		return nil, err
 	}
 	base := rig{shape: q.Model, chip: chips.Chip, held: chips.Chip.holds(), factors: factors, disk: q.Machine.Disk}
 	for _, l := range layouts(chips, q.Layout) {
-		for _, r := range base.placed(l, host) {
+		r := base
+		r.layout = l
+		sequences := math.Ceil(math.Max(1, float64(q.Concurrency)) / float64(l.Replicas))
+		for _, r := range r.placed(host, r.others(sequences, a.in+a.out, a.spec)) {
 			n := float64(l.Replicas)
 			list = append(list, &deployment{decode: r, prompt: r, replicas: n, readers: n})
 			list = append(list, divided(r, others, q.Layout)...)
@@ -153,23 +156,22 @@ func divisors(n int) (list []int) {
 }
 
 // placed puts routed experts where there is room: on the chips; else in the memory of processors; else on disk. A processor's
-// memory takes part for each replica.
-func (r rig) placed(l Layout, host Pool) []*rig {
-	r.layout = l
+// memory takes part for each replica. others is what else the chips hold.
+func (r rig) placed(host Pool, others float64) []*rig {
 	resident := r
 	list := []*rig{&resident}
-	routed, rest := r.weightBytes()
-	room := float64(r.chips())*r.chip.Memory*usable - rest*float64(l.DP)
-	share := math.Max(0, math.Min(1, 0.9*room/routed)) // a tenth of it is for what sequences remember
+	routed, _ := r.weightBytes()
+	share := math.Max(0, math.Min(1, (float64(r.chips())*r.chip.Memory-others)/routed))
 	if share == 1 {
 		return list
 	}
+	r.near = share
 	if host.Chip != nil {
-		r.host, r.sockets = host.Chip, float64(host.Count)/float64(l.Replicas)
+		r.host, r.sockets = host.Chip, float64(host.Count)/float64(r.layout.Replicas)
 		behind := r
 		behind.layout.Host, behind.layout.Hit, behind.cached = 1-share, math.Pow(share, hitPower), share
 		list = append(list, &behind)
-		share = math.Min(1, share+0.9*r.host.Memory*r.sockets/routed)
+		share = math.Min(1, share+0.9*usable*r.host.Memory*r.sockets/routed)
 	}
 	if r.disk > 0 && share < 1 {
 		stored := r

@@ -17,6 +17,7 @@ type rig struct {
 	host    *Chip // the processors that hold routed experts, or nil
 	sockets float64
 	disk    float64 // bytes/s
+	near    float64 // share of routed experts that the chips hold, where others are elsewhere
 	cached  float64 // share of routed experts that the chips hold, or with a disk all memory, where others are elsewhere
 	factors *values
 

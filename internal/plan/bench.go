@@ -23,8 +23,8 @@ type benchReport struct {
 	Rows []struct {
 		Phase     string   `json:"phase"`
 		Batch     int      `json:"batch"`
-		ShareRead *float64 `json:"share_read"`
-		SharePeak *float64 `json:"share_peak"`
+		GBs       float64  `json:"gb_s"`
+		Gflops    float64  `json:"gflops"`
 		Projected bool     `json:"projected"`
 		Hit       *float64 `json:"hit"`
 	} `json:"rows"`
@@ -66,19 +66,19 @@ func FromBench(data []byte) (Machine, error) {
 	for _, row := range r.Rows {
 		switch {
 		case row.Projected:
-		case row.Phase == "decode" && row.Batch == 1 && row.ShareRead != nil && row.Hit == nil:
-			read = append(read, *row.ShareRead)
-		case row.Phase == "prefill" && row.SharePeak != nil && row.Hit == nil:
-			peak = append(peak, *row.SharePeak)
+		case row.Phase == "decode" && row.Batch == 1 && row.Hit == nil:
+			read = append(read, row.GBs*1e9/c.Bandwidth)
+		case row.Phase == "prefill" && row.Hit == nil:
+			peak = append(peak, row.Gflops*1e9/c.BF16)
 		}
 	}
 	c.ReachedMemory, c.ReachedCompute = reached(read), reached(peak)
 	return Machine{Pools: []Pool{{c, 1}}, Disk: c.Disk}, nil
 }
 
-// reached is the median of shares; 0 where there is none that can be.
+// reached is the median of shares; 0 where there is none that can be. Above 1 the machine was faster while the rows were taken than before.
 func reached(shares []float64) float64 {
-	shares = slices.DeleteFunc(shares, func(x float64) bool { return !(x > 0 && x < 1.5) })
+	shares = slices.DeleteFunc(shares, func(x float64) bool { return !(x > 0 && x < 4) })
 	if len(shares) == 0 {
 		return 0
 	}

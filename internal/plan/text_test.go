@@ -100,8 +100,8 @@ func TestCompare(t *testing.T) {
 // TestFromBench: a report calibrates the machine that it is of.
 func TestFromBench(t *testing.T) {
 	report := `{"version":1,"cpu":"AMD EPYC","machine":"AMD EPYC | microcode 1 | kernel 2 | 2 cpus | 24 GiB","probe":{"read_gb_s_n":50,"bf16_gflops":400,"vnni_gops":800,"fma_gflops":200,"disk_gb_s":1.5},
-	"rows":[{"phase":"decode","batch":1,"share_read":0.8},{"phase":"decode","batch":1,"share_read":0.9},{"phase":"decode","batch":1,"share_read":0.7},{"phase":"decode","batch":4,"share_read":0.1},
-	{"phase":"decode","batch":1,"share_read":0.3,"hit":0.5},{"phase":"decode","batch":1,"share_read":0.2,"projected":true},{"phase":"prefill","batch":1,"share_peak":0.6}]}`
+	"rows":[{"phase":"decode","batch":1,"gb_s":40},{"phase":"decode","batch":1,"gb_s":45},{"phase":"decode","batch":1,"gb_s":35},{"phase":"decode","batch":4,"gb_s":5},
+	{"phase":"decode","batch":1,"gb_s":15,"hit":0.5},{"phase":"decode","batch":1,"gb_s":10,"projected":true},{"phase":"prefill","batch":1,"gflops":240}]}`
 	m, err := FromBench([]byte(report))
 	if err != nil {
 		t.Fatal(err)

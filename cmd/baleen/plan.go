@@ -65,7 +65,7 @@ file, to the others alone.`,
 	r.flags(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&r.on, "on", nil, "hardware, such as \"8 x B200\"")
-	f.StringVar(&r.fromBench, "from-bench", "", "calibrate with a report of 'baleen bench --json'; without --on plan on its machine")
+	f.StringVar(&r.fromBench, "from-bench", "", "plan on the machine of a report of 'baleen bench --json', calibrated with it")
 	f.StringVar(&r.backtest, "backtest", "", "predict the measurements in this file instead")
 	f.BoolVar(&r.leaveOut, "leave-one-out", false, "with --backtest, fit to the other sources of the file")
 	cmd.AddCommand(newPlanCompare())
@@ -93,6 +93,9 @@ func (r *planRun) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.clash(args); err != nil {
+		return err
+	}
 	if r.backtest != "" {
 		return r.test(cmd, table)
 	}
@@ -115,6 +118,24 @@ func (r *planRun) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return r.write(cmd, p)
+}
+
+// clash refuses flags that say nothing together.
+func (r *planRun) clash(args []string) error {
+	for _, c := range []struct {
+		wrong       bool
+		where, mend string
+	}{
+		{r.backtest != "" && (len(args) > 0 || len(r.on) > 0 || r.html != "" || r.fromBench != ""), "--backtest with a model, --on, --html or --from-bench", "the file names models and hardware; leave the others out"},
+		{r.leaveOut && r.backtest == "", "--leave-one-out without --backtest", "name a file of measurements"},
+		{r.fromBench != "" && len(r.on) > 0, "--from-bench and --on", "a report calibrates the machine that it is of; give one of them"},
+		{r.html == "-", "--html -", "name a file"},
+	} {
+		if c.wrong {
+			return misuse("flags that do not go together", c.where, c.mend)
+		}
+	}
+	return nil
 }
 
 // page writes the page, if there is to be one.
@@ -143,7 +164,7 @@ func (r *planRun) machine(table *plan.Table) (plan.Machine, error) {
 	switch {
 	case len(r.on) > 1:
 		return m, misuse("more than one --on", strings.Join(r.on, ", "), "join kinds with +, or set machines side by side with 'baleen plan compare'")
-	case r.fromBench != "" && len(r.on) == 0:
+	case r.fromBench != "":
 		return benched(r.fromBench)
 	case len(r.on) == 0:
 		return m, misuse("no hardware", "plan", `name it with --on, such as --on "8 x B200"`)

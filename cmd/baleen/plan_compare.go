@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"baleen/internal/plan"
@@ -15,15 +17,27 @@ func newPlanCompare() *cobra.Command {
 longer, and how many devices, watts and dollars as many tokens a second need. Flags are those of 'baleen plan'.`,
 		Example: `  baleen plan compare v4-pro "16 x Ascend 950DT" "8 x B200" --concurrency 64
   baleen plan compare v4-flash "8 x H20-3e" "8 x MI355X" "2 x EPYC 9755" --html compare.html`,
-		Args:              arguments(3, 9),
+		Args:              arguments(1, 9),
 		ValidArgsFunction: completePlanned,
-		RunE:              func(cmd *cobra.Command, args []string) error { return r.compare(cmd, args[0], args[1:]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.compare(cmd, args[0], append(args[1:], r.on...))
+		},
 	}
 	r.flags(cmd)
+	cmd.Flags().StringArrayVar(&r.on, "on", nil, "hardware, once for each machine, as the arguments")
 	return cmd
 }
 
+// mostCompared is how many machines are set side by side.
+const mostCompared = 8
+
 func (r *planRun) compare(cmd *cobra.Command, model string, machines []string) error {
+	if len(machines) < 2 || len(machines) > mostCompared {
+		return misuse("wrong number of machines", fmt.Sprintf("%d given", len(machines)), fmt.Sprintf("name 2 to %d; %s", mostCompared, seeHelp(cmd)))
+	}
+	if err := r.clash(nil); err != nil {
+		return err
+	}
 	table, err := r.table()
 	if err != nil {
 		return err

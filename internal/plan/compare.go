@@ -62,46 +62,30 @@ func Compare(plans []*Plan) *Comparison {
 // Text writes a comparison for people.
 func (c *Comparison) Text(w io.Writer) error {
 	var t text
-	tw := tabwriter.NewWriter(&t, 0, 0, 2, ' ', 0)
-	rows := []struct {
-		name  string
-		value func(p *Plan) string
-	}{
-		{"layout", func(p *Plan) string { return p.Layout }},
-		{"ms per token", func(p *Plan) string { return p.TPOT.unit("") }},
-		{"ms to first token", func(p *Plan) string { return p.TTFT.unit("") }},
-		{"tokens/s", func(p *Plan) string { return p.Output.unit("") }},
-		{"limited by", func(p *Plan) string { return p.Limited }},
-		{"most at once", func(p *Plan) string { return fmt.Sprint(p.Most) }},
-		{"watts", func(p *Plan) string { return orUnknown(p.Watts) }},
-		{"USD per M output", func(p *Plan) string { return orUnknown(p.PerOutput.Value) }},
-	}
 	for i, p := range c.Plans {
-		t.line("%c: %s on %s", 'A'+i, p.Model, p.On)
-		if !p.Fits {
-			t.line("   does not fit: %s", p.Why)
+		t.wrap(fmt.Sprintf("%c: ", 'A'+i), fmt.Sprintf("%s on %s", p.Model, p.On))
+		if p.Fits {
+			t.wrap("   ", fmt.Sprintf("%s; limited by %s", p.Layout, p.Limited))
+		} else {
+			t.wrap("   ", "does not fit: "+p.Why)
 		}
 	}
 	t.line("")
-	for i := range c.Plans {
-		fmt.Fprintf(tw, "\t%c", 'A'+i)
-	}
-	fmt.Fprintln(tw)
-	for _, row := range rows {
-		fmt.Fprint(tw, row.name)
-		for _, p := range c.Plans {
-			value := "-"
-			if p.Fits {
-				value = row.value(p)
-			}
-			fmt.Fprintf(tw, "\t%s", value)
+	tw := tabwriter.NewWriter(&t, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "\tper token\tto the first\ttokens/s\tat most\twatts\tUSD per M output")
+	for i, p := range c.Plans {
+		if p.Fits {
+			fmt.Fprintf(tw, "%c\t%s\t%s\t%s\t%d\t%s\t%s\n", 'A'+i, p.TPOT.time(), p.TTFT.time(), p.Output.unit(""), p.Most, orUnknown(p.Watts), orUnknown(p.PerOutput.Value))
 		}
-		fmt.Fprintln(tw)
 	}
 	tw.Flush()
 	for _, q := range c.Prices {
 		t.line("")
 		t.line("%s", q.sentence())
+	}
+	for i, p := range c.Plans {
+		t.list(fmt.Sprintf("%c assumed", 'A'+i), p.Assumed)
+		t.list(fmt.Sprintf("%c beyond what was measured", 'A'+i), p.Extrapolate)
 	}
 	return t.to(w)
 }
@@ -113,15 +97,23 @@ func orUnknown(x float64) string {
 	return digits(x)
 }
 
+// times is a ratio to two places.
+func times(x float64) string {
+	if x < 10 {
+		return fmt.Sprintf("%.2f", x)
+	}
+	return digits(x)
+}
+
 // sentence is the price of independence in words.
 func (q *price) sentence() string {
-	s := fmt.Sprintf("Price of independence of %s against %s: %s ms more for each token (%s times as long), %s times as long to the first; %s devices for as many tokens a second",
-		q.On, q.Against, digits(q.Extra), digits(q.TPOT), digits(q.TTFT), digits(q.Devices))
+	s := fmt.Sprintf("Price of independence of %s against %s: %s more for each token (%s times as long), %s times as long to the first; %s devices for as many tokens a second",
+		q.On, q.Against, msText(q.Extra), times(q.TPOT), times(q.TTFT), digits(q.Devices))
 	if q.Watts != nil {
 		s += fmt.Sprintf(", at %s W", digits(*q.Watts))
 	}
 	if q.Dollars != nil {
-		s += fmt.Sprintf("; a token costs %s times as much", digits(*q.Dollars))
+		s += fmt.Sprintf("; a token costs %s times as much", times(*q.Dollars))
 	} else {
 		s += "; prices are not known of both"
 	}

@@ -19,6 +19,7 @@ func HTML(w io.Writer, plans []*Plan) error {
 		"share":    func(part, whole float64) string { return fmt.Sprintf("%.3f", 100*part/math.Max(whole, 1e-300)) },
 		"colour":   func(i int) string { return palette[i%len(palette)] },
 		"estimate": func(e Estimate) string { return fmt.Sprintf("%s to %s", digits(e.Low), digits(e.High)) },
+		"times":    func(e Estimate) string { return fmt.Sprintf("%s to %s", msText(e.Low), msText(e.High)) },
 	}
 	t, err := template.New("report").Funcs(functions).Parse(reportPage)
 	if err != nil {

@@ -63,6 +63,7 @@ func (r *rig) cutText() string {
 type service struct {
 	step, read span
 	token      float64 // seconds of a token, per sequence
+	parts      []Part  // milliseconds of it, by what they go into
 	first      float64 // seconds to the first token
 	output     float64 // tokens/s in all
 	prefill    float64 // tokens/s of prompts that could be read
@@ -92,9 +93,12 @@ func (d *deployment) serve(a ask, concurrency float64) service {
 	if !d.decode.chip.Measured { // baleen's own scheduling takes little, and bench has it in
 		slower = d.decode.factors.slower(concurrency)
 	}
+	s.parts = s.step.over(a.spec.tokensPerStep())
+	s.part("requests coming and going", (slower-1)*s.token)
 	s.token, read = slower*s.token, slower*read
 	s.prefill = d.readers * float64(a.in) / read
 	if !d.split() {
+		s.part("others' prompts", (c-1)*read/out)
 		s.token += (c - 1) * read / out
 		share := c * read / (c*read + out*s.token)
 		s.first = read * (1 + share*(c-1)/c)
@@ -110,4 +114,11 @@ func (d *deployment) serve(a ask, concurrency float64) service {
 	}
 	s.output = s.requests * out
 	return s
+}
+
+// part adds a part of the time of a token.
+func (s *service) part(name string, seconds float64) {
+	if seconds > 0 {
+		s.parts = append(s.parts, Part{name, 1000 * seconds})
+	}
 }

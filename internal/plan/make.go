@@ -138,7 +138,9 @@ func (m *maker) head(best finding) *Plan {
 		Memory: best.memory.chip, Host: best.memory.host, Capacity: best.memory.room,
 		Assumed: []string{}, Extrapolate: []string{},
 	}
-	p.Memory = append(p.Memory, Part{"free", math.Max(0, best.memory.free)})
+	if p.Memory = append(p.Memory, Part{"free", best.memory.free}); best.memory.free < -1 {
+		p.Memory[len(p.Memory)-1] = Part{"missing", -best.memory.free}
+	}
 	for _, pool := range q.Machine.Pools {
 		p.Chips += pool.Count
 	}
@@ -184,7 +186,7 @@ func (m *maker) times(p *Plan, best finding) {
 	p.TTFT = m.f.estimate(1000*s.first, prompt)
 	p.Output = m.f.inverse(s.output, decode)
 	p.Prefill = m.f.inverse(s.prefill, prompt)
-	p.Time = s.step.parts()
+	p.Time = s.parts
 	p.Limited = s.step.largest()
 	if s.first > s.token*float64(m.ask.out) {
 		p.Limited = "prefill: " + s.read.largest()
@@ -236,10 +238,16 @@ func (p *Plan) assume(s string) {
 	p.Assumed = append(p.Assumed, s)
 }
 
+// slowest is the time of a token in seconds beyond which nobody is served.
+const slowest = 2
+
 // curve is latency against concurrency, in the layout that was chosen.
 func (m *maker) curve(p *Plan, best finding) {
 	for c := 1.0; c <= 4*math.Max(float64(p.Most), 1) && c <= 1<<16; c *= 2 {
 		s := best.d.serve(m.ask, c)
+		if c > 1 && c > m.concurrency && s.token > slowest {
+			return
+		}
 		class := best.d.decode.class("decode", c)
 		point := Point{
 			Concurrency: int(c), TPOT: m.f.estimate(1000*s.token, class), Output: m.f.inverse(s.output, class),
@@ -261,6 +269,9 @@ func (m *maker) honest(p *Plan, best finding) {
 		for _, s := range pool.Chip.Assumed {
 			p.assume(s)
 		}
+		if c := pool.Chip; c.Class == processor && !c.Measured {
+			p.assume(fmt.Sprintf("%s with %s of memory, the most it takes or as in the table; its price is without memory", c.Name, bytesText(c.Memory)))
+		}
 	}
 	r := best.d.decode
 	if r.held != formats["fp4+fp8"] {
@@ -276,7 +287,7 @@ func (m *maker) honest(p *Plan, best finding) {
 }
 
 // simulationWork is how many steps of sequences are simulated, at most: less than a second's worth.
-const simulationWork = 2e6
+const simulationWork = 1e6
 
 // simulated runs arrivals against the plan. Where prompts are read elsewhere, that is a queue of its own: its answers are of one token, and
 // those of the other begin at once.

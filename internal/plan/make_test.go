@@ -137,6 +137,7 @@ func TestPlans(t *testing.T) {
 		sum += part.Value
 	}
 	published(t, "memory's parts", sum, few.Capacity, 1e-9)
+	published(t, "parts of a token's time", total(few.Time), few.TPOT.Value, 1e-9)
 	if few.TPOT.Low >= few.TPOT.Value || few.TPOT.High <= few.TPOT.Value {
 		t.Errorf("interval %v", few.TPOT)
 	}

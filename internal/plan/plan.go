@@ -102,7 +102,7 @@ type Plan struct {
 	TPOT    Estimate `json:"tpot_ms"`
 	Output  Estimate `json:"output_tok_s"`
 	Prefill Estimate `json:"prefill_tok_s"`
-	Time    []Part   `json:"step_ms"` // of a decode step, by what it goes into
+	Time    []Part   `json:"token_ms"` // of a token, by what it goes into; together TPOT
 	Limited string   `json:"limited_by"`
 
 	Watts     float64  `json:"watts"`

@@ -23,13 +23,13 @@ func (p *Plan) Text(w io.Writer) error {
 		t.list("assumed", p.Assumed)
 		return t.to(w)
 	}
-	t.line("It fits: %s. At most %d sequences of %d tokens at once.", p.Layout, p.Most, p.In+p.Out)
+	t.line("It fits: %s. Sequences of %d tokens at once, at most: %d.", p.Layout, p.In+p.Out, p.Most)
 	if p.Why != "" {
 		t.line("But %s.", p.Why)
 	}
 	t.line("")
 	t.summary(p)
-	t.bars(fmt.Sprintf("where a step of %.3g ms goes", total(p.Time)), p.Time, total(p.Time), msText)
+	t.bars("where the time of a token goes, "+msText(total(p.Time)), p.Time, total(p.Time), msText)
 	t.bars("memory of the fullest device", p.Memory, p.Capacity, bytesText)
 	if len(p.Host) > 0 {
 		t.bars("elsewhere", p.Host, total(p.Host), bytesText)
@@ -83,8 +83,8 @@ func (t *text) summary(p *Plan) {
 		load += fmt.Sprintf(", %.3g requests/s", p.Rate)
 	}
 	row("load", load, "")
-	row("time to first token", p.TTFT.unit("ms"), "")
-	row("time per output token", p.TPOT.unit("ms"), "limited by "+p.Limited)
+	row("time to first token", p.TTFT.time(), "")
+	row("time per output token", p.TPOT.time(), "limited by "+p.Limited)
 	row("output tokens/s", p.Output.unit(""), "")
 	row("prompt tokens/s, at most", p.Prefill.unit(""), "")
 	if p.PerOutput.Value > 0 {
@@ -96,6 +96,14 @@ func (t *text) summary(p *Plan) {
 	}
 	w.Flush()
 	t.line("Behind each figure is the interval that four of five measurements lie in.")
+}
+
+// time is an estimate in milliseconds with its interval, in seconds where it is long.
+func (e Estimate) time() string {
+	if e.Value < 10_000 {
+		return e.unit("ms")
+	}
+	return Estimate{e.Value / 1000, e.Low / 1000, e.High / 1000}.unit("s")
 }
 
 // unit is an estimate with its interval.
@@ -139,7 +147,12 @@ func bytesText(x float64) string {
 	return fmt.Sprintf("%.1f MB", x/1e6)
 }
 
-func msText(x float64) string { return digits(x) + " ms" }
+func msText(x float64) string {
+	if x < 10_000 {
+		return digits(x) + " ms"
+	}
+	return digits(x/1000) + " s"
+}
 
 // bars draws parts of a whole.
 func (t *text) bars(title string, parts []Part, whole float64, value func(float64) string) {

@@ -31,7 +31,7 @@ func TestText(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Compare(list[:3]).Text(&all); err != nil {
+	if err := Compare(append(list, list...)).Text(&all); err != nil {
 		t.Fatal(err)
 	}
 	text := all.String()
@@ -89,7 +89,7 @@ func TestCompare(t *testing.T) {
 	if q.On != "slow" || q.Against != "fast" || q.TPOT != 2.5 || q.TTFT != 4 || q.Devices != 32 || *q.Watts != 8000 || *q.Dollars != 1.5 || q.Extra != 15 || !q.Certain {
 		t.Errorf("%+v", q)
 	}
-	if text := q.sentence(); !strings.Contains(text, "15 ms more for each token (2.5 times as long)") || strings.Contains(text, "overlap") {
+	if text := q.sentence(); !strings.Contains(text, "15 ms more for each token (2.50 times as long)") || strings.Contains(text, "overlap") {
 		t.Error(text)
 	}
 	if data, err := json.Marshal(c); err != nil || !strings.Contains(string(data), `"price_of_independence":[{"on":"slow"`) {

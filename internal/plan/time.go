@@ -62,12 +62,12 @@ func (s *span) all() [8]*float64 {
 	return [...]*float64{&s.weights, &s.experts, &s.kv, &s.compute, &s.launches, &s.links, &s.host, &s.disk}
 }
 
-// parts names the span's members, in milliseconds, without those that are nothing.
-func (s span) parts() (list []Part) {
-	names := [...]string{"weights", "experts", "kv cache", "compute", "launches", "links", "host experts", "disk"}
+// over names the span's members, in milliseconds of each of so many tokens, without those that are nothing.
+func (s span) over(tokens float64) (list []Part) {
+	names := [...]string{"weights", "experts", "kv cache", "compute", "launches and latency", "links", "host experts", "disk"}
 	for i, p := range s.all() {
 		if *p > 0 {
-			list = append(list, Part{names[i], 1000 * *p})
+			list = append(list, Part{names[i], 1000 * *p / tokens})
 		}
 	}
 	return list
@@ -76,7 +76,7 @@ func (s span) parts() (list []Part) {
 // largest is the name of the member that takes longest.
 func (s span) largest() string {
 	best := Part{}
-	for _, p := range s.parts() {
+	for _, p := range s.over(1) {
 		if p.Value > best.Value {
 			best = p
 		}

@@ -71,7 +71,10 @@ func (r *logitsRun) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	if r.mtp && m.Weights.MTP == nil {
+	switch {
+	case !r.mtp:
+		m = m.WithoutDrafter()
+	case m.Weights.MTP == nil:
 		return fault("no draft block", name+" has no MTP tensors", "leave --mtp out, or fetch the shard that holds them")
 	}
 	chunk := min(r.chunk, len(ids))

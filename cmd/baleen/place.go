@@ -30,6 +30,7 @@ type placing struct {
 	threads          int
 	memory           byteSize
 	quirks           []string
+	speculate        choice // of commands that answer: see speculation
 }
 
 func (p *placing) flags(cmd *cobra.Command) {
@@ -41,6 +42,12 @@ func (p *placing) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&p.threads, "threads", 0, "threads of the cpu device; 0 is one for each processor")
 	cmd.Flags().Var(&p.memory, "memory", "what the cpu device may allocate, such as 12GiB; experts that do not fit are read from disk when they are chosen (default: what is free)")
 	cmd.Flags().StringSliceVar(&p.quirks, "quirk", nil, "behave as older code did: unclamped-shared, no-act-round, mtp-zero-first")
+}
+
+// speculation adds the flag of commands that make answers.
+func (p *placing) speculation(cmd *cobra.Command) {
+	p.speculate = choice{"auto", []string{"auto", "off"}}
+	cmd.Flags().Var(&p.speculate, "speculate", "guess next tokens with the checkpoint's drafter, if it has one and while that is faster, or not; answers are the same")
 }
 
 // load opens a model and binds its weights; nothing is read of them yet.
@@ -67,6 +74,9 @@ func (p *placing) load(m *model) (*checkpoint.Checkpoint, *deepseek.Model, error
 	if err != nil {
 		c.Close()
 		return nil, nil, fmt.Errorf("cannot load %s: %w", m.name, err)
+	}
+	if p.speculate.word == "off" {
+		loaded = loaded.WithoutDrafter()
 	}
 	return c, loaded, nil
 }

@@ -49,6 +49,7 @@ as the model's generation_config.json says, where no flags are given. The same -
 		RunE:              r.run,
 	}
 	r.placing.flags(cmd)
+	r.speculation(cmd)
 	r.sampling.flags(cmd)
 	cmd.Flags().BoolVar(&r.raw, "raw", false, "continue the text as it is, without the chat form")
 	cmd.Flags().BoolVar(&r.think, "think", false, "think before the answer: the default, but for the demo")

@@ -65,6 +65,7 @@ All flags can be in a YAML file too, without the dashes: "addr: 0.0.0.0:8000". A
 		RunE:              s.run,
 	}
 	s.placing.flags(cmd)
+	s.speculation(cmd)
 	s.flags(cmd)
 	return cmd
 }
@@ -216,7 +217,7 @@ func (s *serving) caps(m *deepseek.Model) (caps op.Caps, checkpoints int64, err 
 	caps = op.Caps{Rows: max(s.chunk, s.slots), Slots: s.slots, Pages: one, Context: context}
 	between := caps
 	between.Rows = 1
-	size := m.StateSize(m.Forward(between))
+	size := stateSize(m, between)
 	page := int64(size.PerToken * op.PageSize)
 	checkpoints = int64(s.slots*slotCheckpoints+moreCheckpoints) * size.Slot
 	memory := int64(s.kvMemory)
@@ -229,4 +230,15 @@ func (s *serving) caps(m *deepseek.Model) (caps op.Caps, checkpoints int64, err 
 		return caps, 0, misuse("too little memory for state", fmt.Sprintf("--kv-memory %d bytes", memory), fmt.Sprintf("give at least %d: a page of %d positions, and checkpoints", 2*page, op.PageSize))
 	}
 	return caps, checkpoints, nil
+}
+
+// stateSize is what sequences remember for the model and for its drafter.
+func stateSize(m *deepseek.Model, caps op.Caps) deepseek.StateSize {
+	size := m.StateSize(m.Forward(caps))
+	for _, p := range []*op.Program{m.Draft(caps), m.DraftContext(caps)} {
+		if p != nil {
+			size.Slot += m.StateSize(p).Slot
+		}
+	}
+	return size
 }

@@ -145,7 +145,7 @@ func (u *up) server(s *serving, operation serve.Operation) (*serve.Server, error
 // memory is what the model and its state take, in bytes.
 func (u *up) memory() map[string]int64 {
 	backbone, drafter := u.loaded.Weights.Bytes()
-	size := u.loaded.StateSize(u.loaded.Forward(u.caps))
+	size := stateSize(u.loaded, u.caps)
 	return map[string]int64{
 		"weights": backbone + drafter,
 		"state":   size.Slot*int64(u.caps.Slots) + int64(u.machine.PageBytes())*int64(u.caps.Pages),

@@ -113,7 +113,7 @@ func Open(ctx context.Context, s Setup) (*Bench, error) {
 	}
 	b := &Bench{setup: s, most: most, random: rand.New(rand.NewPCG(seed, seed)), logits: make([]float32, s.Model.Config.Vocab)}
 	b.lay(most)
-	model := withoutDraft(s.Model)
+	model := s.Model.WithoutDrafter()
 	b.device, b.batch = &tap{Device: s.Device}, make([]op.Row, b.caps.Rows)
 	machine, err := engine.Place(ctx, model, b.device, b.caps, false, s.Loaded)
 	if err != nil {
@@ -202,14 +202,6 @@ func (b *Bench) fits(r Request) error {
 		}
 	}
 	return r.Check(b.setup.Model.Config.MaxContext)
-}
-
-// withoutDraft is the model without the block that drafts.
-func withoutDraft(m *deepseek.Model) *deepseek.Model {
-	weights, model := *m.Weights, *m
-	weights.MTP = nil
-	model.Weights = &weights
-	return &model
 }
 
 // Run measures what is asked, and the machine's limits before and after.

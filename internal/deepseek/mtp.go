@@ -5,6 +5,15 @@ import "baleen/internal/op"
 // draftStreams is the IO from Draft to DraftNext and from that to itself: the block's streams of the rows that wanted logits.
 const draftStreams = "mtp_streams"
 
+// WithoutDrafter returns the model without what drafts: no program runs it, and its weights are not counted.
+func (m *Model) WithoutDrafter() *Model {
+	without, w := *m, *m.Weights
+	w.MTP, w.Drafter = nil, nil
+	w.all, w.drafts = w.all[:len(w.all)-w.drafts:len(w.all)-w.drafts], 0
+	without.Weights = &w
+	return &without
+}
+
 // Draft records the multi-token prediction block (model spec 10), or returns nil where the checkpoint has none. Row i has the
 // streams of position i, read from the IO that Forward writes, and the token of position i+1; its logits predict the
 // token of position i+2. The block is a layer of its own, with a window and no compression.

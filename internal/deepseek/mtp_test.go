@@ -51,3 +51,26 @@ func TestDraftNext(t *testing.T) {
 		}
 	})
 }
+
+// TestWithoutDrafter: of either kind nothing is left, the rest is the same, and the model itself keeps it.
+func TestWithoutDrafter(t *testing.T) {
+	caps := op.Caps{Rows: 8, Slots: 1, Pages: 1, Context: 128}
+	for name, m := range map[string]*deepseek.Model{
+		"mtp": loadModel(t, goldens(t, "block-a/fp8fp4"), deepseek.Reference, deepseek.Quirks{}), "dspark": released(t, "v4-flash-0731", deepseek.Fast),
+	} {
+		backbone, drafter := m.Weights.Bytes()
+		without := m.WithoutDrafter()
+		rest, none := without.Weights.Bytes()
+		if drafter == 0 || rest != backbone || none != 0 {
+			t.Errorf("%s: %d and %d bytes, of %d and %d", name, rest, none, backbone, drafter)
+		}
+		for _, p := range []*op.Program{without.Draft(caps), without.DraftNext(caps), without.DraftContext(caps), without.DraftBlock(caps, 8), without.DraftChain(caps, 8)} {
+			if p != nil {
+				t.Errorf("%s: %s is recorded", name, p.Name)
+			}
+		}
+		if m.Draft(caps) == nil && m.DraftContext(caps) == nil {
+			t.Errorf("%s: the model has lost its drafter", name)
+		}
+	}
+}

@@ -7,28 +7,40 @@ type batch struct {
 	Rows  []op.Row
 	Pages [][]int32 // by slot, for op.Program.Args
 
-	// Wants are the sequences that want a next token, in the order of the rows with Logits: the logits of row i of the
-	// program's output belong to Wants[i].
-	Wants []*sequence
+	// Wants are the sequences that want next tokens, in the order of the rows with Logits: each has the row of its last token,
+	// and one for every guess behind it.
+	Wants []want
 
-	parts []part
+	parts  []part
+	logits int // rows with Logits
 }
 
-// part is how many rows of a batch are a sequence's.
+// want is a sequence that wants next tokens. The logits of its rows begin at row first of the program's output.
+type want struct {
+	*sequence
+	first   int
+	guesses []int32 // what ran behind its last token
+}
+
+// part is how many rows of a batch are a sequence's, and how many of these are guesses: the last ones.
 type part struct {
-	sequence *sequence
-	rows     int
+	sequence      *sequence
+	rows, guesses int
 }
 
-// add puts the next n tokens of a running sequence into the batch.
-func (b *batch) add(q *sequence, n int) {
+// add puts the next n tokens of a running sequence into the batch, and behind its last token guesses.
+func (b *batch) add(q *sequence, n int, guesses []int32) {
 	for i := q.length; i < q.length+n; i++ {
 		last := i == len(q.tokens)-1
 		b.Rows = append(b.Rows, op.Row{Token: q.tokens[i], Slot: q.slot, Position: int32(i), Logits: last})
 		if last {
-			b.Wants = append(b.Wants, q)
+			b.Wants = append(b.Wants, want{q, b.logits, guesses})
+			b.logits += 1 + len(guesses)
 		}
 	}
+	for i, guess := range guesses {
+		b.Rows = append(b.Rows, op.Row{Token: guess, Slot: q.slot, Position: int32(len(q.tokens) + i), Logits: true})
+	}
 	b.Pages[q.slot] = q.pages.Pages()
-	b.parts = append(b.parts, part{q, n})
+	b.parts = append(b.parts, part{q, n + len(guesses), len(guesses)})
 }

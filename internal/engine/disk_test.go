@@ -134,6 +134,28 @@ func TestDiskIdentity(t *testing.T) {
 	}
 }
 
+// TestDiskOfDrafter: what was written without a drafter lacks its state, and is not taken with one, nor the other way round.
+func TestDiskOfDrafter(t *testing.T) {
+	caps := op.Caps{Rows: 64, Slots: 1, Pages: 6, Context: 512}
+	dir, log := t.TempDir(), &bytes.Buffer{}
+	r := asks(tokenizerOf(t))[1]
+	var want []Item
+	for i, m := range []*Machine{placePlain(t, caps, 1), place(t, caps, deepseek.Reference, "cpu"), placePlain(t, caps, 1)} {
+		d := openDisk(t, m, dir, 1<<24, log)
+		if len(d.found) > 0 || (i > 0) != strings.Contains(log.String(), "of another model") {
+			t.Errorf("%d: found %v; logged %s", i, d.found, log)
+		}
+		log.Reset()
+		e := Start(m, tokenizerOf(t), Options{Disk: d})
+		s := submit(t, e, r)
+		got := collect(t, s)
+		if want = append(want, got...)[:len(got)]; s.Finish().Cached != 0 || !reflect.DeepEqual(got, want) {
+			t.Errorf("%d: %v, want %v, %+v", i, tokens(got), tokens(want), s.Finish())
+		}
+		e.Close()
+	}
+}
+
 // TestClosedTurnIsKept: an engine that is closed in the middle of an answer has written what it knew.
 func TestClosedTurnIsKept(t *testing.T) {
 	caps := op.Caps{Rows: 64, Slots: 1, Pages: 12, Context: 1500}

@@ -4,8 +4,10 @@
 //	limits.go, sequence.go   one request: what was asked, how far it is
 //	scheduler.go, batch.go   which tokens run next: a pure state machine
 //	sample.go, stop.go       the next token, and the end
+//	speculate.go, guess.go   guesses at the tokens behind it: what is decided, and the doing
 //	remember.go              which prefixes are known, and what is kept
 //	machine.go, state.go     a model placed on a device; what sequences remember there, out and back
+//	draft.go                 what a model drafts with, on the same device
 //	score.go                 what a model gives at every position
 //	engine.go, disk.go       the loop, and the goroutine that reads and writes files
 package engine
@@ -36,6 +38,10 @@ type Engine struct {
 	started   time.Time
 	logits    []float32 // of one row
 	workspace *workspace
+	clock     func() time.Time // that runs are timed with
+	pace      pace             // of batches that only go on with answers
+	profit    profit
+	drafting  time.Duration // what guesses took that run next
 
 	mu      sync.Mutex
 	inbox   []event // since the last tick
@@ -60,6 +66,12 @@ type Options struct {
 // Start starts an engine on a machine, which is the engine's from now on. A token that the tokenizer does not have gives
 // no bytes, nor does a control token.
 func Start(m *Machine, t *token.Tokenizer, o Options) *Engine {
+	e := newEngine(m, t, o)
+	e.begin()
+	return e
+}
+
+func newEngine(m *Machine, t *token.Tokenizer, o Options) *Engine {
 	vocab := m.Model.Config.Vocab
 	limits := kv.Limits{Page: int64(m.PageBytes()), Checkpoint: int64(m.CheckpointBytes()), Memory: o.Checkpoints}
 	if limits.Memory == 0 {
@@ -68,11 +80,15 @@ func Start(m *Machine, t *token.Tokenizer, o Options) *Engine {
 	if o.Disk != nil {
 		limits.Disk = o.Disk.limits.Disk
 	}
-	e := &Engine{
-		options: o, machine: m, tokenizer: t, scheduler: newScheduler(m.Caps, limits), disk: o.Disk, started: time.Now(),
+	return &Engine{
+		options: o, clock: time.Now, machine: m, tokenizer: t, scheduler: newScheduler(m.Caps, limits), disk: o.Disk, started: time.Now(),
 		logits: make([]float32, vocab), workspace: newWorkspace(vocab), streams: map[*sequence]*Stream{},
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), stats: Stats{Drafts: m.Drafts()},
 	}
+}
+
+// begin lets the engine run.
+func (e *Engine) begin() {
 	if e.disk != nil {
 		for _, id := range e.scheduler.tree.Found(e.disk.found) {
 			e.disk.ask(fileRequest{entry: kv.Entry{ID: id}, deletes: true}, false)
@@ -80,7 +96,6 @@ func Start(m *Machine, t *token.Tokenizer, o Options) *Engine {
 		go e.disk.serve(e.post)
 	}
 	go e.loop()
-	return e
 }
 
 // loop is the engine's heart: next batch, run, sample, done.
@@ -107,28 +122,25 @@ func (e *Engine) loop() {
 	}
 }
 
-// run runs a batch and chooses the next token of every sequence that wants one.
+// run runs a batch, chooses the next tokens of every sequence that wants some, and guesses at those behind them.
 func (e *Engine) run(batch batch) ran {
-	began := time.Now()
+	began := e.clock()
 	err := e.machine.Forward(batch.Rows, batch.Pages)
-	between := time.Now()
-	defer func() { e.spend(between.Sub(began), time.Since(between)) }()
+	between := e.clock()
 	if err != nil {
 		return ran{err: err}
 	}
-	result := ran{items: make([]Item, len(batch.Wants))}
-	for i, q := range batch.Wants {
-		if err := e.machine.Logits(i, e.logits); err != nil {
-			return ran{err: err}
-		}
-		item, err := q.sampler.next(e.logits, q.left(e.scheduler.context), e.workspace)
-		if err != nil {
-			item.Err = err
-		} else {
-			item.Bytes = e.bytes(item.Token)
-		}
-		result.items[i] = item
+	result := ran{items: make([][]Item, len(batch.Wants))}
+	for i, w := range batch.Wants {
+		result.items[i] = e.choose(w)
 	}
+	chosen := e.clock()
+	if e.machine.Drafts() {
+		e.learn(batch, result.items, chosen.Sub(began))
+		result.drafts, result.err = e.draft(batch, result.items)
+	}
+	e.drafting = e.clock().Sub(chosen)
+	e.spend(between.Sub(began), chosen.Sub(between), e.drafting)
 	return result
 }
 

@@ -34,7 +34,7 @@ func startWith(t *testing.T, caps op.Caps, o Options) (*Engine, *token.Tokenizer
 	return e, e.tokenizer
 }
 
-func demoFiles(t *testing.T) *checkpoint.Checkpoint {
+func demoFiles(t testing.TB) *checkpoint.Checkpoint {
 	t.Helper()
 	c, err := checkpoint.OpenFS(demo.Files())
 	if err != nil {
@@ -43,7 +43,7 @@ func demoFiles(t *testing.T) *checkpoint.Checkpoint {
 	return c
 }
 
-func tokenizerOf(t *testing.T) *token.Tokenizer {
+func tokenizerOf(t testing.TB) *token.Tokenizer {
 	t.Helper()
 	text, err := demoFiles(t).ReadFile("tokenizer.json", 1<<20)
 	if err != nil {
@@ -56,7 +56,7 @@ func tokenizerOf(t *testing.T) *token.Tokenizer {
 	return tokenizer
 }
 
-// place puts the demo model on a device, cpu or ref.
+// place puts the demo model on a device, cpu or ref. It has a drafter: engines speculate.
 func place(t *testing.T, caps op.Caps, n deepseek.Numerics, on string) *Machine {
 	t.Helper()
 	return placeWith(t, caps, n, on, 0)
@@ -75,12 +75,32 @@ func placeWith(t *testing.T, caps op.Caps, n deepseek.Numerics, on string, threa
 			t.Fatal(err)
 		}
 	}
+	return placeModel(t, m, d, caps)
+}
+
+func placeModel(t *testing.T, m *deepseek.Model, d device.Device, caps op.Caps) *Machine {
+	t.Helper()
 	machine, err := Place(t.Context(), m, d, caps, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { machine.Close() })
 	return machine
+}
+
+// placePlain puts the demo model without its drafter on the cpu device: the truth that speculation is compared with.
+func placePlain(t *testing.T, caps op.Caps, threads int) *Machine {
+	t.Helper()
+	m, err := deepseek.Load(demoFiles(t), deepseek.Reference, deepseek.Quirks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tiers := kernel.Tiers()
+	d, err := cpu.New(cpu.Options{Tier: tiers[len(tiers)-1], Threads: threads})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return placeModel(t, m.WithoutDrafter(), d, caps)
 }
 
 // ask is one of a test.
@@ -111,7 +131,9 @@ func asks(tokenizer *token.Tokenizer) []ask {
 // TestCompany: what a request gets does not depend on who else is there, on how prompts are cut into runs, or on being put
 // back for want of pages. Tokens and log-probabilities are the same bits.
 func TestCompany(t *testing.T) {
-	alone, tokenizer := start(t, op.Caps{Rows: 64, Slots: 1, Pages: 4, Context: 512})
+	tokenizer := tokenizerOf(t)
+	alone := Start(placePlain(t, op.Caps{Rows: 64, Slots: 1, Pages: 4, Context: 512}, 0), tokenizer, Options{})
+	t.Cleanup(alone.Close)
 	var want [][]Item
 	for _, r := range asks(tokenizer) {
 		want = append(want, collect(t, submit(t, alone, r)))

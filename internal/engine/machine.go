@@ -16,12 +16,14 @@ type Machine struct {
 	Model *deepseek.Model
 	Caps  op.Caps
 
-	device         device.Device
-	trace          bool
-	forward, draft *program // draft is nil where the checkpoint has none
-	state          []*stash // to move what sequences remember: pages, then rings
-	buffers        map[string]device.Buffer
-	bytes          []byte // of a Download
+	device  device.Device
+	trace   bool
+	forward *program
+	draft   *program // the MTP block; nil where the model has none
+	drafter drafter  // or nil
+	state   []*stash // to move what sequences remember: pages, then rings
+	buffers map[string]device.Buffer
+	bytes   []byte // of a Download
 }
 
 // program is a loaded program.
@@ -32,16 +34,12 @@ type program struct {
 }
 
 // Place puts a model on a device. A fused op that the device lacks runs as its parts. With trace, all of them do, and the
-// activations of a trace can be read after a run. Everything is allocated before the first weight is read, so that what
+// activations of a trace can be read after a run. What drafts is placed, too, if the model has it. Everything is allocated before the first weight is read, so that what
 // does not fit is told at once. Progress, if it is not nil, is told how many bytes of weights are uploaded.
 func Place(ctx context.Context, m *deepseek.Model, d device.Device, caps op.Caps, trace bool, progress func(done int64)) (*Machine, error) {
 	machine := &Machine{Model: m, Caps: caps, device: d, trace: trace, buffers: map[string]device.Buffer{}}
 	machine.forward = machine.lower(m.Forward(caps))
-	programs := []*program{machine.forward}
-	if p := m.Draft(caps); p != nil {
-		machine.draft = machine.lower(p)
-		programs = append(programs, machine.draft)
-	}
+	programs := append([]*program{machine.forward}, machine.recordDrafter()...)
 	machine.state = machine.stashes(programs)
 	for _, s := range machine.state {
 		if len(s.moves) > 0 {
@@ -98,7 +96,7 @@ func (m *Machine) upload(ctx context.Context, progress func(done int64)) error {
 	for w := range m.Model.Weights.All() {
 		buffer, ok := m.buffers[w.Name]
 		if !ok {
-			continue // a drafter that no program runs yet
+			continue // of a drafter that has no room in runs of so few rows
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -142,8 +140,8 @@ func sources(w *deepseek.Weight) []device.Source {
 // Close gives the device back.
 func (m *Machine) Close() error { return m.device.Close() }
 
-// Drafts tells whether the model has a block that drafts.
-func (m *Machine) Drafts() bool { return m.draft != nil }
+// Drafts tells whether the machine can guess next tokens.
+func (m *Machine) Drafts() bool { return m.drafter != nil }
 
 // Forward runs the model over rows; pages are those of every slot.
 func (m *Machine) Forward(rows []op.Row, pages [][]int32) error { return m.run(m.forward, rows, pages) }

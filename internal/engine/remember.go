@@ -129,7 +129,7 @@ func (q *sequence) why(path []*kv.Node, from *kv.Node) string {
 func (s *scheduler) detach(q *sequence) {
 	s.pool.Release(&q.pages)
 	s.tree.Unpin(q.node)
-	q.node, q.saved, q.blob, q.reading, q.length = nil, nil, nil, false, 0
+	q.node, q.saved, q.blob, q.reading, q.length, q.guesses = nil, nil, nil, false, 0, nil
 }
 
 // begin lets a sequence that was attached run, as soon as all that it goes on from is in memory.

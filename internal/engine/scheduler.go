@@ -39,7 +39,7 @@ type scheduler struct {
 	arrivals         uint64
 
 	out     []part // of the batch that is running now
-	wants   []*sequence
+	wants   []want
 	actions []action
 	now     time.Duration
 	stats   Stats // its sums
@@ -71,9 +71,13 @@ type event struct {
 
 // ran says that the batch of the last tick is done.
 type ran struct {
-	items []Item // the next tokens, one for each of batch.Wants, with all bytes of the token
-	err   error  // the run failed: nothing of it counts, and its sequences end with this error
-	lost  bool   // actions failed, too: nothing that was remembered in memory can be trusted
+	// For each of batch.Wants: its next tokens with all bytes of each, one and one more for every guess that stood; the last may
+	// be an error. And what is guessed to come behind them, or nil.
+	items  [][]Item
+	drafts [][]int32
+
+	err  error // the run failed: nothing of it counts, and its sequences end with this error
+	lost bool  // actions failed, too: nothing that was remembered in memory can be trusted
 }
 
 // fetched says that a file was read, or why not.
@@ -150,30 +154,53 @@ func (s *scheduler) submit(q *sequence) {
 }
 
 // commit counts the rows of the batch that is out, and takes the tokens that it gave. What a sequence computed whose next
-// token could not be made is not remembered.
+// token could not be made is not remembered. A guess that stood is a row and a token like any other: to the sequence, all is as
+// if they had been run one after the other. The rows of those that fell are not counted, which takes them back.
 func (s *scheduler) commit(r *ran) {
 	out, wants := s.out, s.wants
 	s.out, s.wants = nil, nil
-	if r.err == nil && len(r.items) != len(wants) {
+	if r.err == nil && !r.answers(wants) {
 		r = &ran{err: fmt.Errorf("wrong number of items: run: %d for %d sequences: this is a defect of the engine", len(r.items), len(wants))}
 	}
 	if r.err != nil {
 		s.failed(out, r)
 		return
 	}
-	for i, q := range wants {
-		if err := r.items[i].Err; err != nil {
-			s.fail(q, err)
+	for i, w := range wants {
+		if err := r.items[i][0].Err; err != nil {
+			s.fail(w.sequence, err)
 		}
 	}
 	for _, p := range out {
 		if p.sequence.state == running {
-			s.advance(p.sequence, p.rows)
+			s.advance(p.sequence, p.rows-p.guesses)
 		}
 	}
-	for i, q := range wants {
-		s.take(q, r.items[i])
+	for i, w := range wants {
+		w.sequence.guesses = nil
+		for k, item := range r.items[i] {
+			if k > 0 && w.state == running && item.Err == nil {
+				s.advance(w.sequence, 1)
+			}
+			s.take(w.sequence, item)
+		}
+		if r.drafts != nil && w.state == running {
+			w.sequence.guesses = r.drafts[i]
+		}
 	}
+}
+
+// answers tells whether there are tokens for all that want some, and not more than can be.
+func (r *ran) answers(wants []want) bool {
+	if len(r.items) != len(wants) || r.drafts != nil && len(r.drafts) != len(wants) {
+		return false
+	}
+	for i, w := range wants {
+		if n := len(r.items[i]); n == 0 || n > 1+len(w.guesses) {
+			return false
+		}
+	}
+	return true
 }
 
 // failed ends the sequences of a run that failed; where state was lost, all that have some.
@@ -191,9 +218,13 @@ func (s *scheduler) failed(out []part, r *ran) {
 
 func (s *scheduler) act(a action) { s.actions = append(s.actions, a) }
 
-// take gives a sequence its next token.
+// take gives a sequence its next token, or the error in the place of one.
 func (s *scheduler) take(q *sequence, it Item) {
-	if q.state != running {
+	switch {
+	case q.state != running:
+		return
+	case it.Err != nil:
+		s.fail(q, it.Err)
 		return
 	}
 	if len(q.tokens) == q.prompt {
@@ -282,15 +313,31 @@ func (s *scheduler) admit() {
 }
 
 // next makes the batch: one row for each sequence that has a single token to run, then equal shares of the other rows for
-// prompts, so that a long one does not hold up a short one. What the short ones leave goes to the longer.
+// prompts, so that a long one does not hold up a short one. What the short ones leave goes to the longer, and what nobody
+// wants to guesses. A guess takes no page: it ends where the sequence's last one does.
 func (s *scheduler) next() batch {
 	b := batch{Pages: make([][]int32, len(s.running)+len(s.free))}
 	order := slices.DeleteFunc(slices.Clone(s.running), func(q *sequence) bool { return q.reading })
 	slices.SortStableFunc(order, func(p, q *sequence) int { return cmp.Compare(p.todo(), q.todo()) })
+	rows, left := make([]int, len(order)), s.rows
 	for i, q := range order {
-		share := (s.rows - len(b.Rows)) / (len(order) - i)
-		b.add(q, min(share, q.todo()))
+		rows[i] = min(left/(len(order)-i), q.todo())
+		left -= rows[i]
+	}
+	for i, q := range order {
+		guesses := q.guesses[:min(len(q.guesses), left, q.room(s.context))]
+		left -= len(guesses)
+		b.add(q, rows[i], guesses)
 	}
 	s.out, s.wants = b.parts, b.Wants
 	return b
+}
+
+// spare is how many rows of the batch after the one that is out nobody will want, as far as is known now.
+func (s *scheduler) spare() int {
+	rows := s.rows
+	for _, p := range s.out {
+		rows -= max(p.sequence.todo()-p.rows+p.guesses, 1)
+	}
+	return max(rows, 0)
 }

@@ -22,7 +22,9 @@ import (
 //	submit name=a prompt=N [from=N] [max=N] [stop=string] [salt=string]   for the next tick
 //	files [fail]                                   what is under way to and from disk has come, for the next tick
 //	cancel name=a                                  for the next tick
-//	tick [hold] [fail] [bad=a] [times=N]           runs the last batch (not with hold), then ticks; shows the last of N
+//	tick [hold] [fail] [bad=a] [late=a] [times=N]  runs the last batch (not with hold), then ticks; shows the last of N; bad has an error for a token, late
+//	                                               for the last of several
+//	     [right=N] [wrong=N]                       behind the tokens that come, so many right guesses and then so many wrong ones
 //	end [why]                                      ticks until all have ended, and shows how each did, with 40 bytes of text, or
 //	                                               what was remembered of each prompt, and why no more
 //
@@ -100,9 +102,13 @@ func (w *world) command(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (w *world) tickCommand(t *testing.T, d *datadriven.TestData) string {
-	times, bad := 1, ""
+	times, bad, late, right, wrong := 1, "", "", 0, 0
+	d.MaybeScanArgs(t, "right", &right)
+	d.MaybeScanArgs(t, "wrong", &wrong)
+	w.guesses = func() (int, int) { return right, wrong }
 	d.MaybeScanArgs(t, "times", &times)
 	d.MaybeScanArgs(t, "bad", &bad)
+	d.MaybeScanArgs(t, "late", &late)
 	var actions []action
 	for range times {
 		if len(w.batch.Rows) > 0 && !d.HasArg("hold") {
@@ -114,8 +120,11 @@ func (w *world) tickCommand(t *testing.T, d *datadriven.TestData) string {
 				*result = ran{err: errors.New("device lost")}
 			}
 			for i, q := range w.batch.Wants {
-				if w.names[q] == bad {
-					result.items[i] = Item{Err: errors.New("broken logits")}
+				if w.names[q.sequence] == bad {
+					result.items[i] = []Item{{Err: errors.New("broken logits")}}
+				}
+				if w.names[q.sequence] == late {
+					result.items[i][len(result.items[i])-1] = Item{Err: errors.New("broken logits")}
 				}
 			}
 		}
@@ -131,113 +140,6 @@ func (w *world) tickCommand(t *testing.T, d *datadriven.TestData) string {
 	return w.show(actions)
 }
 
-func (w *world) show(actions []action) string {
-	var out strings.Builder
-	for _, a := range actions {
-		if a.move != nil {
-			fmt.Fprintln(&out, a.move)
-		}
-		if a.item == nil && a.finish == nil {
-			continue // progress of a prompt is seen from its rows
-		}
-		fmt.Fprintf(&out, "%s:", w.names[a.sequence])
-		if a.item != nil {
-			fmt.Fprintf(&out, " token %d %q", a.item.Token, a.item.Bytes)
-		}
-		if a.finish != nil {
-			fmt.Fprintf(&out, " ends: %s", endText(a.finish))
-		}
-		fmt.Fprintln(&out)
-	}
-	for i := 0; i < len(w.batch.Rows); {
-		first, last := w.batch.Rows[i], w.batch.Rows[i]
-		for i++; i < len(w.batch.Rows) && w.batch.Rows[i].Slot == first.Slot; i++ {
-			last = w.batch.Rows[i]
-		}
-		fmt.Fprintf(&out, "run %s in slot %d: %d", w.nameOf(first.Slot), first.Slot, first.Position)
-		if last != first {
-			fmt.Fprintf(&out, "-%d", last.Position)
-		}
-		if last.Logits {
-			fmt.Fprint(&out, "!")
-		}
-		fmt.Fprintf(&out, ", pages %v\n", w.batch.Pages[first.Slot])
-	}
-	for _, q := range w.waiting {
-		fmt.Fprintf(&out, "%s waits\n", w.names[q])
-	}
-	out.WriteString(w.showFree())
-	return out.String()
-}
-
-func (w *world) showFree() string {
-	text := fmt.Sprintf("free: %d pages, %d slots", w.pool.Free(), len(w.free))
-	if c := w.tree.Counts(); c.Pages > 0 {
-		text += fmt.Sprintf("; remembered: %d pages, %d checkpoints", c.Pages, c.Checkpoints)
-	}
-	return text + "\n"
-}
-
-func (m *move) String() string {
-	file := fmt.Sprintf("page %d", m.page)
-	if m.file.Node != nil {
-		file = fmt.Sprintf("page of depth %d", m.file.Node.Depth)
-		if m.file.Checkpoint {
-			file = fmt.Sprintf("checkpoint of depth %d", m.file.Node.Depth)
-		}
-	}
-	switch m.kind {
-	case saveCheckpoint:
-		return fmt.Sprintf("save slot %d at %d", m.slot, m.position)
-	case loadCheckpoint:
-		return fmt.Sprintf("load slot %d at %d", m.slot, m.position)
-	case loadPage:
-		return "load " + file
-	case readFile:
-		return "read " + file
-	case writeFile:
-		return "write " + file
-	}
-	return "delete files"
-}
-
-func (w *world) nameOf(slot int32) string {
-	i := slices.IndexFunc(w.running, func(q *sequence) bool { return q.slot == slot })
-	return w.names[w.running[i]]
-}
-
-func (w *world) showEnds() string {
-	var out strings.Builder
-	for _, q := range w.order {
-		end, answer := w.ends[q], text(w.sent[q])
-		answer = answer[:min(len(answer), 40)]
-		fmt.Fprintf(&out, "%s: %d tokens, %q, %s; submitted %v, started %v, first %v, ended %v\n", w.names[q], len(w.sent[q]), answer,
-			endText(end), end.Submitted, end.Started, end.First, end.Ended)
-	}
-	out.WriteString(w.showFree())
-	return out.String()
-}
-
-// showCached tells of each answer how much of its prompt was remembered, and why no more was.
-func (w *world) showCached() string {
-	var out strings.Builder
-	for _, q := range w.order {
-		fmt.Fprintf(&out, "%s: %d of %d cached. %s\n", w.names[q], w.ends[q].Cached, q.prompt, w.ends[q].Why)
-	}
-	out.WriteString(w.showFree())
-	return out.String()
-}
-
-func endText(f *Finish) string {
-	switch {
-	case f.Err != nil:
-		return f.Err.Error()
-	case f.Stop != nil:
-		return fmt.Sprintf("%v %q", f.Reason, f.Stop)
-	}
-	return f.Reason.String()
-}
-
 func numbers(n, from int) []int32 {
 	list := make([]int32, n)
 	for i := range list {
@@ -246,10 +148,11 @@ func numbers(n, from int) []int32 {
 	return list
 }
 
-// Random requests on random machines, with cancels, failed runs and late submissions: what must hold holds at every tick,
+// Random requests on random machines, with cancels, failed runs and late submissions, on half of them with guesses, right and wrong: what must hold holds at every tick,
 // and each answer is the one that the request gives alone.
 func TestSchedulerRandom(t *testing.T) {
 	var sum Stats
+	verified, stood := 0, 0
 	seeds := uint64(600)
 	if *full {
 		seeds = 6000
@@ -263,6 +166,9 @@ func TestSchedulerRandom(t *testing.T) {
 			caps, pace = op.Caps{Rows: 8 + r.IntN(60), Slots: 6, Pages: 4 + r.IntN(4), Context: 400}, 4
 		}
 		w := newWorld(caps, toyLimits(r.IntN(9), r.IntN(2)*r.IntN(60)))
+		if seed%2 == 1 {
+			w.guesses = randomGuesses(seed)
+		}
 		var requests []request
 		faults := map[*sequence]bool{} // answers that need not be complete
 		for step := 0; w.busy() || len(requests) < 12; step++ {
@@ -306,14 +212,22 @@ func TestSchedulerRandom(t *testing.T) {
 		if n := w.tree.Counts().Pages; w.pool.Free()+n != caps.Pages || len(w.free) != min(caps.Slots, caps.Rows) {
 			t.Fatalf("seed %d: %d of %d pages are free, %d remembered", seed, w.pool.Free(), caps.Pages, n)
 		}
+		verified, stood = verified+w.verified, stood+w.stood
 		n := w.counts()
 		sum.Cached, sum.Prompt, sum.Preempted, sum.Evicted = sum.Cached+n.Cached, sum.Prompt+n.Prompt, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted
 		sum.Read, sum.Written, sum.Refused, sum.Unwritten = sum.Read+n.Read, sum.Written+n.Written, sum.Refused+n.Refused, sum.Unwritten+n.Unwritten
 	}
 	t.Logf("%+v", sum)
-	if sum.Cached < sum.Prompt/20 || min(sum.Preempted, sum.Evicted, sum.Read, sum.Written, sum.Refused, sum.Unwritten) < 5 {
+	t.Logf("%d of %d guesses stood", stood, verified)
+	if verified < 10000 || stood < verified/5 || stood > verified*4/5 || sum.Cached < sum.Prompt/20 || min(sum.Preempted, sum.Evicted, sum.Read, sum.Written, sum.Refused, sum.Unwritten) < 5 {
 		t.Errorf("too little happened: %+v", sum)
 	}
+}
+
+// randomGuesses drafts up to six right guesses and up to three wrong ones.
+func randomGuesses(seed uint64) func() (right, wrong int) {
+	r := rand.New(rand.NewPCG(seed, 39))
+	return func() (right, wrong int) { return r.IntN(7), r.IntN(4) }
 }
 
 type request struct {
@@ -392,6 +306,9 @@ func TestSampledInCompany(t *testing.T) {
 	answers := func(caps op.Caps, list []request) (tokens [][]int32) {
 		w := newWorld(caps, toyLimits(8, 0))
 		w.toy.space = newWorkspace(toyVocab)
+		if len(list) > 1 {
+			w.guesses = randomGuesses(9) // they change no token
+		}
 		for _, request := range list {
 			if _, err := w.submit("", request.prompt, request.limits); err != nil {
 				t.Fatal(err)
@@ -476,7 +393,7 @@ func TestStrayEvents(t *testing.T) {
 	if len(w.sent[q]) != 2 || w.ends[q].Err != nil || w.ends[never] != nil {
 		t.Errorf("sent %v, end %+v, %+v", w.sent[q], w.ends[q], w.ends[never])
 	}
-	w.events = []event{{submit: q}, {cancel: q}, {ran: &ran{items: make([]Item, 3)}}}
+	w.events = []event{{submit: q}, {cancel: q}, {ran: &ran{items: make([][]Item, 3)}}}
 	if actions, err := w.tick(); err != nil || len(actions) > 0 || len(w.batch.Rows) > 0 {
 		t.Errorf("after the end: %v, %v, %v", actions, w.batch, err)
 	}
@@ -484,7 +401,7 @@ func TestStrayEvents(t *testing.T) {
 	if _, err := w.tick(); err != nil {
 		t.Fatal(err)
 	}
-	w.events = []event{{ran: &ran{items: make([]Item, 3)}}}
+	w.events = []event{{ran: &ran{items: make([][]Item, 3)}}}
 	if _, err := w.tick(); err != nil || w.ends[q] == nil || !strings.HasPrefix(w.ends[q].Err.Error(), "wrong number of items") {
 		t.Errorf("three items for one sequence: %v, %+v", err, w.ends[q])
 	}

@@ -38,8 +38,11 @@ type sequence struct {
 	kept     int      // the last position whose checkpoint is to stay
 	branch   int      // a position that others went on from, too: a run ends there; 0 is none
 
-	sampler sampler
-	stopper stopper
+	guesses []int32 // of a running sequence: what may come behind tokens; they run with the last of them
+
+	sampler  sampler
+	stopper  stopper
+	accepted acceptance // how often its guesses stood; the engine's loop learns it
 
 	end Finish // so far its times
 }
@@ -117,7 +120,7 @@ func (r Reason) String() string { return [...]string{"stop", "max tokens", "cont
 // accept adds a token to the answer. It returns what is to be sent, and whether and why that was the last.
 func (q *sequence) accept(it Item, context int) (send Item, ended bool) {
 	q.tokens = append(q.tokens, it.Token)
-	if slices.Contains(q.limits.StopIDs, it.Token) {
+	if q.ends(it.Token) {
 		it.Bytes, q.end.Reason = q.stopper.flush(), AtStop
 		return it, true
 	}
@@ -145,6 +148,15 @@ func (q *sequence) left(context int) int {
 	}
 	return left
 }
+
+// room is how many guesses can be verified behind the last token: within its pages, and no more than leave room for the token
+// that follows from the last of them.
+func (q *sequence) room(context int) int {
+	return max(min(q.left(context)-1, len(q.pages.Pages())*kv.PageSize-len(q.tokens)), 0)
+}
+
+// ends tells whether a token ends the answer.
+func (q *sequence) ends(token int32) bool { return slices.Contains(q.limits.StopIDs, token) }
 
 // todo is how many tokens are still to be run before something else is to be done.
 func (q *sequence) todo() int {

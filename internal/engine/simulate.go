@@ -29,9 +29,10 @@ type Simulation struct {
 	submitted uint64
 	events    []event  // for the next tick
 	actions   []action // of the last
-	items     []Item
+	items     [][]Item
 	zeros     []int32 // the tokens of every request
 	ended     []*sequence
+	room      []*sequence // for those that end next
 	spare     []*sequence // to be used again
 }
 
@@ -65,10 +66,12 @@ func (s *Simulation) sequence(prompt, answer int) *sequence {
 	if len(s.zeros) < longest {
 		s.zeros = make([]int32, 2*longest)
 	}
-	q := &sequence{stopper: newStopper(nil)}
-	if n := len(s.spare); n > 0 {
-		q, s.spare = s.spare[n-1], s.spare[:n-1]
+	if len(s.spare) == 0 {
+		s.spare = append(s.spare, &sequence{stopper: newStopper(nil)})
 	}
+	last := len(s.spare) - 1
+	q := s.spare[last]
+	s.spare = s.spare[:last]
 	*q = sequence{tokens: s.zeros[:length:longest], prompt: prompt, slot: -1, prefixes: q.prefixes[:0], stopper: q.stopper}
 	q.limits.MaxTokens = answer
 	return q
@@ -79,12 +82,14 @@ func (s *Simulation) sequence(prompt, answer int) *sequence {
 func (s *Simulation) name(q *sequence, text uint64, shared int) {
 	for page := range cap(q.tokens) / kv.PageSize {
 		var id kv.ID
-		binary.LittleEndian.PutUint32(id[16:], uint32(page))
+		binary.LittleEndian.PutUint32(id[24:], uint32(page))
+		of := s.submitted
 		if (page+1)*kv.PageSize <= shared {
-			binary.LittleEndian.PutUint64(id[:], text)
-		} else {
-			binary.LittleEndian.PutUint64(id[8:], s.submitted)
+			of, id[28] = text, 1
 		}
+		binary.LittleEndian.PutUint64(id[16:], of)
+		spread := (of<<20 + uint64(page)<<1 + uint64(id[28])) * 0x9e3779b97f4a7c15 // what the table looks at
+		binary.LittleEndian.PutUint64(id[:], spread^spread>>32)
 		q.prefixes = append(q.prefixes, id)
 	}
 }
@@ -95,7 +100,7 @@ func (s *Simulation) Tick(now time.Duration) {
 	s.Moved = 0
 	if s.scheduler.out != nil {
 		for len(s.items) < len(s.scheduler.wants) {
-			s.items = append(s.items, Item{})
+			s.items = append(s.items, []Item{{}})
 		}
 		s.events = append(s.events, event{ran: &ran{items: s.items[:len(s.scheduler.wants)]}})
 	}
@@ -178,7 +183,7 @@ func (s *Simulation) Tokens(yield func(request int, f *Finish) bool) {
 // Ended yields the requests that have ended since it was called last, also those that could never run (f.Err).
 func (s *Simulation) Ended(yield func(request int, f *Finish) bool) {
 	ended := s.ended
-	s.ended = nil
+	s.ended, s.room = s.room[:0], ended
 	for i, q := range ended {
 		if !yield(int(q.arrival)-1, &q.end) {
 			s.ended = append(ended[i+1:], s.ended...)

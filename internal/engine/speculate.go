@@ -103,17 +103,34 @@ func (a acceptance) sure(scores []float32) []float64 {
 
 // pace learns how long a run of so many rows takes: a part for every run and a part for every row, by least squares over the
 // recent past. Where rows make experts be read from disk, it is seen here.
-type pace struct{ n, x, y, xx, xy float64 }
+type pace struct {
+	n, x, y, xx, xy float64
+	runs            int
+}
 
-const pastRuns = 1 - 1./64 // of what was seen, the share that is still there after a run
+const (
+	pastRuns  = 64 // about how many runs are remembered; at first fewer, since the very first are slow
+	plainRuns = 16 // one in so many runs goes without guesses, and one with: else nobody would know what they cost
+	surprise  = 2  // so many times the time that was expected is all that one run counts: a machine has hiccups
+)
 
-// observe takes the time of one run in seconds.
-func (p *pace) observe(rows int, seconds float64) {
+// plain tells whether the next run is to go without guesses, bold whether it is to go with one each, whatever they cost.
+func (p *pace) plain() bool { return p.runs%plainRuns == 0 }
+func (p *pace) bold() bool  { return p.runs%plainRuns == plainRuns/2 }
+
+// observe takes the time of one run in seconds, and returns what counts of it.
+func (p *pace) observe(rows int, seconds float64) float64 {
+	if p.runs++; p.runs > plainRuns {
+		if run, row := p.costs(); run+row > 0 {
+			seconds = min(seconds, surprise*(run+row*float64(rows)))
+		}
+	}
 	for _, sum := range []*float64{&p.n, &p.x, &p.y, &p.xx, &p.xy} {
-		*sum *= pastRuns
+		*sum *= 1 - 1/float64(min(4+p.runs/2, pastRuns))
 	}
 	x := float64(rows)
 	p.n, p.x, p.y, p.xx, p.xy = p.n+1, p.x+x, p.y+seconds, p.xx+x*x, p.xy+x*seconds
+	return seconds
 }
 
 // costs returns the time of a run and that of each of its rows. As long as runs have looked alike, rows are taken to be free:
@@ -127,6 +144,49 @@ func (p *pace) costs() (run, row float64) {
 		row = max((p.xy*p.n-p.x*p.y)/spread, 0)
 	}
 	return max((p.y-row*p.x)/p.n, 0), row
+}
+
+// profit decides whether to draft at all. A drafter takes time even for a sequence that is not guessed at, since it has to see
+// every token. So the time that answers take is held against what they would take without it; where that is less, the drafter
+// rests for a while, for longer each time. What it has not seen then, its guesses lack; answers do not.
+type profit struct {
+	plain         pace    // of runs without guesses, without the drafter's time
+	spent, needed float64 // seconds of this trial; those of plain runs for as many tokens
+	runs          int     // of this trial
+	rest          int     // runs until the next
+	pause         int     // the last rest
+}
+
+const (
+	trialRuns  = 32
+	firstPause = 128
+	mostPause  = 4096
+)
+
+func (p *profit) rests() bool { return p.rest > 0 }
+
+// observe takes a run of some rows in which some sequences got tokens: the seconds that it took, and those with the drafter's.
+func (p *profit) observe(sequences, rows, tokens int, seconds, whole float64) {
+	if rows == sequences {
+		p.plain.observe(rows, seconds)
+	}
+	if p.rest > 0 {
+		p.rest--
+		return
+	}
+	run, row := p.plain.costs()
+	p.spent += whole
+	p.needed += float64(tokens) * (run/float64(sequences) + row)
+	if p.runs++; p.runs < trialRuns {
+		return
+	}
+	if p.spent > p.needed {
+		p.pause = min(max(2*p.pause, firstPause), mostPause)
+		p.rest = p.pause
+	} else {
+		p.pause = 0
+	}
+	p.runs, p.spent, p.needed = 0, 0, 0
 }
 
 // worth decides how many guesses of each sequence a run verifies, at most so many in all. chances are those of every

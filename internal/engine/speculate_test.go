@@ -228,6 +228,42 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// Drafting that does not pay costs a trial now and then; drafting that pays goes on, whatever happened before. A machine that
+// changes its mind is followed.
+func TestProfit(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 48))
+	for _, c := range []struct {
+		drafting, stands float64 // seconds of the drafter, per guess too; share of guesses that stand
+		rests            bool
+	}{{0.2, 0, true}, {0.05, 0.9, false}, {0.9, 0.9, true}, {0.01, 0.9, false}} {
+		var p profit
+		resting, plain, spent := 0, 0.0, 0.0
+		const runs = 40000
+		for i := range runs {
+			rows, got, drafting := 2, 2, 0.0
+			if p.rests() {
+				resting++
+			} else if drafting = c.drafting; i%8 > 0 { // two sequences, a guess for each
+				rows = 4
+				for range 2 {
+					if r.Float64() < c.stands {
+						got++
+					}
+				}
+			}
+			seconds := (1 + 0.1*float64(rows)) * (0.8 + 0.4*r.Float64())
+			p.observe(2, rows, got, seconds, seconds+drafting)
+			spent, plain = spent+seconds+drafting, plain+1.2*float64(got)/2
+		}
+		if share := float64(resting) / runs; share > 0.95 != c.rests || share < 0.05 == c.rests {
+			t.Errorf("%+v: rests %.3f of the time", c, share)
+		}
+		if spent > 1.02*plain {
+			t.Errorf("%+v: %.0f seconds for what takes %.0f without", c, spent, plain)
+		}
+	}
+}
+
 // worth finds what looking at all lengths finds.
 func TestWorth(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 38))

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Stats struct {
 	CheckpointBytes  int64 // of them
 	DiskBytes        int64 // of files
 
+	Drafts bool // guesses are made at next tokens, while that pays
+
 	// Since the start.
 	Submitted, Busy    uint64 // requests; refused because the engine was busy
 	Stopped            uint64 // answers that ended by a stop token or string
@@ -32,6 +35,29 @@ type Stats struct {
 	Refused, Unwritten uint64 // files that were no good; that could not be written
 	Batches, BatchRows uint64
 	Forward, Sampling  time.Duration // time in the model, and in reading its logits and choosing tokens
+	Drafting           time.Duration // time in the drafter
+
+	Drafted, Accepted Places // guesses that the model verified, and those of them that stood
+}
+
+// Places counts guesses by their place in a draft. A config bounds the block of a drafter by so many.
+type Places [64]uint64
+
+// Sum adds up all places.
+func (p *Places) Sum() (n uint64) {
+	for _, count := range p {
+		n += count
+	}
+	return n
+}
+
+// String shows the places that count something.
+func (p Places) String() string {
+	last := len(p)
+	for last > 0 && p[last-1] == 0 {
+		last--
+	}
+	return fmt.Sprint(p[:last])
 }
 
 // ended counts an end.
@@ -73,7 +99,8 @@ func (e *Engine) count(batch batch) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	own := e.stats
-	n.Busy, n.Forward, n.Sampling = own.Busy, own.Forward, own.Sampling
+	n.Busy, n.Forward, n.Sampling, n.Drafting = own.Busy, own.Forward, own.Sampling, own.Drafting
+	n.Drafts, n.Drafted, n.Accepted = own.Drafts, own.Drafted, own.Accepted
 	n.Batches, n.BatchRows, n.Rows = own.Batches, own.BatchRows, len(batch.Rows)
 	if n.Rows > 0 {
 		n.Batches++
@@ -83,9 +110,10 @@ func (e *Engine) count(batch batch) {
 }
 
 // spend counts the time of a batch.
-func (e *Engine) spend(forward, sampling time.Duration) {
+func (e *Engine) spend(forward, sampling, drafting time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stats.Forward += forward
 	e.stats.Sampling += sampling
+	e.stats.Drafting += drafting
 }

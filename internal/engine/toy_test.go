@@ -35,7 +35,7 @@ func newToy(caps op.Caps) *toy {
 }
 
 // run gives the next tokens of a batch, as the engine would.
-func (m *toy) run(b batch) ([]Item, error) {
+func (m *toy) run(b batch) ([][]Item, error) {
 	if len(b.Rows) > m.caps.Rows {
 		return nil, fmt.Errorf("%d rows", len(b.Rows))
 	}
@@ -52,11 +52,33 @@ func (m *toy) run(b batch) ([]Item, error) {
 		ring := m.rings[r.Slot]
 		ring[int(r.Position)%len(ring)] = r.Token
 	}
-	var items []Item
+	var logits []op.Row
 	for _, r := range b.Rows {
-		if !r.Logits {
-			continue
+		if r.Logits {
+			logits = append(logits, r)
 		}
+	}
+	var items [][]Item
+	for _, w := range b.Wants {
+		if w.first+len(w.guesses) >= len(logits) {
+			return nil, errors.New("more is wanted than rows with logits")
+		}
+		some, err := m.follow(b, w, logits[w.first:][:1+len(w.guesses)])
+		if err != nil {
+			return nil, err
+		}
+		m.fed[w.slot] -= 1 + len(w.guesses) - len(some) // those that fell
+		items = append(items, some)
+	}
+	if n := len(b.Wants); n > 0 && b.Wants[n-1].first+len(b.Wants[n-1].guesses)+1 != len(logits) || n == 0 && len(logits) > 0 {
+		return nil, errors.New("rows with logits and Wants differ")
+	}
+	return items, nil
+}
+
+// follow gives the tokens of one sequence: up to the first that was not guessed.
+func (m *toy) follow(b batch, w want, rows []op.Row) (items []Item, err error) {
+	for k, r := range rows {
 		var tokens []int32
 		for p := range r.Position + 1 {
 			tokens = append(tokens, m.pages[b.Pages[r.Slot][p/kv.PageSize]][p%kv.PageSize])
@@ -69,18 +91,37 @@ func (m *toy) run(b batch) ([]Item, error) {
 		}
 		it := Item{Token: toyNext(tokens)}
 		if m.space != nil {
-			var err error
-			if it, err = b.Wants[len(items)].sampler.next(toyLogits(tokens), 1, m.space); err != nil {
+			if it, err = w.sampler.next(toyLogits(tokens), 1, m.space); err != nil {
 				return nil, err
 			}
 		}
 		it.Bytes = toyBytes(it.Token)
 		items = append(items, it)
-	}
-	if len(items) != len(b.Wants) {
-		return nil, errors.New("rows with logits and Wants differ")
+		if k < len(w.guesses) && w.guesses[k] != it.Token || w.ends(it.Token) {
+			break
+		}
 	}
 	return items, nil
+}
+
+// guess drafts for every want of a batch: first what will come, then wrong tokens, as many of each as count says.
+func (m *toy) guess(b batch, items [][]Item, count func() (right, wrong int)) (drafts [][]int32) {
+	for i, w := range b.Wants {
+		tokens := slices.Clone(w.tokens)
+		for _, it := range items[i] {
+			tokens = append(tokens, it.Token)
+		}
+		from := len(tokens)
+		right, wrong := count()
+		for range right {
+			tokens = append(tokens, toyNext(tokens))
+		}
+		for range wrong {
+			tokens = append(tokens, (toyNext(tokens)+1)%toyVocab)
+		}
+		drafts = append(drafts, tokens[from:])
+	}
+	return drafts
 }
 
 // toyLimits are the sizes of what the toy remembers; so many checkpoints fit into memory, so many files on disk.

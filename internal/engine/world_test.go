@@ -22,6 +22,9 @@ type world struct {
 	sent   map[*sequence][]Item
 	ends   map[*sequence]*Finish
 
+	guesses         func() (right, wrong int) // how many to draft; nil is no speculation
+	verified, stood int                       // guesses
+
 	disk  map[kv.Entry][]byte
 	files []event // what the disk will tell
 }
@@ -83,21 +86,32 @@ func (w *world) checkBatch() error {
 		}
 		return nil
 	}
-	bySlot := map[int32]*sequence{}
+	guessed, bySlot := false, map[int32]*sequence{}
 	next := map[int32]int{}
 	for _, q := range w.running {
 		bySlot[q.slot], next[q.slot] = q, q.length
 	}
 	for i, r := range w.batch.Rows {
 		q := bySlot[r.Slot]
-		if q == nil || int(r.Position) != next[r.Slot] || q.tokens[r.Position] != r.Token || r.Logits != (int(r.Position) == len(q.tokens)-1) {
+		if q == nil || int(r.Position) != next[r.Slot] || r.Logits != (int(r.Position) >= len(q.tokens)-1) {
 			return fmt.Errorf("row %d is wrong: %+v", i, r)
 		}
 		next[r.Slot]++
+		if behind := int(r.Position) - len(q.tokens); behind >= 0 {
+			if behind >= len(q.guesses) || q.guesses[behind] != r.Token || int(r.Position) >= w.context-1 || q.limits.MaxTokens > 0 && int(r.Position) >= q.prompt+q.limits.MaxTokens-1 {
+				return fmt.Errorf("row %d is a guess that may not run: %+v", i, r)
+			}
+			guessed = true
+		} else if q.tokens[r.Position] != r.Token {
+			return fmt.Errorf("row %d is wrong: %+v", i, r)
+		}
 	}
 	for slot, q := range bySlot {
 		if next[slot] == q.length != q.reading {
 			return fmt.Errorf("%s gets a row: %v, reading: %v", w.names[q], next[slot] > q.length, q.reading)
+		}
+		if guessed && !q.reading && next[slot]-q.length < q.todo() {
+			return fmt.Errorf("%s gets %d rows of %d, and guesses run", w.names[q], next[slot]-q.length, q.todo())
 		}
 	}
 	return nil
@@ -106,7 +120,14 @@ func (w *world) checkBatch() error {
 // ran runs the batch that is out and makes its event.
 func (w *world) ran() error {
 	items, err := w.toy.run(w.batch)
-	w.events = append(w.events, event{ran: &ran{items: items}})
+	result := &ran{items: items}
+	if w.guesses != nil && err == nil {
+		result.drafts = w.toy.guess(w.batch, items, w.guesses)
+		for i, want := range w.batch.Wants {
+			w.verified, w.stood = w.verified+len(want.guesses), w.stood+len(items[i])-1
+		}
+	}
+	w.events = append(w.events, event{ran: result})
 	return err
 }
 

@@ -23,6 +23,9 @@ type live struct {
 	ContextUsed int `json:"context_used"` // positions that are taken, in whole pages
 	Context     int `json:"context"`      // positions that there is room for, all sequences together
 
+	Drafted  uint64  `json:"draft_tokens"`     // guesses at next tokens that were verified, in the last second,
+	Accepted float64 `json:"draft_acceptance"` // and the share of them that stood
+
 	Cache  liveCache        `json:"cache"`
 	Memory map[string]int64 `json:"memory"`
 }
@@ -65,7 +68,9 @@ func (o *Operation) since(before, now moment) live {
 	for part, spent := range now.times {
 		by[part] += ms(spent - before.times[part])
 	}
+	drafted, accepted := now.Drafted.Sum()-before.Drafted.Sum(), now.Accepted.Sum()-before.Accepted.Sum()
 	return live{
+		Drafted: drafted, Accepted: math.Round(float64(accepted)/float64(max(drafted, 1))*1e4) / 1e4,
 		TokensS: rate(now.Answer - before.Answer),
 		PromptS: rate(now.Prompt - before.Prompt),
 		MSBy:    by,

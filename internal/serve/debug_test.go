@@ -23,6 +23,10 @@ func TestLiveIsOfTheLastSecond(t *testing.T) {
 		l.Cache.HitTokens != 40 || l.Cache.MissTokens != 1500 || l.Running != 2 || l.Waiting != 1 || l.ContextUsed != 3*128 || l.Context != 8*128 || l.Memory["weights"] != 7 {
 		t.Errorf("%+v", l)
 	}
+	now.Drafted, now.Accepted = engine.Places{40, 20}, engine.Places{36, 9}
+	if l := o.since(before, now); l.Drafted != 60 || l.Accepted != 0.75 {
+		t.Errorf("drafts: %+v", l)
+	}
 	if l := o.since(now, now); l.TokensS != 0 || l.MSBy["head"] != 0 {
 		t.Errorf("nothing happened: %+v", l)
 	}

@@ -14,7 +14,7 @@ import (
 // The dashboard and the alerts ask for metrics that there are, and every metric of the server's own is on the dashboard or in
 // an alert, but for some that say the same in another form.
 func TestDashboardAndMetricsAgree(t *testing.T) {
-	m := newMetrics(noStats)
+	m := newMetrics(func() engine.Stats { return engine.Stats{Drafts: true} })
 	m.request("GET /x", 200, time.Second, 1, 1)
 	m.ended(engine.Finish{Submitted: 1, Started: 2, First: 3, Ended: 4}, 1, 1)
 	m.errors.WithLabelValues("busy").Inc()

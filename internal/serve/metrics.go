@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,6 +31,9 @@ type metrics struct {
 	output                        prometheus.Counter
 	finished                      *prometheus.CounterVec // by reason
 	drift                         *prometheus.CounterVec // by kind
+
+	stats  func() engine.Stats
+	drafts drafting
 }
 
 // Buckets reach from the demo on a fast machine to the largest model read from a disk.
@@ -40,7 +44,7 @@ var (
 )
 
 func newMetrics(stats func() engine.Stats) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry()}
+	m := &metrics{registry: prometheus.NewRegistry(), stats: stats}
 	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Name: "baleen_http_requests_in_flight", Help: "HTTP requests that are being answered."})
 	m.requests = counterVec("http_requests_total", "HTTP requests answered.", "route", "status")
 	m.requestTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "baleen_http_request_seconds", Help: "Time from a request to the end of its answer.", Buckets: waits}, []string{"route"})
@@ -143,14 +147,18 @@ type engineStat struct {
 
 // engineStats reads the engine's numbers when they are asked for, all in one snapshot.
 type engineStats struct {
-	stats func() engine.Stats
-	list  []engineStat
+	stats  func() engine.Stats
+	list   []engineStat
+	drafts []engineStat // told where the engine drafts: elsewhere they would say that nothing is accepted
 }
 
 func engineCollector(stats func() engine.Stats) *engineStats {
 	c := &engineStats{stats: stats}
 	add := func(kind prometheus.ValueType, name, help string, value func(*engine.Stats) float64) {
 		c.list = append(c.list, engineStat{prometheus.NewDesc("baleen_engine_"+name, help, nil, nil), kind, value})
+	}
+	draft := func(kind prometheus.ValueType, name, help string, value func(*engine.Stats) float64) {
+		c.drafts = append(c.drafts, engineStat{prometheus.NewDesc("baleen_"+name, help, nil, nil), kind, value})
 	}
 	gauge, count := prometheus.GaugeValue, prometheus.CounterValue
 	add(gauge, "running", "Requests that have a slot.", func(s *engine.Stats) float64 { return float64(s.Running) })
@@ -178,12 +186,24 @@ func engineCollector(stats func() engine.Stats) *engineStats {
 	add(count, "batch_rows_total", "Tokens run, of prompts and answers.", func(s *engine.Stats) float64 { return float64(s.BatchRows) })
 	add(count, "forward_seconds_total", "Time in the model.", func(s *engine.Stats) float64 { return s.Forward.Seconds() })
 	add(count, "sampling_seconds_total", "Time in choosing tokens.", func(s *engine.Stats) float64 { return s.Sampling.Seconds() })
+	draft(count, "drafting_seconds_total", "Time in the drafter.", func(s *engine.Stats) float64 { return s.Drafting.Seconds() })
+	draft(count, "draft_tokens_total", "Guesses at next tokens that the model verified.", func(s *engine.Stats) float64 { return float64(s.Drafted.Sum()) })
+	draft(count, "accepted_tokens_total", "Guesses at next tokens that stood.", func(s *engine.Stats) float64 { return float64(s.Accepted.Sum()) })
+	draft(gauge, "draft_acceptance", "Share of the guesses at next tokens that stood, since the start.", acceptance)
+	draft(gauge, "draft_first_acceptance", "Share of the first guesses of drafts that stood, since the start.", func(s *engine.Stats) float64 {
+		return float64(s.Accepted[0]) / float64(max(s.Drafted[0], 1))
+	})
 	return c
+}
+
+// acceptance is the share of guesses that stood, or 0 where there were none.
+func acceptance(s *engine.Stats) float64 {
+	return float64(s.Accepted.Sum()) / float64(max(s.Drafted.Sum(), 1))
 }
 
 // Describe implements prometheus.Collector.
 func (c *engineStats) Describe(out chan<- *prometheus.Desc) {
-	for _, s := range c.list {
+	for _, s := range slices.Concat(c.list, c.drafts) {
 		out <- s.about
 	}
 }
@@ -191,7 +211,11 @@ func (c *engineStats) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *engineStats) Collect(out chan<- prometheus.Metric) {
 	now := c.stats()
-	for _, s := range c.list {
+	list := c.list
+	if now.Drafts {
+		list = slices.Concat(list, c.drafts)
+	}
+	for _, s := range list {
 		out <- prometheus.MustNewConstMetric(s.about, s.kind, s.value(&now))
 	}
 }

@@ -157,6 +157,10 @@ func (o *observer) end(f engine.Finish) {
 	if f.Err != nil && strings.Contains(f.Err.Error(), "broken logits") {
 		o.drift(driftNaN)
 	}
+	// first guesses only: how many follow in a draft is adapted, and the later ones stand less often
+	if now := o.metrics.stats(); o.metrics.drafts.look(now.Drafted[0], now.Accepted[0]) {
+		o.drift(driftAcceptance)
+	}
 	why := ended(f)
 	if why == endedBroken {
 		o.log.Error("answer failed", "id", o.request, "tokens", o.tokens, "error", f.Err.Error())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -115,6 +116,37 @@ func TestDriftIsTold(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "msg=drift"); n != 3 || strings.Contains(log.String(), "secret") || !strings.Contains(log.String(), "req_1") {
 		t.Errorf("%d lines of drift in the log: %s", n, log.String())
+	}
+}
+
+// When answers end, the engine's counts of first guesses are looked at: a fall is told in the metrics and in the log.
+func TestAcceptanceIsWatched(t *testing.T) {
+	var log bytes.Buffer
+	g, _ := guarded(t, Operation{Log: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+	now := engine.Stats{Drafts: true}
+	g.metrics = newMetrics(func() engine.Stats { return now })
+	for i, step := range []struct {
+		stood uint64
+		told  int
+	}{{400, 0}, {390, 0}, {50, 1}, {40, 1}, {400, 1}, {30, 2}} {
+		now.Drafted[0], now.Accepted[0] = now.Drafted[0]+draftWindow, now.Accepted[0]+step.stood
+		now.Drafted[1] += draftWindow // second guesses, which never stand, are not looked at
+		g.observe(context.Background(), 10, func(int32) bool { return false }).end(engine.Finish{Submitted: 1, Started: 2, First: 3, Ended: 4})
+		if line := fmt.Sprintf(`baleen_drift_total{kind="acceptance"} %d`, step.told); !strings.Contains(scrape(g.metrics), line+"\n") {
+			t.Errorf("step %d: no line %q", i, line)
+		}
+	}
+	text := scrape(g.metrics)
+	for _, line := range []string{"baleen_draft_tokens_total 6144", "baleen_accepted_tokens_total 1310", fmt.Sprintf("baleen_draft_acceptance %v", 1310./6144), fmt.Sprintf("baleen_draft_first_acceptance %v", 1310./3072)} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %q", line)
+		}
+	}
+	if now.Drafts = false; strings.Contains(scrape(g.metrics), "_draft_") {
+		t.Error("an engine without a drafter tells how many of its guesses stand")
+	}
+	if n := strings.Count(log.String(), "kind=acceptance"); n != 2 {
+		t.Errorf("%d lines: %s", n, log.String())
 	}
 }
 

@@ -28,19 +28,26 @@ type part struct {
 	rows, guesses int
 }
 
-// add puts the next n tokens of a running sequence into the batch, and behind its last token guesses.
-func (b *batch) add(q *sequence, n int, guesses []int32) {
-	for i := q.length; i < q.length+n; i++ {
-		last := i == len(q.tokens)-1
-		b.Rows = append(b.Rows, op.Row{Token: q.tokens[i], Slot: q.slot, Position: int32(i), Logits: last})
-		if last {
-			b.Wants = append(b.Wants, want{q, b.logits, guesses})
-			b.logits += 1 + len(guesses)
-		}
-	}
-	for i, guess := range guesses {
-		b.Rows = append(b.Rows, op.Row{Token: guess, Slot: q.slot, Position: int32(len(q.tokens) + i), Logits: true})
-	}
-	b.Pages[q.slot] = q.pages.Pages()
+// take puts the next n tokens of a running sequence into the batch, and behind its last token guesses.
+func (b *batch) take(q *sequence, n int, guesses []int32) {
 	b.parts = append(b.parts, part{q, n + len(guesses), len(guesses)})
+	if q.length+n == len(q.tokens) {
+		b.Wants = append(b.Wants, want{q, b.logits, guesses})
+		b.logits += 1 + len(guesses)
+	}
+}
+
+// lay lists the rows, so many of them, and the pages by slot.
+func (b *batch) lay(rows, slots int) {
+	b.Rows, b.Pages = make([]op.Row, 0, rows), make([][]int32, slots)
+	for _, p := range b.parts {
+		q := p.sequence
+		for i := q.length; i < q.length+p.rows-p.guesses; i++ {
+			b.Rows = append(b.Rows, op.Row{Token: q.tokens[i], Slot: q.slot, Position: int32(i), Logits: i == len(q.tokens)-1})
+		}
+		for i, guess := range q.guesses[:p.guesses] {
+			b.Rows = append(b.Rows, op.Row{Token: guess, Slot: q.slot, Position: int32(len(q.tokens) + i), Logits: true})
+		}
+		b.Pages[q.slot] = q.pages.Pages()
+	}
 }

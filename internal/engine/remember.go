@@ -91,6 +91,7 @@ func (s *scheduler) attach(q *sequence, reserve int) bool {
 			s.act(action{move: &move{kind: readFile, file: f}})
 		}
 		q.pages, q.blob, q.reading, q.kept = s.tree.Table(from), from.Checkpoint(), true, from.Depth*kv.PageSize
+		s.reading++
 	}
 	if err := s.pool.Grow(&q.pages, len(q.tokens)); err != nil {
 		panic("engine: pages that were free are not: " + err.Error())
@@ -98,7 +99,7 @@ func (s *scheduler) attach(q *sequence, reserve int) bool {
 	if len(path) > q.kept/kv.PageSize && len(path)*kv.PageSize < len(q.tokens) {
 		q.branch = len(path) * kv.PageSize
 	}
-	if q.end.Started == 0 {
+	if q.end.Started == 0 && !s.bare {
 		q.end.Why = q.why(path, from)
 	}
 	return true
@@ -127,6 +128,9 @@ func (q *sequence) why(path []*kv.Node, from *kv.Node) string {
 
 // detach takes pages and prefix from a sequence.
 func (s *scheduler) detach(q *sequence) {
+	if q.reading {
+		s.reading--
+	}
 	s.pool.Release(&q.pages)
 	s.tree.Unpin(q.node)
 	q.node, q.saved, q.blob, q.reading, q.length, q.guesses = nil, nil, nil, false, 0, nil
@@ -139,6 +143,7 @@ func (s *scheduler) begin(q *sequence) {
 			return
 		}
 		q.reading, q.length = false, q.node.Depth*kv.PageSize
+		s.reading--
 		s.act(action{move: &move{kind: loadCheckpoint, slot: q.slot, position: q.length, blob: q.blob}})
 		s.tree.Use(q.node)
 		q.blob, q.saved = nil, q.node
@@ -154,7 +159,7 @@ func (s *scheduler) begin(q *sequence) {
 
 // resume begins the sequences whose prefix has come. Where a file was no good, the sequence goes on from less.
 func (s *scheduler) resume() {
-	for i := 0; i < len(s.running); i++ {
+	for i := 0; i < len(s.running) && s.reading > 0; i++ {
 		q := s.running[i]
 		if !q.reading {
 			continue
@@ -207,16 +212,18 @@ func (s *scheduler) fetched(f *fetched) {
 func (s *scheduler) advance(q *sequence, rows int) {
 	before := q.length
 	q.length += rows
-	if done := min(q.prompt, q.length); done > before {
+	if before < q.prompt {
+		done := min(q.prompt, q.length)
 		s.stats.Prompt += uint64(done - before)
 		s.act(action{sequence: q, done: done})
+	}
+	if before/kv.PageSize == q.length/kv.PageSize {
+		return
 	}
 	for depth := before/kv.PageSize + 1; depth <= q.length/kv.PageSize; depth++ {
 		q.node = s.tree.Add(q.node, q.prefix(depth), &q.pages)
 	}
-	if q.length/kv.PageSize > before/kv.PageSize {
-		s.save(q)
-	}
+	s.save(q)
 }
 
 // save takes a checkpoint at a sequence's last complete page, in the place of the one before.

@@ -36,7 +36,15 @@ type scheduler struct {
 	writing int // files under way
 
 	running, waiting []*sequence
+	reading          int // of running
 	arrivals         uint64
+
+	bare bool // nobody runs batches or reads tokens: rows, pages, actions that bring a token and Finish.Why are left out
+
+	parts       []part // room for the next batch
+	wanted      []want
+	order, long []*sequence
+	shares      []int
 
 	out     []part // of the batch that is running now
 	wants   []want
@@ -106,7 +114,7 @@ type action struct {
 // tick takes what happened since the last one, in order, and returns what to do and what to run next. The batch is empty
 // when there is nothing to run, and while the last one is out, that is until its ran comes.
 func (s *scheduler) tick(now time.Duration, events []event) (batch, []action) {
-	s.now, s.actions = now, nil
+	s.now, s.actions = now, s.actions[:0]
 	for _, e := range events {
 		switch {
 		case e.submit != nil:
@@ -178,7 +186,8 @@ func (s *scheduler) commit(r *ran) {
 	}
 	for i, w := range wants {
 		w.sequence.guesses = nil
-		for k, item := range r.items[i] {
+		for k := range r.items[i] {
+			item := &r.items[i][k]
 			if k > 0 && w.state == running && item.Err == nil {
 				s.advance(w.sequence, 1)
 			}
@@ -188,6 +197,22 @@ func (s *scheduler) commit(r *ran) {
 			w.sequence.guesses = r.drafts[i]
 		}
 	}
+	s.settle()
+}
+
+// settle takes those that have ended from the running ones.
+func (s *scheduler) settle() {
+	kept := 0
+	for i, q := range s.running {
+		if q.state == running {
+			if kept < i {
+				s.running[kept] = q
+			}
+			kept++
+		}
+	}
+	clear(s.running[kept:])
+	s.running = s.running[:kept]
 }
 
 // answers tells whether there are tokens for all that want some, and not more than can be.
@@ -219,7 +244,7 @@ func (s *scheduler) failed(out []part, r *ran) {
 func (s *scheduler) act(a action) { s.actions = append(s.actions, a) }
 
 // take gives a sequence its next token, or the error in the place of one.
-func (s *scheduler) take(q *sequence, it Item) {
+func (s *scheduler) take(q *sequence, it *Item) {
 	switch {
 	case q.state != running:
 		return
@@ -231,12 +256,13 @@ func (s *scheduler) take(q *sequence, it Item) {
 		q.end.First = s.now
 	}
 	s.stats.Answer++
-	it, ended := q.accept(it, s.context)
-	if ended {
-		s.finish(q, &it)
+	if q.accept(it, s.context) {
+		s.end(q, it)
 		return
 	}
-	s.act(action{sequence: q, item: &it})
+	if !s.bare {
+		s.act(action{sequence: q, item: it})
+	}
 }
 
 // fail ends a sequence with an error, unless it has ended or never began.
@@ -251,10 +277,17 @@ func (s *scheduler) fail(q *sequence, err error) {
 func (s *scheduler) finish(q *sequence, last *Item) {
 	if q.state == running {
 		s.running = remove(s.running, q)
-		s.keep(q)
-		s.drop(q)
 	} else {
 		s.waiting = remove(s.waiting, q)
+	}
+	s.end(q, last)
+}
+
+// end ends a sequence whose place in its list is seen to.
+func (s *scheduler) end(q *sequence, last *Item) {
+	if q.state == running {
+		s.keep(q)
+		s.drop(q)
 	}
 	q.state, q.end.Ended = finished, s.now
 	s.stats.ended(&q.end)
@@ -277,9 +310,15 @@ func (s *scheduler) drop(q *sequence) {
 // youngest.
 func (s *scheduler) grow() {
 	for i := 0; i < len(s.running); i++ {
-		for i < len(s.running) && s.pool.Grow(&s.running[i].pages, s.running[i].length+1) != nil {
-			if !s.tree.Free(1) {
-				s.preempt()
+		for q := s.running[i]; q.length >= len(q.pages.Pages())*kv.PageSize; q = s.running[i] {
+			if s.pool.Free() > 0 || s.tree.Free(1) {
+				if err := s.pool.Grow(&q.pages, q.length+1); err != nil {
+					panic("engine: a page that was free is not: " + err.Error())
+				}
+				continue
+			}
+			if s.preempt(); i == len(s.running) {
+				return
 			}
 		}
 	}
@@ -316,20 +355,43 @@ func (s *scheduler) admit() {
 // prompts, so that a long one does not hold up a short one. What the short ones leave goes to the longer, and what nobody
 // wants to guesses. A guess takes no page: it ends where the sequence's last one does.
 func (s *scheduler) next() batch {
-	b := batch{Pages: make([][]int32, len(s.running)+len(s.free))}
-	order := slices.DeleteFunc(slices.Clone(s.running), func(q *sequence) bool { return q.reading })
-	slices.SortStableFunc(order, func(p, q *sequence) int { return cmp.Compare(p.todo(), q.todo()) })
-	rows, left := make([]int, len(order)), s.rows
-	for i, q := range order {
-		rows[i] = min(left/(len(order)-i), q.todo())
-		left -= rows[i]
+	s.order, s.long, s.shares = s.order[:0], s.long[:0], s.shares[:0]
+	for _, q := range s.running {
+		switch {
+		case q.reading:
+		case q.todo() == 1:
+			s.order = append(s.order, q)
+		default:
+			s.long = append(s.long, q)
+		}
 	}
-	for i, q := range order {
-		guesses := q.guesses[:min(len(q.guesses), left, q.room(s.context))]
-		left -= len(guesses)
-		b.add(q, rows[i], guesses)
+	slices.SortStableFunc(s.long, func(p, q *sequence) int { return cmp.Compare(p.todo(), q.todo()) })
+	left, single := s.rows-len(s.order), len(s.order)
+	for i, q := range s.long {
+		s.shares = append(s.shares, min(left/(len(s.long)-i), q.todo()))
+		left -= s.shares[i]
 	}
-	s.out, s.wants = b.parts, b.Wants
+	s.order = append(s.order, s.long...)
+	b := batch{parts: s.parts[:0], Wants: s.wanted[:0]}
+	for i, q := range s.order {
+		n := 1
+		if i >= single {
+			n = s.shares[i-single]
+		}
+		guesses := q.guesses
+		if len(guesses) > 0 {
+			guesses = guesses[:min(len(guesses), left, q.room(s.context))]
+			left -= len(guesses)
+		}
+		b.take(q, n, guesses)
+	}
+	s.parts, s.wanted = b.parts, b.Wants
+	if !s.bare {
+		b.lay(s.rows-left, len(s.running)+len(s.free))
+	}
+	if len(b.parts) > 0 {
+		s.out, s.wants = b.parts, b.Wants
+	}
 	return b
 }
 

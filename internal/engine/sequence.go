@@ -19,26 +19,26 @@ import (
 //  3. Only a running sequence has a slot and pages; its pages reach at least to length. For others length is 0.
 //  4. A running sequence that is not reading has the node of its first length/PageSize pages.
 type sequence struct {
-	tokens []int32
-	prompt int
-	length int
-	limits Limits
-
-	state   state
-	arrival uint64 // the order of submission
-	slot    int32  // or -1
+	// What every tick reads comes first, together.
+	tokens  []int32
+	prompt  int
+	length  int
+	branch  int // a position that others went on from, too: a run ends there; 0 is none
 	pages   kv.Table
+	state   state
+	reading bool    // its prefix is not all in memory
+	slot    int32   // or -1
+	guesses []int32 // of a running sequence: what may come behind tokens; they run with the last of them
+	limits  Limits
+
+	arrival uint64 // the order of submission
 
 	root     kv.ID    // of the prefixes
 	prefixes []kv.ID  // of its first pages, so far
 	node     *kv.Node // the longest that is complete, pinned; while reading, the one to go on from
-	reading  bool     // its prefix is not all in memory
 	blob     *kv.Blob // while reading, the checkpoint to go on from, if it is there
 	saved    *kv.Node // where its last checkpoint was taken
 	kept     int      // the last position whose checkpoint is to stay
-	branch   int      // a position that others went on from, too: a run ends there; 0 is none
-
-	guesses []int32 // of a running sequence: what may come behind tokens; they run with the last of them
 
 	sampler  sampler
 	stopper  stopper
@@ -117,27 +117,32 @@ const (
 
 func (r Reason) String() string { return [...]string{"stop", "max tokens", "context"}[r] }
 
-// accept adds a token to the answer. It returns what is to be sent, and whether and why that was the last.
-func (q *sequence) accept(it Item, context int) (send Item, ended bool) {
+// accept adds a token to the answer. It leaves in it what is to be sent, and returns whether and why that was the last.
+func (q *sequence) accept(it *Item, context int) (ended bool) {
 	q.tokens = append(q.tokens, it.Token)
 	if q.ends(it.Token) {
 		it.Bytes, q.end.Reason = q.stopper.flush(), AtStop
-		return it, true
+		return true
 	}
-	text, stop := q.stopper.feed(it.Bytes)
+	if len(q.limits.Stop) > 0 {
+		text, stop := q.stopper.feed(it.Bytes)
+		it.Bytes = text
+		if stop >= 0 {
+			it.Bytes = slices.Concat(text, q.stopper.flush())
+			q.end.Reason, q.end.Stop = AtStop, q.limits.Stop[stop]
+			return true
+		}
+	}
 	switch {
-	case stop >= 0:
-		q.end.Reason, q.end.Stop = AtStop, q.limits.Stop[stop]
 	case len(q.tokens)-q.prompt == q.limits.MaxTokens:
 		q.end.Reason = AtMaxTokens
 	case len(q.tokens) >= context:
 		q.end.Reason = AtContext
 	default:
-		it.Bytes = text
-		return it, false
+		return false
 	}
-	it.Bytes = slices.Concat(text, q.stopper.flush())
-	return it, true
+	it.Bytes = slices.Concat(it.Bytes, q.stopper.flush())
+	return true
 }
 
 // left is how many tokens the answer may still have.

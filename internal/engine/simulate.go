@@ -27,8 +27,8 @@ type Simulation struct {
 	scheduler *scheduler
 	limits    kv.Limits
 	submitted uint64
-	events    []event  // for the next tick
-	actions   []action // of the last
+	events    []event // for the next tick
+	got       []want  // a token from the last
 	items     [][]Item
 	zeros     []int32 // the tokens of every request
 	ended     []*sequence
@@ -38,7 +38,9 @@ type Simulation struct {
 
 // NewSimulation returns one of a machine of the given capacities, each at least 1, that remembers within limits.
 func NewSimulation(caps op.Caps, l kv.Limits) *Simulation {
-	return &Simulation{scheduler: newScheduler(caps, l), limits: l}
+	s := &Simulation{scheduler: newScheduler(caps, l), limits: l}
+	s.scheduler.bare = true
+	return s
 }
 
 // Submit asks for an answer of so many tokens, at least 1, to a prompt of so many, at least 1. Its tokens, those of the answer
@@ -98,6 +100,7 @@ func (s *Simulation) name(q *sequence, text uint64, shared int) {
 // runs, it begins what can.
 func (s *Simulation) Tick(now time.Duration) {
 	s.Moved = 0
+	s.got = append(s.got[:0], s.scheduler.wants...)
 	if s.scheduler.out != nil {
 		for len(s.items) < len(s.scheduler.wants) {
 			s.items = append(s.items, []Item{{}})
@@ -105,7 +108,6 @@ func (s *Simulation) Tick(now time.Duration) {
 		s.events = append(s.events, event{ran: &ran{items: s.items[:len(s.scheduler.wants)]}})
 	}
 	batch, actions := s.scheduler.tick(now, s.take())
-	s.actions = actions
 	s.perform(actions)
 	for len(batch.parts) == 0 && len(s.events) > 0 { // files have come
 		batch, actions = s.scheduler.tick(now, s.take())
@@ -173,8 +175,8 @@ func (s *Simulation) describe(b *batch) {
 // Tokens yields the requests that the last Tick gave a token, in the scheduler's order, and how far they are. It was the first
 // where f.First is the time of the tick, and the last where f.Ended is not 0.
 func (s *Simulation) Tokens(yield func(request int, f *Finish) bool) {
-	for i := range s.actions {
-		if a := &s.actions[i]; a.item != nil && !yield(int(a.sequence.arrival)-1, &a.sequence.end) {
+	for _, w := range s.got {
+		if !yield(int(w.arrival)-1, &w.end) {
 			return
 		}
 	}

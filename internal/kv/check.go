@@ -11,7 +11,7 @@ type Counts struct {
 
 // Counts returns them.
 func (t *Tree) Counts() Counts {
-	return Counts{t.resident, len(t.may[checkpoints].nodes), t.memory, t.disk, t.evicted}
+	return Counts{t.resident, t.may[checkpoints].length, t.memory, t.disk, t.evicted}
 }
 
 // Check says what is wrong with the books, given every table that has pages, and the node that each of them has pinned, or nil.
@@ -27,14 +27,14 @@ func (t *Tree) Check(tables map[*Table]*Node) error {
 			}
 		}
 	}
-	for _, n := range t.nodes {
+	for n := range t.nodes.all {
 		c.children[n.parent]++
 		if n.inMemory != absent {
 			all[0].pages = append(all[0].pages, n.page)
 		}
 	}
-	for id, n := range t.nodes {
-		if err := c.node(id, n); err != nil {
+	for n := range t.nodes.all {
+		if err := c.node(n); err != nil {
 			return fmt.Errorf("prefix tree: node of depth %d: %w", n.Depth, err)
 		}
 	}
@@ -55,11 +55,14 @@ type census struct {
 	resident       int
 }
 
-func (c *census) node(id ID, n *Node) error {
-	if n.ID != id || n.pins != c.pins[n] || n.children != c.children[n] {
+func (c *census) node(n *Node) error {
+	if c.nodes.get(&n.ID) != n {
+		return fmt.Errorf("it is not found by its name")
+	}
+	if n.pins != c.pins[n] || n.children != c.children[n] {
 		return fmt.Errorf("%d pins and %d children, in truth %d and %d", n.pins, n.children, c.pins[n], c.children[n])
 	}
-	if p := n.parent; p != nil && (c.nodes[p.ID] != p || p.Depth != n.Depth-1 || p.pins == 0 && p.stamp <= n.stamp) {
+	if p := n.parent; p != nil && (c.nodes.get(&p.ID) != p || p.Depth != n.Depth-1 || p.pins == 0 && p.stamp <= n.stamp) {
 		return fmt.Errorf("its parent, of depth %d and stamp %d, goes before it", p.Depth, p.stamp)
 	}
 	if n.pins == 0 && n.children == 0 && !n.busy() && !n.reachable() && !n.Resumes() {
@@ -71,8 +74,8 @@ func (c *census) node(id ID, n *Node) error {
 		checkpoints: n.checkpoint != nil,
 	} {
 		q := &c.may[which]
-		if at := n.at[which]; want != (at > 0) || at > 0 && q.nodes[at-1] != n || at > 1 && q.key((at-2)/2) > q.key(at-1) {
-			return fmt.Errorf("place %d in queue %d", at, which)
+		if at := n.at[which]; want != at.in || at.in && !(q.ordered(at.before, n) && q.ordered(n, at.after)) {
+			return fmt.Errorf("place in queue %d: a member: %v", which, at.in)
 		}
 	}
 	if n.inMemory == present {

@@ -45,7 +45,7 @@ func (t *Tree) Write() (f File, deleted []ID, ok bool) {
 		t.disk += t.size(f)
 		*f.state() = coming
 		t.settle(f.Node)
-		for t.disk > t.limits.Disk && len(t.may[files].nodes) > 0 {
+		for t.disk > t.limits.Disk && t.may[files].length > 0 {
 			n := t.may[files].first()
 			t.deleted(n)
 			deleted = append(deleted, n.ID)
@@ -62,7 +62,7 @@ func (t *Tree) Write() (f File, deleted []ID, ok bool) {
 // worthWriting tells whether a file's content is still in memory, and can be reached where it is written.
 func (t *Tree) worthWriting(f File) bool {
 	n := f.Node
-	if *f.state() != absent || t.nodes[n.ID] != n {
+	if *f.state() != absent || t.nodes.get(&n.ID) != n {
 		return false
 	}
 	if f.Checkpoint {
@@ -180,13 +180,13 @@ func (t *Tree) Found(entries []Entry) (deleted []ID) {
 	}
 	slices.SortStableFunc(entries, func(a, b Entry) int { return a.Time.Compare(b.Time) })
 	for _, e := range entries {
-		if n := t.nodes[e.ID]; n != nil && n.children == 0 {
+		if n := t.nodes.get(&e.ID); n != nil && n.children == 0 {
 			for ; n != nil; n = n.parent {
 				n.stamp = t.tick()
 			}
 		}
 	}
-	for _, n := range t.nodes {
+	for n := range t.nodes.all {
 		t.settle(n)
 	}
 	for t.disk > t.limits.Disk {
@@ -209,17 +209,17 @@ func compareBool(a, b bool) int {
 
 // found takes one entry, shorter ones first.
 func (t *Tree) found(e Entry) bool {
-	n := t.nodes[e.ID]
+	n := t.nodes.get(&e.ID)
 	if n == nil && !e.Checkpoint {
 		n = &Node{ID: e.ID, Depth: e.Depth}
 		if e.Depth > 1 {
-			n.parent = t.nodes[e.Parent]
+			n.parent = t.nodes.get(&e.Parent)
 			if n.parent == nil || n.parent.Depth != e.Depth-1 {
 				return false
 			}
 			n.parent.children++
 		}
-		t.nodes[e.ID] = n
+		t.nodes.add(n)
 	}
 	if n == nil || n.Depth != e.Depth {
 		return false

@@ -64,6 +64,9 @@ func (p *Pool) Grow(t *Table, positions int) error {
 		return fmt.Errorf("%w: %d more pages for %d positions, and %d of %d are free: wait for another sequence to end, or give more memory",
 			ErrFull, need, positions, len(p.free), len(p.references))
 	}
+	if t.pages == nil {
+		t.pages = make([]int32, 0, need+4)
+	}
 	for range need {
 		page := p.free[len(p.free)-1]
 		p.free = p.free[:len(p.free)-1]
@@ -86,12 +89,16 @@ func (p *Pool) Share(t *Table, positions int) Table {
 // Release empties a table. Pages that no other table has become free.
 func (p *Pool) Release(t *Table) {
 	for _, page := range slices.Backward(t.pages) {
-		p.references[page]--
-		if p.references[page] == 0 {
-			p.free = append(p.free, page)
-		}
+		p.release(page)
 	}
 	t.pages = nil
+}
+
+func (p *Pool) release(page int32) {
+	p.references[page]--
+	if p.references[page] == 0 {
+		p.free = append(p.free, page)
+	}
 }
 
 // replace puts another page, which its owner shares, in the place of a table's own. Who has the old list keeps it as it is.
@@ -103,7 +110,7 @@ func (p *Pool) replace(t *Table, i int, page int32) {
 	t.pages = slices.Clone(t.pages)
 	t.pages[i] = page
 	p.references[page]++
-	p.Release(&Table{[]int32{own}})
+	p.release(own)
 }
 
 // Check says what is wrong with the books, given every table that has pages. It costs as much as there are pages: it is for

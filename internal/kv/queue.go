@@ -1,7 +1,5 @@
 package kv
 
-import "container/heap"
-
 // The queues of what may go.
 const (
 	pages       = iota // in memory, of nodes that nobody has pinned
@@ -10,58 +8,71 @@ const (
 	queues
 )
 
-// queue is a heap of nodes: what was used longest ago comes first.
+// queue is a list of nodes: what was used longest ago comes first. Nearly all come in that order, so that a place is found
+// from the back.
 type queue struct {
-	which int
-	nodes []*Node
+	which       int
+	front, back *Node
+	length      int
 }
 
-func (q *queue) key(i int) uint64 {
+// place of a node in a queue.
+type links struct {
+	in            bool
+	before, after *Node
+}
+
+func (q *queue) key(n *Node) uint64 {
 	if q.which == checkpoints {
-		return q.nodes[i].used
+		return n.used
 	}
-	return q.nodes[i].stamp
-}
-
-func (q *queue) Len() int           { return len(q.nodes) }
-func (q *queue) Less(i, j int) bool { return q.key(i) < q.key(j) }
-
-func (q *queue) Swap(i, j int) {
-	q.nodes[i], q.nodes[j] = q.nodes[j], q.nodes[i]
-	q.nodes[i].at[q.which], q.nodes[j].at[q.which] = i+1, j+1
-}
-
-func (q *queue) Push(x any) {
-	n := x.(*Node)
-	q.nodes = append(q.nodes, n)
-	n.at[q.which] = len(q.nodes)
-}
-
-func (q *queue) Pop() any {
-	last := len(q.nodes) - 1
-	n := q.nodes[last]
-	q.nodes[last], q.nodes = nil, q.nodes[:last]
-	n.at[q.which] = 0
-	return n
+	return n.stamp
 }
 
 // first returns the node that goes next, or nil.
-func (q *queue) first() *Node {
-	if len(q.nodes) == 0 {
-		return nil
-	}
-	return q.nodes[0]
-}
+func (q *queue) first() *Node { return q.front }
 
 // put makes a node a member or not, at the place that its key gives it now.
 func (q *queue) put(n *Node, member bool) {
-	at := n.at[q.which] - 1
+	at := &n.at[q.which]
 	switch {
-	case member && at >= 0:
-		heap.Fix(q, at)
-	case member:
-		heap.Push(q, n)
-	case at >= 0:
-		heap.Remove(q, at)
+	case at.in && member && q.ordered(at.before, n) && q.ordered(n, at.after):
+		return
+	case at.in:
+		q.join(at.before, at.after)
+		*at = links{}
+		q.length--
+	}
+	if !member {
+		return
+	}
+	before := q.back
+	for !q.ordered(before, n) {
+		before = before.at[q.which].before
+	}
+	after := q.front
+	if before != nil {
+		after = before.at[q.which].after
+	}
+	at.in = true
+	q.join(before, n)
+	q.join(n, after)
+	q.length++
+}
+
+// ordered tells whether a may stand before b; nil stands at either end.
+func (q *queue) ordered(a, b *Node) bool { return a == nil || b == nil || q.key(a) < q.key(b) }
+
+// join makes two nodes neighbours; nil is an end.
+func (q *queue) join(a, b *Node) {
+	if a == nil {
+		q.front = b
+	} else {
+		a.at[q.which].after = b
+	}
+	if b == nil {
+		q.back = a
+	} else {
+		b.at[q.which].before = a
 	}
 }

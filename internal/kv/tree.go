@@ -39,6 +39,7 @@ type Node struct {
 	Depth int // pages up to the end
 
 	parent   *Node
+	next     *Node // in the table
 	children int
 	pins     int    // sequences that have gone this far
 	stamp    uint64 // when the last of them went; a prefix has a later one than those that go on from it
@@ -52,7 +53,7 @@ type Node struct {
 
 	pageFile, checkpointFile place // they may be coming from memory
 
-	at [queues]int // the places in the queues of what may go, from 1; 0 is none
+	at [queues]links // the places in the queues of what may go
 }
 
 // Parent returns the prefix that is a page shorter; it is nil where that is empty.
@@ -99,7 +100,7 @@ type Limits struct {
 type Tree struct {
 	limits Limits
 	pool   *Pool
-	nodes  map[ID]*Node
+	nodes  table
 	clock  uint64
 	may    [queues]queue
 	dirty  []File // to be written, in this order
@@ -111,7 +112,7 @@ type Tree struct {
 
 // NewTree returns an empty tree over the pages of a pool.
 func NewTree(pool *Pool, l Limits) *Tree {
-	t := &Tree{limits: l, pool: pool, nodes: map[ID]*Node{}}
+	t := &Tree{limits: l, pool: pool, nodes: newTable()}
 	for which := range t.may {
 		t.may[which].which = which
 	}
@@ -120,8 +121,8 @@ func NewTree(pool *Pool, l Limits) *Tree {
 
 // Match returns what is remembered of prefixes, each a page longer than the one before, from the first on.
 func (t *Tree) Match(prefixes []ID) (path []*Node) {
-	for _, id := range prefixes {
-		n := t.nodes[id]
+	for i := range prefixes {
+		n := t.nodes.get(&prefixes[i])
 		if n == nil || !n.reachable() {
 			break
 		}
@@ -158,14 +159,17 @@ func (t *Tree) tick() uint64 {
 // Add remembers the page that makes a sequence's prefix a page longer. The sequence has pinned the shorter one, and now has
 // the longer. If its page is in memory already, the table gets that one: two sequences that computed the same have the same bits.
 func (t *Tree) Add(shorter *Node, id ID, table *Table) *Node {
-	n := t.nodes[id]
+	var n *Node
+	if shorter == nil || shorter.children > 0 {
+		n = t.nodes.get(&id)
+	}
 	if n == nil {
 		n = &Node{ID: id, Depth: 1, parent: shorter}
 		if shorter != nil {
 			n.Depth = shorter.Depth + 1
 			shorter.children++
 		}
-		t.nodes[id] = n
+		t.nodes.add(n)
 	}
 	n.pins++
 	switch n.inMemory {
@@ -192,7 +196,7 @@ func (t *Tree) Table(n *Node) Table {
 }
 
 // Spare is how many pages Free could make free.
-func (t *Tree) Spare() int { return len(t.may[pages].nodes) }
+func (t *Tree) Spare() int { return t.may[pages].length }
 
 // Free makes at least so many pages of the pool free, if it can.
 func (t *Tree) Free(want int) bool {
@@ -212,7 +216,7 @@ func (t *Tree) lose(n *Node) {
 	if n.inMemory == present {
 		t.resident--
 	}
-	t.pool.Release(&Table{[]int32{n.page}})
+	t.pool.release(n.page)
 	n.inMemory = absent
 	if n.checkpoint != nil && !n.reachable() {
 		t.dropCheckpoint(n)
@@ -277,7 +281,7 @@ func (t *Tree) settle(n *Node) {
 	if n.pins > 0 || n.children > 0 || n.busy() || n.reachable() || n.Resumes() {
 		return
 	}
-	delete(t.nodes, n.ID)
+	t.nodes.remove(n)
 	if n.parent != nil {
 		n.parent.children--
 		t.settle(n.parent)

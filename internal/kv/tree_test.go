@@ -164,8 +164,8 @@ func (f *forest) storage(t *testing.T, d *datadriven.TestData) string {
 func (f *forest) show() string {
 	var out strings.Builder
 	byName := map[string]*Node{}
-	for id, n := range f.nodes {
-		byName[f.names[id]] = n
+	for n := range f.nodes.all {
+		byName[f.names[n.ID]] = n
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		n := byName[name]
@@ -211,8 +211,8 @@ func TestTreeCheckSeesDamage(t *testing.T) {
 		"too much on disk":       func(f *forest, n *Node) { f.limits.Disk = 1 },
 		"not in a queue":         func(f *forest, n *Node) { f.may[pages].put(n, false) },
 		"parent goes first":      func(f *forest, n *Node) { n.parent.stamp = 0 },
-		"forgotten":              func(f *forest, n *Node) { delete(f.nodes, n.ID) },
-		"wrong name":             func(f *forest, n *Node) { n.ID[3]++ },
+		"forgotten":              func(f *forest, n *Node) { f.nodes.remove(n) },
+		"wrong name":             func(f *forest, n *Node) { n.ID[0]++ },
 		"nothing left":           func(f *forest, n *Node) { f.lose(n); n.pageFile, f.disk = absent, 1; f.settle(n.parent) },
 		"a table has another": func(f *forest, n *Node) {
 			w := &walker{}

@@ -17,4 +17,6 @@
 // A layer reads in the order of the paper's figure: streams to one, attention, one to streams; streams to one, mixture
 // of experts, one to streams. config.go is the shape, names.go and bind*.go find its weights in a checkpoint, state.go says
 // what a sequence remembers, trace.go what the goldens hold. testdata/programs is what it all records.
+//
+// v41*.go records V4.1-Flash (19) for its cost alone: part.go and the planner know it, nothing runs it.
 package deepseek

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +37,8 @@ type Engine struct {
 	scheduler *scheduler
 	disk      *Disk // or nil
 	started   time.Time
-	logits    []float32 // of one row
-	workspace *workspace
+	desks     []*desk
+	reading   sync.Mutex       // one goroutine uses the machine at a time
 	clock     func() time.Time // that runs are timed with
 	pace      pace             // of batches that only go on with answers
 	profit    profit
@@ -82,7 +83,7 @@ func newEngine(m *Machine, t *token.Tokenizer, o Options) *Engine {
 	}
 	return &Engine{
 		options: o, clock: time.Now, machine: m, tokenizer: t, scheduler: newScheduler(m.Caps, limits), disk: o.Disk, started: time.Now(),
-		logits: make([]float32, vocab), workspace: newWorkspace(vocab), streams: map[*sequence]*Stream{},
+		desks: newDesks(vocab), streams: map[*sequence]*Stream{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}), stats: Stats{Drafts: m.Drafts()},
 	}
 }
@@ -124,16 +125,16 @@ func (e *Engine) loop() {
 
 // run runs a batch, chooses the next tokens of every sequence that wants some, and guesses at those behind them.
 func (e *Engine) run(batch batch) ran {
+	if len(batch.Wants) > len(e.desks) {
+		runtime.Gosched() // what was chosen last is sent first: behind a long run nobody would have the processors to themselves
+	}
 	began := e.clock()
 	err := e.machine.Forward(batch.Rows, batch.Pages)
 	between := e.clock()
 	if err != nil {
 		return ran{err: err}
 	}
-	result := ran{items: make([][]Item, len(batch.Wants))}
-	for i, w := range batch.Wants {
-		result.items[i] = e.choose(w)
-	}
+	result := ran{items: e.chooseAll(batch.Wants)}
 	chosen := e.clock()
 	if e.machine.Drafts() {
 		e.learn(batch, result.items, chosen.Sub(began))

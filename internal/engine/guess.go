@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"baleen/internal/op"
@@ -10,14 +13,51 @@ import (
 // makes new guesses, as many as are worth their time.
 
 // choose chooses the next tokens of a sequence from its rows of the last run: one, and one more for each guess that stands.
-func (e *Engine) choose(w want) []Item {
-	row := func(i int) ([]float32, error) { return e.logits, e.machine.Logits(w.first+i, e.logits) }
-	items := w.sampler.follow(w.guesses, row, w.left(e.scheduler.context), w.ends, e.workspace)
+func (e *Engine) choose(w want, d *desk) []Item {
+	row := func(i int) ([]float32, error) {
+		e.reading.Lock()
+		defer e.reading.Unlock()
+		return d.logits, e.machine.Logits(w.first+i, d.logits)
+	}
+	items := w.sampler.follow(w.guesses, row, w.left(e.scheduler.context), w.ends, d.workspace)
 	for i := range items {
 		if items[i].Err == nil {
 			items[i].Bytes = e.bytes(items[i].Token)
 		}
 	}
+	return items
+}
+
+// desk is what one goroutine needs to choose tokens with.
+type desk struct {
+	logits    []float32 // of one row
+	workspace *workspace
+}
+
+func newDesks(vocab int) []*desk {
+	list := make([]*desk, runtime.NumCPU())
+	for i := range list {
+		list[i] = &desk{make([]float32, vocab), newWorkspace(vocab)}
+	}
+	return list
+}
+
+// chooseAll does so for all sequences of a batch. Several goroutines share them, since no choice depends on another's.
+func (e *Engine) chooseAll(list []want) [][]Item {
+	const worth = 2 // choices, for a goroutine
+	items := make([][]Item, len(list))
+	var taken atomic.Int64
+	work := func(d *desk) {
+		for i := int(taken.Add(1)) - 1; i < len(list); i = int(taken.Add(1)) - 1 {
+			items[i] = e.choose(list[i], d)
+		}
+	}
+	var others sync.WaitGroup
+	for n := 1; n < min(len(e.desks), len(list)/worth); n++ {
+		others.Go(func() { work(e.desks[n]) })
+	}
+	work(e.desks[0])
+	others.Wait()
 	return items
 }
 
@@ -46,7 +86,7 @@ func (e *Engine) draft(b batch, items [][]Item) (drafts [][]int32, err error) {
 		}
 	}
 	guesses, scores, err := e.machine.drafter.draft(rows, starts, func(i, place int, logits []float32) int32 {
-		return some[i].sampler.guess(logits, place, e.workspace)
+		return some[i].sampler.guess(logits, place, e.desks[0].workspace)
 	})
 	if err != nil {
 		return nil, err

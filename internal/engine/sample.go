@@ -109,10 +109,11 @@ type workspace struct {
 	weights    []float64 // exp((x - highest) / temperature), or 0 for what is not kept
 	candidates []candidate
 	allowed    []uint64 // one bit for each token
+	powers     powers
 }
 
 func newWorkspace(vocab int) *workspace {
-	return &workspace{make([]float32, vocab), make([]float64, vocab), make([]candidate, 0, vocab), make([]uint64, (vocab+63)/64)}
+	return &workspace{make([]float32, vocab), make([]float64, vocab), make([]candidate, 0, vocab), make([]uint64, (vocab+63)/64), newPowers()}
 }
 
 // mask forbids what a constraint does not allow.
@@ -188,14 +189,45 @@ func (w *workspace) draw(s *Sampling, highest float32, u float64) int32 {
 
 // weigh gives weights to last and what is better, and returns their sum.
 func (w *workspace) weigh(last candidate, highest float32, temperature float64) (total float64) {
+	weights := w.weights[:len(w.x)]
 	for id, x := range w.x {
-		w.weights[id] = 0
-		if x > last.x || x == last.x && int32(id) <= last.id {
-			w.weights[id] = math.Exp((float64(x) - float64(highest)) / temperature)
+		weight := 0.0
+		if x >= last.x && (x > last.x || int32(id) <= last.id) {
+			weight = w.powers.exp((float64(x) - float64(highest)) / temperature)
 		}
-		total += w.weights[id]
+		weights[id] = weight
+		total += weight
 	}
 	return total
+}
+
+// powers are 2^(i/256).
+type powers [256]float64
+
+func newPowers() (p powers) {
+	for i := range p {
+		p[i] = math.Exp2(float64(i) / 256)
+	}
+	return p
+}
+
+// exp returns e^x to 2 ulp for x up to 0, the same on every machine, and 0 for what is no normal number. It is for choices,
+// where math.Exp was half of the time.
+func (p *powers) exp(x float64) float64 {
+	const (
+		round = 0x1.8p52        // added, it leaves the nearest integer in the low bits
+		high  = 0x1.62e42feep-9 // ln 2 / 256 in two parts: a count times the first is exact
+		low   = 0x1.a39ef35793c76p-41
+	)
+	if !(x > -708) {
+		return max(0, x) // NaN stays NaN
+	}
+	shifted := float64(x*(256/math.Ln2)) + round
+	n, count := int64(math.Float64bits(shifted)<<13)>>13, shifted-round
+	r := float64(x-float64(count*high)) - float64(count*low)
+	v := p[n&255]
+	v += float64(v * (r + float64(float64(r*r)*(0.5+float64(r*(1.0/6+float64(r*(1.0/24))))))))
+	return math.Float64frombits(math.Float64bits(v) + uint64(n>>8)<<52)
 }
 
 // keep drops what is worse than last or lighter than lightest, and returns the sum of the rest.
@@ -228,14 +260,15 @@ func (w *workspace) topK(k int) candidate {
 // topP returns the last of the best tokens that together have the share p of total. Tokens so light that all of them
 // together could not make up the rest are not looked at; half of that bound leaves room for rounding.
 func (w *workspace) topP(p, total float64) candidate {
-	lightest := (1 - p) * total / float64(2*len(w.x))
-	c := w.candidates[:0]
-	for id, weight := range w.weights {
-		if weight > 0 && weight >= lightest {
-			c = append(c, candidate{w.x[id], int32(id), weight})
+	lightest := max((1-p)*total/float64(2*len(w.x)), math.SmallestNonzeroFloat64)
+	c, n := w.candidates[:len(w.x)], 0
+	for id, weight := range w.weights[:len(w.x)] {
+		c[n] = candidate{w.x[id], int32(id), weight}
+		if weight >= lightest {
+			n++
 		}
 	}
-	return cutoff(c, p*total)
+	return cutoff(c[:n], p*total)
 }
 
 // candidate is a token that a filter may keep.

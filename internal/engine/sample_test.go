@@ -443,3 +443,22 @@ func BenchmarkSampler(b *testing.B) {
 		})
 	}
 }
+
+// TestExp: the sampler's powers of e are those of math.Exp to two units in the last place.
+func TestExp(t *testing.T) {
+	p := newPowers()
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		x := -random.ExpFloat64() * []float64{1e-6, 1, 30, 300}[random.IntN(4)]
+		got, want := p.exp(x), math.Exp(x)
+		if x < -708 {
+			want = 0
+		}
+		if math.Abs(got-want) > want*0x1p-51 {
+			t.Fatalf("e^%g is %g, want %g", x, got, want)
+		}
+	}
+	if p.exp(0) != 1 || p.exp(math.Inf(-1)) != 0 || !math.IsNaN(p.exp(math.NaN())) {
+		t.Error("e^0, e^-Inf or e^NaN is wrong")
+	}
+}

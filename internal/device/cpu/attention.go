@@ -72,7 +72,7 @@ func (a *attention) decode(e *executable, to []float32, k keyList, from, n int) 
 		b := &e.Buffers[state]
 		around := max(b.Ring, b.PerPage) // one of them: where a run ends
 		run = min(run, end-from, around-entry%around)
-		e.device.kernel.DecodeRows(b.Row, to, e.entries(op.ID(state), k.slot, entry, run*b.Row.Bytes()), run)
+		e.device.kernel.DecodeRows(b.Row, to, e.entries(op.ID(state), k.slot, entry, run*e.rowBytes[state]), run)
 		to, from = to[run*a.width:], from+run
 	}
 }

@@ -42,7 +42,7 @@ type Device struct {
 	readers *readers
 	plan    plan
 	cache   *cache   // nil where all experts are in memory
-	procs   int      // what GOMAXPROCS was before there was a cache, or 0
+	procs   int      // what GOMAXPROCS was before
 	memory  [][]byte // to give back
 	enters  map[*executable]func(worker int)
 }
@@ -67,11 +67,18 @@ func newOn(o Options, nodes []node) (*Device, error) {
 		o.Memory = freeMemory()
 	}
 	k := kernel.For(o.Tier)
-	return &Device{
+	d := &Device{
 		tier: o.Tier, fast: o.Fast, kernel: k, team: newTeam(newTopology(nodes, o.Threads)), readers: newReaders(k), enters: map[*executable]func(int){},
 		plan: plan{limit: o.Memory, programs: map[*op.Program]bool{}},
-	}, nil
+	}
+	d.procs = runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(max(d.procs, d.team.n+besideWorkers))
+	return d, nil
 }
+
+// besideWorkers is how many goroutines may go on while workers keep theirs: what serves, and what comes next. Without, the
+// last worker begins a run when they are done, and the others wait for it.
+const besideWorkers = 2
 
 // enter returns what workers call for a program. It is made once, so that runs allocate nothing.
 func (d *Device) enter(e *executable) func(worker int) {
@@ -186,8 +193,6 @@ func (d *Device) Close() error {
 		release(m)
 	}
 	d.memory = nil
-	if d.procs > 0 {
-		runtime.GOMAXPROCS(d.procs)
-	}
+	runtime.GOMAXPROCS(d.procs)
 	return nil
 }

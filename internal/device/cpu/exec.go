@@ -17,16 +17,19 @@ type executable struct {
 	bound        []device.Buffer  // by ID: weights, states, IO
 	base         []unsafe.Pointer // by ID: of activations and states
 	places       []place          // by ID
+	rowBytes     []int            // by ID: of an entry of a state
 	memory       []byte           // of all Temps
 	steps        []step
 	next         []counter // by step and worker: how many tasks of its range are taken
 	workers      []scratch
 	shared       [3]pool // of mixtures of experts: inputs, hidden, outputs
 	sharedScores pool
-	streams      []*experts // those whose experts come from disk
+	angles       map[[2]op.In]*angles // by frequencies and positions
+	streams      []*experts           // those whose experts come from disk
 
 	// of the run that is going on
 	args   *op.Args
+	run    uint64 // its number, from 1 on
 	failed atomic.Pointer[error]
 	spent  []time.Duration // by step, if the device is timed
 }
@@ -44,18 +47,20 @@ type part struct {
 	each  int // so many tasks at a time, of an expert, are divided between nodes; 0: all
 }
 
-// share tells which tasks of a part belong to a node: count of them, from one on in each of some runs.
-func (p *part) share(e *executable, node int) (from, count, runs int) {
+// share is the tasks of a part that belong to a node: count of them, from one on in each of some runs.
+type share struct{ from, count, runs int }
+
+func (p *part) share(e *executable, node int) share {
 	n := p.tasks(e)
 	if n == 0 {
-		return 0, 0, 0
+		return share{}
 	}
 	each := n
 	if p.each > 0 {
 		each = p.each
 	}
 	from, to := e.device.team.share(node, each)
-	return from, to - from, n / each
+	return share{from, to - from, n / each}
 }
 
 // counter hands out tasks. Each has a cache line of its own.
@@ -70,7 +75,7 @@ func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Execu
 		return nil, err
 	}
 	phases := schedule(p)
-	e := &executable{Program: p, device: d, bound: make([]device.Buffer, len(p.Buffers)), base: make([]unsafe.Pointer, len(p.Buffers))}
+	e := &executable{Program: p, device: d, bound: make([]device.Buffer, len(p.Buffers)), base: make([]unsafe.Pointer, len(p.Buffers)), rowBytes: make([]int, len(p.Buffers)), angles: map[[2]op.In]*angles{}}
 	var total int64
 	e.places, total = layOut(p, phases)
 	memory, err := allocate(max(total, 1))
@@ -103,6 +108,9 @@ func (d *Device) Load(p *op.Program, bind map[op.ID]device.Buffer) (device.Execu
 func (e *executable) bind(bind map[op.ID]device.Buffer) error {
 	for i, b := range e.Buffers {
 		id := op.ID(i)
+		if b.Space == op.State {
+			e.rowBytes[i] = b.Row.Bytes()
+		}
 		switch {
 		case b.Space == op.Temp && e.places[i].bytes > 0:
 			e.base[i] = unsafe.Pointer(&e.memory[e.places[i].offset])
@@ -155,6 +163,7 @@ func (e *executable) used(id op.ID) bool {
 func (d *Device) Run(exe device.Executable, args *op.Args) error {
 	e := exe.(*executable)
 	e.args = args
+	e.run++
 	e.failed.Store(nil)
 	for i := range e.next {
 		e.next[i].Store(0)
@@ -203,11 +212,7 @@ func (e *executable) workStep(i, worker int, s *scratch) {
 
 // workNode does tasks of a node's share of a step, first those of the worker that has a place there.
 func (e *executable) workNode(i, node, place int, s *scratch) {
-	total := 0
-	for n := range e.steps[i].parts {
-		_, count, runs := e.steps[i].parts[n].share(e, node)
-		total += count * runs
-	}
+	total := e.allot(i, node, s)
 	if total == 0 {
 		return
 	}
@@ -217,23 +222,33 @@ func (e *executable) workNode(i, node, place int, s *scratch) {
 		place %= workers
 		begin, end := place*total/workers, (place+1)*total/workers
 		next := &e.next[i*len(e.workers)+first+place]
-		for task := begin + int(next.Add(1)) - 1; task < end; task = begin + int(next.Add(1)) - 1 {
-			e.task(i, node, task, s)
+		for task := begin + int(next.Load()); task < end; { // others' counters are not written to once they are through
+			if task = begin + int(next.Add(1)) - 1; task < end {
+				e.task(i, task, s)
+			}
 		}
 		place++
 	}
 }
 
-// task does a task of a node's share of a step.
-func (e *executable) task(i, node, task int, s *scratch) {
+// allot notes which tasks of a step are a node's share, and returns how many.
+func (e *executable) allot(i, node int, s *scratch) (total int) {
 	for n := range e.steps[i].parts {
-		p := &e.steps[i].parts[n]
-		from, count, runs := p.share(e, node)
-		if task < count*runs {
-			p.do(e, s, task/count*p.each+from+task%count)
+		s.shares[n] = e.steps[i].parts[n].share(e, node)
+		total += s.shares[n].count * s.shares[n].runs
+	}
+	return total
+}
+
+// task does a task of the share of a step that was allotted last.
+func (e *executable) task(i, task int, s *scratch) {
+	for n, of := range s.shares[:len(e.steps[i].parts)] {
+		if task < of.count*of.runs {
+			p := &e.steps[i].parts[n]
+			p.do(e, s, task/of.count*p.each+of.from+task%of.count)
 			return
 		}
-		task -= count * runs
+		task -= of.count * of.runs
 	}
 }
 
@@ -286,20 +301,19 @@ func (e *executable) vector(id op.In) []float32 {
 
 // entry returns the packed bytes of an entry that a slot remembers.
 func (e *executable) entry(id op.ID, slot int32, entry int) []byte {
-	return e.entries(id, slot, entry, e.Buffers[id].Row.Bytes())
+	return e.entries(id, slot, entry, e.rowBytes[id])
 }
 
 // entries returns n bytes from an entry on: those of entries that lie in one page.
 func (e *executable) entries(id op.ID, slot int32, entry, n int) []byte {
 	b := &e.Buffers[id]
-	size := b.Row.Bytes()
 	row := 0
 	if b.PerPage > 0 {
 		row = int(e.args.Pages[slot][entry/b.PerPage])*b.PerPage + entry%b.PerPage
 	} else {
 		row = int(slot)*b.Ring + entry%b.Ring
 	}
-	return unsafe.Slice((*byte)(unsafe.Add(e.base[id], row*size)), n)
+	return unsafe.Slice((*byte)(unsafe.Add(e.base[id], row*e.rowBytes[id])), n)
 }
 
 // checkLogits looks for what is no number in the results: a NaN anywhere before ends there.

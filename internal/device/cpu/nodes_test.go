@@ -127,7 +127,7 @@ func TestSteps(t *testing.T) {
 		e.steps = []step{s}
 		var all sync.WaitGroup
 		for worker := on.workers() / 2; worker < on.workers(); worker++ {
-			e.workers[worker].node = on.nodeOf(worker)
+			e.workers[worker].node, e.workers[worker].shares = on.nodeOf(worker), make([]share, len(s.parts))
 			all.Go(func() { e.workStep(0, worker, &e.workers[worker]) })
 		}
 		all.Wait()
@@ -223,13 +223,8 @@ func (r *recorder) replay(t *testing.T, e *executable) {
 				}
 				t.Errorf("%v: a panel of no weight", on)
 			}
-			n := 0
-			for p := range e.steps[i].parts {
-				_, count, runs := e.steps[i].parts[p].share(e, node)
-				n += count * runs
-			}
-			for task := range n {
-				e.task(i, node, task, &e.workers[0])
+			for task := range e.allot(i, node, &e.workers[0]) {
+				e.task(i, task, &e.workers[0])
 			}
 		}
 	}

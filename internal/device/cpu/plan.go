@@ -76,8 +76,7 @@ func (d *Device) settle() error {
 	p.used += int64(len(c.arena.bytes))
 	d.cache = c
 	d.memory = append(d.memory, c.arena.bytes)
-	d.procs = runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(max(d.procs, d.team.n+readersEach)) // readers must not wait until a worker does
+	runtime.GOMAXPROCS(max(d.procs, d.team.n+readersEach+besideWorkers)) // readers must not wait until a worker does
 	return nil
 }
 
@@ -182,6 +181,7 @@ func activations(p *op.Program, workers int) int64 {
 		return int64(spaced(cols, size) * size)
 	}
 	var mixtures, scores int64
+	turns := map[[2]op.In]bool{}
 	e := &executable{Program: p}
 	var z sizes
 	for _, o := range p.Ops {
@@ -191,10 +191,15 @@ func activations(p *op.Program, workers int) int64 {
 			w1, w2 := p.Buffer(op.ID(o.W1)), p.Buffer(op.ID(o.W2))
 			choices := int64(p.Dims[p.Buffer(op.ID(o.Y)).Dim].Capacity) * int64(p.Buffer(op.ID(o.Ids)).Cols)
 			mixtures = max(mixtures, choices*(row(w1.Cols, places[o.X].half)+row(w1.Rows, o.Group != 0)+int64(w2.Rows)*4))
+		case op.RoPE:
+			if key := [2]op.In{o.Freq, o.Position}; !turns[key] {
+				turns[key] = true
+				total += 8 * int64(p.Dims[p.Buffer(op.ID(o.X)).Dim].Capacity) * int64(p.Buffer(op.ID(o.Freq)).Cols)
+			}
 		case op.Select:
 			scores = max(scores, 4*int64(p.Caps.Context/o.Ratio)*int64(min(fewRows, p.Caps.Rows)))
 		}
 	}
-	each := 4 * int64(max(z.floats, 2*expertRow*blockRows)+z.row+z.keys+z.scores+2*z.angles+z.order+z.picks)
+	each := 4 * int64(max(z.floats, 2*expertRow*blockRows)+z.row+z.keys+z.scores+z.order+z.picks)
 	return total + mixtures + scores + int64(workers)*each
 }

@@ -150,11 +150,27 @@ func (e *executable) rmsNorm(o op.RMSNorm) rowFunc {
 	}
 }
 
+// angles are those by which rows are rotated at their positions: all layers use the same. A row has one worker at a time.
+type angles struct {
+	run      []uint64 // by row: for which run they are
+	cos, sin []float32
+}
+
 func (e *executable) rope(o op.RoPE) rowFunc {
 	freq := e.Buffer(op.ID(o.Freq)).Values
-	return func(e *executable, s *scratch, i int) {
-		cos, sin := s.cos[:len(freq)], s.sin[:len(freq)]
-		kernel.SinCos(cos, sin, freq, e.table(o.Position)[i])
+	key := [2]op.In{o.Freq, o.Position}
+	a := e.angles[key]
+	if a == nil {
+		rows := e.Dims[e.Buffers[o.X].Dim].Capacity
+		a = &angles{make([]uint64, rows), make([]float32, rows*len(freq)), make([]float32, rows*len(freq))}
+		e.angles[key] = a
+	}
+	return func(e *executable, _ *scratch, i int) {
+		cos, sin := a.cos[i*len(freq):][:len(freq)], a.sin[i*len(freq):][:len(freq)]
+		if a.run[i] != e.run {
+			a.run[i] = e.run
+			kernel.SinCos(cos, sin, freq, e.table(o.Position)[i])
+		}
 		e.device.kernel.RoPE(e.f32(op.ID(o.X), i), o.Width, cos, sin, o.Inverse)
 	}
 }
@@ -214,7 +230,7 @@ func (e *executable) hcSplit(o op.HCSplit) rowFunc {
 			post, comb = e.f32(op.ID(o.Post), i), e.f32(op.ID(o.Comb), i)
 		}
 		rho := e.device.kernel.RowScale(e.f32(op.ID(o.X), i), o.NormEps)
-		site.Split(e.f32(op.ID(o.Pre), i), post, comb, e.f32(op.ID(o.M), i), rho)
+		e.device.kernel.HCSplit(site, e.f32(op.ID(o.Pre), i), post, comb, e.f32(op.ID(o.M), i), rho)
 	}
 }
 

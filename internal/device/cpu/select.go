@@ -30,7 +30,7 @@ func (x *indexer) score(e *executable, s *scratch, scores []float32, row, from, 
 	packed := b.Row == indexRow && e.device.kernel.SetIndexQuery(s.query, q, w)
 	for from < to {
 		n := min(to-from, b.PerPage-from%b.PerPage)
-		keys := e.entries(op.ID(x.keys), slot, from, n*b.Row.Bytes())
+		keys := e.entries(op.ID(x.keys), slot, from, n*e.rowBytes[x.keys])
 		if packed {
 			e.device.kernel.IndexScores(scores[:n], s.query, keys, x.scale)
 		} else { // any other packing, decoded

@@ -100,9 +100,10 @@ type scratch struct {
 
 	halfQueries, halfKeys, halfWeights []uint16 // of an attention in fast numerics
 
-	cos, sin []float32
-	order    []int32
-	bytes    []byte // a row of a table
+	order []int32
+	bytes []byte // a row of a table
+
+	shares []share // by part of a step: what there is to do on a node
 
 	holding *attention // whose keys of which row the keys are, until the run ends
 	holdRow int
@@ -114,9 +115,14 @@ func (e *executable) newScratch() scratch {
 	for _, o := range e.Ops {
 		z.look(e, o)
 	}
+	parts := 0
+	for _, s := range e.steps {
+		parts = max(parts, len(s.parts))
+	}
 	s := scratch{
+		shares: make([]share, parts),
 		floats: make([]float32, max(z.floats, 2*expertRow*blockRows)), row: make([]float32, z.row), keys: make([]float32, z.keys),
-		scores: make([]float32, z.scores), cos: make([]float32, z.angles), sin: make([]float32, z.angles), order: make([]int32, z.order),
+		scores: make([]float32, z.scores), order: make([]int32, z.order),
 		bytes: make([]byte, z.bytes), query: kernel.NewIndexQuery(z.heads), picks: kernel.NewPicks(z.picks),
 	}
 	if e.device.fast {
@@ -126,7 +132,7 @@ func (e *executable) newScratch() scratch {
 }
 
 // sizes are what the ops of a program want of scratch memory.
-type sizes struct{ floats, row, keys, scores, angles, order, heads, picks, bytes, queries int }
+type sizes struct{ floats, row, keys, scores, order, heads, picks, bytes, queries int }
 
 func (z *sizes) look(e *executable, o op.Op) {
 	cols := func(id op.ID) int { return e.Buffers[id].Cols }
@@ -137,8 +143,6 @@ func (z *sizes) look(e *executable, o op.Op) {
 		z.bytes = max(z.bytes, 8*cols(op.ID(o.W)))
 	case op.Pool:
 		z.floats, z.row = max(z.floats, 4*o.Ratio*cols(op.ID(o.Y))), max(z.row, e.Buffers[o.U].Row.Width)
-	case op.RoPE:
-		z.angles = max(z.angles, cols(op.ID(o.Freq)))
 	case op.TopK:
 		z.picks = max(z.picks, cols(op.ID(o.Ids)))
 	case op.Select:

@@ -59,7 +59,8 @@ func (t *team) close() {
 
 // How often a worker looks whether the others have come before it sleeps. A sleeper takes some 400 microseconds to wake on
 // a virtual machine, longer than most steps of one task last: so it looks about that long. Where workers share processors,
-// whoever spins keeps away whom it waits for: there, 20 microseconds.
+// whoever spins keeps away whom it waits for: there, 20 microseconds. To yield in between would let any other busy thread have
+// a whole slice at each of the hundred meetings of a token.
 const (
 	longSpins  = 10000
 	shortSpins = 500
@@ -76,7 +77,7 @@ type barrier struct {
 
 	mu       sync.Mutex
 	late     *sync.Cond
-	sleepers int
+	sleepers atomic.Int32
 }
 
 // wait returns when all workers have called it. What they wrote before is then seen by all.
@@ -84,12 +85,12 @@ func (b *barrier) wait() {
 	round := b.round.Load()
 	if b.arrived.Add(1) == b.n {
 		b.arrived.Store(0)
-		b.mu.Lock()
 		b.round.Add(1)
-		if b.sleepers > 0 {
+		if b.sleepers.Load() > 0 { // who is not counted yet will see the new round
+			b.mu.Lock()
 			b.late.Broadcast()
+			b.mu.Unlock()
 		}
-		b.mu.Unlock()
 		return
 	}
 	for range b.spins {
@@ -99,10 +100,10 @@ func (b *barrier) wait() {
 		pause()
 	}
 	b.mu.Lock()
-	b.sleepers++
+	b.sleepers.Add(1)
 	for b.round.Load() == round {
 		b.late.Wait()
 	}
-	b.sleepers--
+	b.sleepers.Add(-1)
 	b.mu.Unlock()
 }

@@ -1456,242 +1456,398 @@ TEXT encodeE2M1AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
 
 // func decodeE4M3AVX2(a *args)
-TEXT ·decodeE4M3AVX2(SB), 0, $176-8
+TEXT ·decodeE4M3AVX2(SB), 0, $288-8
 	MOVQ a+0(FP), DI
-	ADDQ $176, SP
+	ADDQ $288, SP
 	CALL decodeE4M3AVX2Body<>(SB)
-	SUBQ $176, SP
+	SUBQ $288, SP
 	RET
 
 TEXT decodeE4M3AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x55 // push %rbp
 	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
+	WORD $0x5741 // push %r15
 	WORD $0x5641 // push %r14
 	WORD $0x5541 // push %r13
 	WORD $0x5441 // push %r12
 	BYTE $0x53 // push %rbx
-	LONG $0x306f8b4c // mov 0x30(%rdi),%r13
-	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
+	LONG $0x60ec8348 // sub $0x60,%rsp
+	LONG $0x487f8348; BYTE $0x00 // cmpq $0x0,0x48(%rdi)
 	WORD $0x8b48; BYTE $0x17 // mov (%rdi),%rdx
 	LONG $0x08778b48 // mov 0x8(%rdi),%rsi
-	LONG $0x10578b4c // mov 0x10(%rdi),%r10
-	LONG $0x18678b4c // mov 0x18(%rdi),%r12
-	LONG $0x384f8b4c // mov 0x38(%rdi),%r9
-	WORD $0x854d; BYTE $0xed // test %r13,%r13
-	LONG $0x015f8e0f; WORD $0x0000 // jle 1acd <decodeE4M3AVX2+0x18d>
+	LONG $0x30678b4c // mov 0x30(%rdi),%r12
+	LONG $0x385f8b48 // mov 0x38(%rdi),%rbx
+	LONG $0x40578b4c // mov 0x40(%rdi),%r10
+	LONG $0x02f78e0f; WORD $0x0000 // jle 1c6a <decodeE4M3AVX2+0x32a>
+	LONG $0x14048d4b // lea (%r12,%r10,1),%rax
+	LONG $0x504f8b4c // mov 0x50(%rdi),%r9
+	WORD $0x8948; BYTE $0xf9 // mov %rdi,%rcx
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0x85348d4c; LONG $0x00000000 // lea 0x0(,%rax,4),%r14
+	LONG $0x0100b848; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rax
+	LONG $0xa53c8d4a; LONG $0x00000000 // lea 0x0(,%r12,4),%rdi
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x0908b848; LONG $0x0d0c0b0a; WORD $0x0f0e // movabs $0xf0e0d0c0b0a0908,%rax
+	LONG $0x317d62c4; BYTE $0xd0 // vpmovzxbd %xmm0,%ymm10
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x317de2c4; BYTE $0xe8 // vpmovzxbd %xmm0,%ymm5
+	LONG $0xfd6ffdc5 // vmovdqa %ymm5,%ymm7
+	LONG $0xd57f7dc5 // vmovdqa %ymm10,%ymm5
+	LONG $0xd76f7dc5 // vmovdqa %ymm7,%ymm10
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x261c8d4e // lea (%rsi,%r12,1),%r11
+	WORD $0x854d; BYTE $0xc9 // test %r9,%r9
+	WORD $0x237e // jle 19fc <decodeE4M3AVX2+0xbc>
+	WORD $0xff49; BYTE $0xc9 // dec %r9
+	LONG $0x00868d48; WORD $0x0008; BYTE $0x00 // lea 0x800(%rsi),%rax
+	LONG $0xc0e18349 // and $0xffffffffffffffc0,%r9
+	LONG $0x0e848d4e; LONG $0x00000840 // lea 0x840(%rsi,%r9,1),%r8
+	BYTE $0x90 // nop
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x40c08348 // add $0x40,%rax
+	WORD $0x3949; BYTE $0xc0 // cmp %rax,%r8
+	WORD $0xf475 // jne 19f0 <decodeE4M3AVX2+0xb0>
+	WORD $0x854d; BYTE $0xe4 // test %r12,%r12
+	LONG $0x018f8e0f; WORD $0x0000 // jle 1b94 <decodeE4M3AVX2+0x254>
 	LONG $0x00007fb8; BYTE $0x00 // mov $0x7f,%eax
-	WORD $0x894d; BYTE $0xeb // mov %r13,%r11
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0xe86ef9c5 // vmovd %eax,%xmm5
+	WORD $0x894d; BYTE $0xe7 // mov %r12,%r15
+	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
+	LONG $0x2454894c; BYTE $0x58 // mov %r10,0x58(%rsp)
+	LONG $0xf86ef9c5 // vmovd %eax,%xmm7
 	LONG $0x800000b8; BYTE $0x46 // mov $0x46800000,%eax
-	LONG $0xe06ef9c5 // vmovd %eax,%xmm4
+	LONG $0x2474894c; BYTE $0x50 // mov %r14,0x50(%rsp)
+	LONG $0x6c7ffdc5; WORD $0x2024 // vmovdqa %ymm5,0x20(%rsp)
+	LONG $0xf06ef9c5 // vmovd %eax,%xmm6
 	LONG $0x000000b8; BYTE $0x3c // mov $0x3c000000,%eax
-	LONG $0x587de2c4; BYTE $0xed // vpbroadcastd %xmm5,%ymm5
-	LONG $0xd06e79c5 // vmovd %eax,%xmm10
-	LONG $0x587de2c4; BYTE $0xe4 // vpbroadcastd %xmm4,%ymm4
-	LONG $0x587d42c4; BYTE $0xd2 // vpbroadcastd %xmm10,%ymm10
-	WORD $0x9066 // xchg %ax,%ax
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	WORD $0x894c; BYTE $0xe9 // mov %r13,%rcx
-	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
-	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
-	LONG $0xc84e0f49 // cmovle %r8,%rcx
-	LONG $0x32b60f45 // movzbl (%r10),%r14d
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x400000bf; BYTE $0x00 // mov $0x400000,%edi
+	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
+	LONG $0x147f7dc5; BYTE $0x24 // vmovdqa %ymm10,(%rsp)
+	LONG $0xf06e79c5 // vmovd %eax,%xmm14
+	LONG $0x587de2c4; BYTE $0xf6 // vpbroadcastd %xmm6,%ymm6
+	LONG $0x587d42c4; BYTE $0xf6 // vpbroadcastd %xmm14,%ymm14
+	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	WORD $0x894d; BYTE $0xe2 // mov %r12,%r10
+	WORD $0x0149; BYTE $0xd9 // add %rbx,%r9
+	WORD $0x394c; BYTE $0xfb // cmp %r15,%rbx
+	LONG $0xd14e0f4d // cmovle %r9,%r10
+	LONG $0x33b60f45 // movzbl (%r11),%r14d
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x0000b841; WORD $0x0040 // mov $0x400000,%r8d
 	WORD $0x8545; BYTE $0xf6 // test %r14d,%r14d
-	WORD $0x1774 // je 19d8 <decodeE4M3AVX2+0x98>
-	WORD $0x8944; BYTE $0xf7 // mov %r14d,%edi
-	WORD $0xe7c1; BYTE $0x17 // shl $0x17,%edi
+	WORD $0x1874 // je 1a8a <decodeE4M3AVX2+0x14a>
+	WORD $0x8945; BYTE $0xf0 // mov %r14d,%r8d
+	LONG $0x17e0c141 // shl $0x17,%r8d
 	LONG $0xfffe8141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r14d
 	LONG $0x0000be41; WORD $0x7fc0 // mov $0x7fc00000,%r14d
-	LONG $0xfe440f41 // cmove %r14d,%edi
-	LONG $0xf76ef9c5 // vmovd %edi,%xmm6
-	LONG $0x587de2c4; BYTE $0xf6 // vpbroadcastd %xmm6,%ymm6
-	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
-	LONG $0x00d78e0f; WORD $0x0000 // jle 1ac1 <decodeE4M3AVX2+0x181>
-	LONG $0x000008bf; BYTE $0x00 // mov $0x8,%edi
-	LONG $0xcf6e79c5 // vmovd %edi,%xmm9
-	LONG $0xc00000bf; BYTE $0x7f // mov $0x7fc00000,%edi
-	LONG $0xc76e79c5 // vmovd %edi,%xmm8
-	LONG $0x000080bf; BYTE $0x00 // mov $0x80,%edi
-	LONG $0x587d42c4; BYTE $0xc9 // vpbroadcastd %xmm9,%ymm9
-	LONG $0xff6ef9c5 // vmovd %edi,%xmm7
-	LONG $0x587d42c4; BYTE $0xc0 // vpbroadcastd %xmm8,%ymm8
-	LONG $0x587de2c4; BYTE $0xff // vpbroadcastd %xmm7,%ymm7
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	BYTE $0x90 // nop
+	LONG $0xc6440f45 // cmove %r14d,%r8d
+	LONG $0x6e7941c4; BYTE $0xd0 // vmovd %r8d,%xmm10
+	LONG $0x587d42c4; BYTE $0xd2 // vpbroadcastd %xmm10,%ymm10
+	WORD $0x3949; BYTE $0xc2 // cmp %rax,%r10
+	LONG $0x00d68e0f; WORD $0x0000 // jle 1b73 <decodeE4M3AVX2+0x233>
+	LONG $0x0008b841; WORD $0x0000 // mov $0x8,%r8d
+	LONG $0x6e7941c4; BYTE $0xe8 // vmovd %r8d,%xmm13
+	LONG $0x0000b841; WORD $0x7fc0 // mov $0x7fc00000,%r8d
+	LONG $0x6e7941c4; BYTE $0xe0 // vmovd %r8d,%xmm12
+	LONG $0x0080b841; WORD $0x0000 // mov $0x80,%r8d
+	LONG $0x587d42c4; BYTE $0xed // vpbroadcastd %xmm13,%ymm13
+	LONG $0x6e7941c4; BYTE $0xd8 // vmovd %r8d,%xmm11
+	LONG $0x587d42c4; BYTE $0xe4 // vpbroadcastd %xmm12,%ymm12
+	LONG $0x587d42c4; BYTE $0xdb // vpbroadcastd %xmm11,%ymm11
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
 	LONG $0x046ffac5; BYTE $0x06 // vmovdqu (%rsi,%rax,1),%xmm0
-	LONG $0x317de2c4; BYTE $0xc8 // vpmovzxbd %xmm0,%ymm1
+	LONG $0x317de2c4; BYTE $0xd8 // vpmovzxbd %xmm0,%ymm3
 	LONG $0xc06df9c5 // vpunpckhqdq %xmm0,%xmm0,%xmm0
-	LONG $0xd9dbd5c5 // vpand %ymm1,%ymm5,%ymm3
+	LONG $0xcbdbc5c5 // vpand %ymm3,%ymm7,%ymm1
 	LONG $0x317de2c4; BYTE $0xc0 // vpmovzxbd %xmm0,%ymm0
-	LONG $0xcfdbf5c5 // vpand %ymm7,%ymm1,%ymm1
-	LONG $0xd5dbfdc5 // vpand %ymm5,%ymm0,%ymm2
-	LONG $0xf4eb65c5 // vpor %ymm4,%ymm3,%ymm14
-	LONG $0xfb6635c5 // vpcmpgtd %ymm3,%ymm9,%ymm15
-	LONG $0xf3729dc5; BYTE $0x14 // vpslld $0x14,%ymm3,%ymm12
-	LONG $0xf45c0cc5 // vsubps %ymm4,%ymm14,%ymm14
-	LONG $0xeceb6dc5 // vpor %ymm4,%ymm2,%ymm13
-	LONG $0xfe1d41c4; BYTE $0xe2 // vpaddd %ymm10,%ymm12,%ymm12
-	LONG $0xf272a5c5; BYTE $0x14 // vpslld $0x14,%ymm2,%ymm11
-	LONG $0xec5c14c5 // vsubps %ymm4,%ymm13,%ymm13
-	LONG $0xfe2541c4; BYTE $0xda // vpaddd %ymm10,%ymm11,%ymm11
-	LONG $0xdd76e5c5 // vpcmpeqd %ymm5,%ymm3,%ymm3
-	LONG $0xc7dbfdc5 // vpand %ymm7,%ymm0,%ymm0
-	LONG $0xf172f5c5; BYTE $0x18 // vpslld $0x18,%ymm1,%ymm1
+	LONG $0xdb65c1c4; BYTE $0xdb // vpand %ymm11,%ymm3,%ymm3
+	LONG $0xe7dbfdc5 // vpand %ymm7,%ymm0,%ymm4
+	LONG $0xceeb75c5 // vpor %ymm6,%ymm1,%ymm9
+	LONG $0xf96615c5 // vpcmpgtd %ymm1,%ymm13,%ymm15
+	LONG $0xf172d5c5; BYTE $0x14 // vpslld $0x14,%ymm1,%ymm5
+	LONG $0xce5c34c5 // vsubps %ymm6,%ymm9,%ymm9
+	LONG $0xc6eb5dc5 // vpor %ymm6,%ymm4,%ymm8
+	LONG $0xfe55c1c4; BYTE $0xee // vpaddd %ymm14,%ymm5,%ymm5
+	LONG $0xf472edc5; BYTE $0x14 // vpslld $0x14,%ymm4,%ymm2
+	LONG $0xc65c3cc5 // vsubps %ymm6,%ymm8,%ymm8
+	LONG $0xfe6dc1c4; BYTE $0xd6 // vpaddd %ymm14,%ymm2,%ymm2
+	LONG $0xcf76f5c5 // vpcmpeqd %ymm7,%ymm1,%ymm1
+	LONG $0xdb7dc1c4; BYTE $0xc3 // vpand %ymm11,%ymm0,%ymm0
+	LONG $0xf372e5c5; BYTE $0x18 // vpslld $0x18,%ymm3,%ymm3
 	LONG $0xf072fdc5; BYTE $0x18 // vpslld $0x18,%ymm0,%ymm0
-	LONG $0x4a1d43c4; WORD $0xf0e6 // vblendvps %ymm15,%ymm14,%ymm12,%ymm12
-	LONG $0xf26635c5 // vpcmpgtd %ymm2,%ymm9,%ymm14
-	LONG $0x4a2543c4; WORD $0xe0dd // vblendvps %ymm14,%ymm13,%ymm11,%ymm11
-	LONG $0xd576edc5 // vpcmpeqd %ymm5,%ymm2,%ymm2
-	LONG $0x4a1dc3c4; WORD $0x30d8 // vblendvps %ymm3,%ymm8,%ymm12,%ymm3
-	LONG $0x4a25c3c4; WORD $0x20d0 // vblendvps %ymm2,%ymm8,%ymm11,%ymm2
-	LONG $0xd9ebe5c5 // vpor %ymm1,%ymm3,%ymm3
-	LONG $0xc0ebedc5 // vpor %ymm0,%ymm2,%ymm0
-	LONG $0xdb59ccc5 // vmulps %ymm3,%ymm6,%ymm3
-	LONG $0xc059ccc5 // vmulps %ymm0,%ymm6,%ymm0
-	LONG $0x1c11fcc5; BYTE $0x82 // vmovups %ymm3,(%rdx,%rax,4)
-	LONG $0x4411fcc5; WORD $0x2082 // vmovups %ymm0,0x20(%rdx,%rax,4)
+	LONG $0x4a55c3c4; WORD $0xf0e9 // vblendvps %ymm15,%ymm9,%ymm5,%ymm5
+	LONG $0xcc6615c5 // vpcmpgtd %ymm4,%ymm13,%ymm9
+	LONG $0x4a6dc3c4; WORD $0x90d0 // vblendvps %ymm9,%ymm8,%ymm2,%ymm2
+	LONG $0xe776ddc5 // vpcmpeqd %ymm7,%ymm4,%ymm4
+	LONG $0x4a55c3c4; WORD $0x10cc // vblendvps %ymm1,%ymm12,%ymm5,%ymm1
+	LONG $0x4a6dc3c4; WORD $0x40d4 // vblendvps %ymm4,%ymm12,%ymm2,%ymm2
+	LONG $0xcbebf5c5 // vpor %ymm3,%ymm1,%ymm1
+	LONG $0xd0ebedc5 // vpor %ymm0,%ymm2,%ymm2
+	LONG $0xc959acc5 // vmulps %ymm1,%ymm10,%ymm1
+	LONG $0xd259acc5 // vmulps %ymm2,%ymm10,%ymm2
+	LONG $0x0c11fcc5; BYTE $0x82 // vmovups %ymm1,(%rdx,%rax,4)
+	LONG $0x5411fcc5; WORD $0x2082 // vmovups %ymm2,0x20(%rdx,%rax,4)
 	LONG $0x10c08348 // add $0x10,%rax
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	LONG $0xff5f8c0f; WORD $0xffff // jl 1a20 <decodeE4M3AVX2+0xe0>
-	WORD $0x294d; BYTE $0xcb // sub %r9,%r11
-	WORD $0x394d; BYTE $0xc5 // cmp %r8,%r13
-	LONG $0xfed38f0f; WORD $0xffff // jg 19a0 <decodeE4M3AVX2+0x60>
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x407b8348; BYTE $0x00 // cmpq $0x0,0x40(%rbx)
-	LONG $0xaa148d4a // lea (%rdx,%r13,4),%rdx
-	WORD $0x327e // jle 1b0c <decodeE4M3AVX2+0x1cc>
-	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
-	LONG $0x337dc2c4; WORD $0x440c // vpmovzxwd (%r12,%rax,2),%ymm1
-	LONG $0x337dc2c4; WORD $0x4444; BYTE $0x10 // vpmovzxwd 0x10(%r12,%rax,2),%ymm0
+	WORD $0x394c; BYTE $0xd0 // cmp %r10,%rax
+	LONG $0xff5d8c0f; WORD $0xffff // jl 1ad0 <decodeE4M3AVX2+0x190>
+	WORD $0x2949; BYTE $0xdf // sub %rbx,%r15
+	WORD $0x394d; BYTE $0xcc // cmp %r9,%r12
+	LONG $0xfed18f0f; WORD $0xffff // jg 1a50 <decodeE4M3AVX2+0x110>
+	LONG $0x6c6ffdc5; WORD $0x2024 // vmovdqa 0x20(%rsp),%ymm5
+	LONG $0x146f7dc5; BYTE $0x24 // vmovdqa (%rsp),%ymm10
+	LONG $0x24548b4c; BYTE $0x58 // mov 0x58(%rsp),%r10
+	LONG $0x24748b4c; BYTE $0x50 // mov 0x50(%rsp),%r14
+	WORD $0x854d; BYTE $0xd2 // test %r10,%r10
+	LONG $0x00b38e0f; WORD $0x0000 // jle 1c50 <decodeE4M3AVX2+0x310>
+	LONG $0xff428d4d // lea -0x1(%r10),%r8
+	LONG $0xf07a8d4d // lea -0x10(%r10),%r15
+	LONG $0x3a048d48 // lea (%rdx,%rdi,1),%rax
+	WORD $0x894d; BYTE $0xd9 // mov %r11,%r9
+	LONG $0xf0e08349 // and $0xfffffffffffffff0,%r8
+	WORD $0x294d; BYTE $0xc7 // sub %r8,%r15
+	WORD $0x894d; BYTE $0xd0 // mov %r10,%r8
+	WORD $0x3beb // jmp 1bf3 <decodeE4M3AVX2+0x2b3>
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
+	LONG $0x337dc2c4; BYTE $0x0b // vpmovzxwd (%r11),%ymm1
+	LONG $0x337dc2c4; WORD $0x1043 // vpmovzxwd 0x10(%r11),%ymm0
 	LONG $0xf172f5c5; BYTE $0x10 // vpslld $0x10,%ymm1,%ymm1
 	LONG $0xf072fdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm0
-	LONG $0x0c11fcc5; BYTE $0x82 // vmovups %ymm1,(%rdx,%rax,4)
-	LONG $0x4411fcc5; WORD $0x2082 // vmovups %ymm0,0x20(%rdx,%rax,4)
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x40433b48 // cmp 0x40(%rbx),%rax
-	WORD $0xd47c // jl 1ae0 <decodeE4M3AVX2+0x1a0>
+	LONG $0x0811fcc5 // vmovups %ymm1,(%rax)
+	LONG $0x4011fcc5; BYTE $0x20 // vmovups %ymm0,0x20(%rax)
+	LONG $0x10e88349 // sub $0x10,%r8
+	LONG $0x20c38349 // add $0x20,%r11
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x40c18349 // add $0x40,%r9
+	WORD $0x394d; BYTE $0xc7 // cmp %r8,%r15
+	WORD $0x5d74 // je 1c50 <decodeE4M3AVX2+0x310>
+	LONG $0x58798348; BYTE $0x00 // cmpq $0x0,0x58(%rcx)
+	WORD $0xc675 // jne 1bc0 <decodeE4M3AVX2+0x280>
+	LONG $0x0ff88349 // cmp $0xf,%r8
+	WORD $0x307f // jg 1c30 <decodeE4M3AVX2+0x2f0>
+	LONG $0x6e79c1c4; BYTE $0xc0 // vmovd %r8d,%xmm0
+	LONG $0x587de2c4; BYTE $0xc0 // vpbroadcastd %xmm0,%ymm0
+	LONG $0xcd66fdc5 // vpcmpgtd %ymm5,%ymm0,%ymm1
+	LONG $0x667dc1c4; BYTE $0xc2 // vpcmpgtd %ymm10,%ymm0,%ymm0
+	LONG $0x2c75c2c4; BYTE $0x19 // vmaskmovps (%r9),%ymm1,%ymm3
+	LONG $0x2c7dc2c4; WORD $0x2051 // vmaskmovps 0x20(%r9),%ymm0,%ymm2
+	LONG $0x2e75e2c4; BYTE $0x18 // vmaskmovps %ymm3,%ymm1,(%rax)
+	LONG $0x2e7de2c4; WORD $0x2050 // vmaskmovps %ymm2,%ymm0,0x20(%rax)
+	WORD $0xb3eb // jmp 1bde <decodeE4M3AVX2+0x29e>
+	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
+	LONG $0x107cc1c4; WORD $0x2041 // vmovups 0x20(%r9),%ymm0
+	LONG $0x107cc1c4; BYTE $0x31 // vmovups (%r9),%ymm6
+	LONG $0x4011fcc5; BYTE $0x20 // vmovups %ymm0,0x20(%rax)
+	LONG $0x3011fcc5 // vmovups %ymm6,(%rax)
+	WORD $0x98eb // jmp 1bde <decodeE4M3AVX2+0x29e>
+	LONG $0x1f0f2e66; LONG $0x00000084; WORD $0x0000 // cs nopw 0x0(%rax,%rax,1)
+	LONG $0x50498b4c // mov 0x50(%rcx),%r9
+	WORD $0x014c; BYTE $0xf2 // add %r14,%rdx
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	WORD $0x014c; BYTE $0xce // add %r9,%rsi
+	LONG $0x48693b4c // cmp 0x48(%rcx),%r13
+	LONG $0xfd698c0f; WORD $0xffff // jl 19d0 <decodeE4M3AVX2+0x90>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
+	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
 	WORD $0x5c41 // pop %r12
 	WORD $0x5d41 // pop %r13
 	WORD $0x5e41 // pop %r14
+	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
 	BYTE $0xc3 // ret
-	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
+	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
 
 // func decodeE2M1AVX2(a *args)
-TEXT ·decodeE2M1AVX2(SB), 0, $192-8
+TEXT ·decodeE2M1AVX2(SB), 0, $224-8
 	MOVQ a+0(FP), DI
-	ADDQ $192, SP
+	ADDQ $224, SP
 	CALL decodeE2M1AVX2Body<>(SB)
-	SUBQ $192, SP
+	SUBQ $224, SP
 	RET
 
 TEXT decodeE2M1AVX2Body<>(SB), NOSPLIT|NOFRAME, $0-0
-	LONG $0x0100b848; LONG $0x06040302; WORD $0x0c08 // movabs $0xc08060403020100,%rax
 	BYTE $0x55 // push %rbp
-	LONG $0xff00ba48; LONG $0xfafcfdfe; WORD $0xf4f8 // movabs $0xf4f8fafcfdfeff00,%rdx
-	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	LONG $0x0100ba48; LONG $0x06040302; WORD $0x0c08 // movabs $0xc08060403020100,%rdx
+	WORD $0x8948; BYTE $0xf8 // mov %rdi,%rax
+	LONG $0xff00b849; LONG $0xfafcfdfe; WORD $0xf4f8 // movabs $0xf4f8fafcfdfeff00,%r8
 	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
 	WORD $0x5741 // push %r15
 	WORD $0x5641 // push %r14
-	LONG $0x22c9e3c4; WORD $0x01c2 // vpinsrq $0x1,%rdx,%xmm6,%xmm0
 	WORD $0x5541 // push %r13
 	WORD $0x5441 // push %r12
-	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
+	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
+	BYTE $0x53 // push %rbx
+	LONG $0x000000ba; BYTE $0x3f // mov $0x3f000000,%edx
+	LONG $0xe0e48348 // and $0xffffffffffffffe0,%rsp
+	LONG $0x22c9c3c4; WORD $0x01c0 // vpinsrq $0x1,%r8,%xmm6,%xmm0
+	LONG $0x20ec8348 // sub $0x20,%rsp
+	WORD $0x8b48; BYTE $0x0f // mov (%rdi),%rcx
+	LONG $0x30608b4c // mov 0x30(%rax),%r12
 	LONG $0x217de2c4; BYTE $0xe8 // vpmovsxbd %xmm0,%ymm5
 	LONG $0xc06df9c5 // vpunpckhqdq %xmm0,%xmm0,%xmm0
-	BYTE $0x53 // push %rbx
-	LONG $0x245c8b49; BYTE $0x30 // mov 0x30(%r12),%rbx
-	LONG $0x217de2c4; BYTE $0xe0 // vpmovsxbd %xmm0,%ymm4
-	LONG $0xed5bfcc5 // vcvtdq2ps %ymm5,%ymm5
-	LONG $0x000000b8; BYTE $0x3f // mov $0x3f000000,%eax
-	WORD $0x8b48; BYTE $0x0f // mov (%rdi),%rcx
-	LONG $0xe45bfcc5 // vcvtdq2ps %ymm4,%ymm4
 	LONG $0x087f8b48 // mov 0x8(%rdi),%rdi
-	LONG $0x24548b4d; BYTE $0x10 // mov 0x10(%r12),%r10
-	LONG $0xc06ef9c5 // vmovd %eax,%xmm0
-	LONG $0x246c8b4d; BYTE $0x18 // mov 0x18(%r12),%r13
-	LONG $0x244c8b4d; BYTE $0x38 // mov 0x38(%r12),%r9
+	LONG $0x38588b48 // mov 0x38(%rax),%rbx
+	LONG $0x48788348; BYTE $0x00 // cmpq $0x0,0x48(%rax)
+	LONG $0x217de2c4; BYTE $0xd8 // vpmovsxbd %xmm0,%ymm3
+	LONG $0xed5bfcc5 // vcvtdq2ps %ymm5,%ymm5
+	LONG $0xc26ef9c5 // vmovd %edx,%xmm0
+	LONG $0xdb5bfcc5 // vcvtdq2ps %ymm3,%ymm3
 	LONG $0x587de2c4; BYTE $0xc0 // vpbroadcastd %xmm0,%ymm0
+	LONG $0x40708b48 // mov 0x40(%rax),%rsi
 	LONG $0xe859d4c5 // vmulps %ymm0,%ymm5,%ymm5
-	LONG $0xe059dcc5 // vmulps %ymm0,%ymm4,%ymm4
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x00e48e0f; WORD $0x0000 // jle 1c83 <decodeE2M1AVX2+0x163>
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	WORD $0x8949; BYTE $0xdb // mov %rbx,%r11
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0x0000be41; WORD $0x7fc0 // mov $0x7fc00000,%r14d
-	LONG $0xf06ef9c5 // vmovd %eax,%xmm6
-	LONG $0x7879e2c4; BYTE $0xf6 // vpbroadcastb %xmm6,%xmm6
-	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	WORD $0x8948; BYTE $0xde // mov %rbx,%rsi
-	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
-	WORD $0x394d; BYTE $0xd9 // cmp %r11,%r9
-	LONG $0xf04e0f49 // cmovle %r8,%rsi
-	LONG $0x3ab60f45 // movzbl (%r10),%r15d
-	WORD $0xff49; BYTE $0xc2 // inc %r10
-	LONG $0x400000ba; BYTE $0x00 // mov $0x400000,%edx
-	WORD $0x8545; BYTE $0xff // test %r15d,%r15d
-	WORD $0x1174 // je 1bf2 <decodeE2M1AVX2+0xd2>
-	WORD $0x8944; BYTE $0xfa // mov %r15d,%edx
-	WORD $0xe2c1; BYTE $0x17 // shl $0x17,%edx
-	LONG $0xffff8141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r15d
-	LONG $0xd6440f41 // cmove %r14d,%edx
-	LONG $0xda6ef9c5 // vmovd %edx,%xmm3
-	LONG $0x587de2c4; BYTE $0xdb // vpbroadcastd %xmm3,%ymm3
-	WORD $0x3948; BYTE $0xc6 // cmp %rax,%rsi
-	WORD $0x777e // jle 1c77 <decodeE2M1AVX2+0x157>
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
+	LONG $0xd859e4c5 // vmulps %ymm0,%ymm3,%ymm3
+	LONG $0x02868e0f; WORD $0x0000 // jle 1f87 <decodeE2M1AVX2+0x307>
+	WORD $0x894c; BYTE $0xe2 // mov %r12,%rdx
+	LONG $0x50488b4c // mov 0x50(%rax),%r9
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
 	LONG $0x3feac148 // shr $0x3f,%rdx
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
+	WORD $0x014c; BYTE $0xe2 // add %r12,%rdx
 	WORD $0xd148; BYTE $0xfa // sar %rdx
-	LONG $0x047efac5; BYTE $0x17 // vmovq (%rdi,%rdx,1),%xmm0
-	LONG $0xd071f1c5; BYTE $0x04 // vpsrlw $0x4,%xmm0,%xmm1
-	LONG $0xc6dbf9c5 // vpand %xmm6,%xmm0,%xmm0
-	LONG $0xc9dbc9c5 // vpand %xmm1,%xmm6,%xmm1
-	LONG $0xc160f9c5 // vpunpcklbw %xmm1,%xmm0,%xmm0
-	LONG $0x317de2c4; BYTE $0xd0 // vpmovzxbd %xmm0,%ymm2
-	LONG $0xc06df9c5 // vpunpckhqdq %xmm0,%xmm0,%xmm0
+	WORD $0x8949; BYTE $0xd6 // mov %rdx,%r14
+	LONG $0x34148d49 // lea (%r12,%rsi,1),%rdx
+	WORD $0x894d; BYTE $0xcb // mov %r9,%r11
+	LONG $0x953c8d4c; LONG $0x00000000 // lea 0x0(,%rdx,4),%r15
+	LONG $0xa5148d4a; LONG $0x00000000 // lea 0x0(,%r12,4),%rdx
+	WORD $0x894d; BYTE $0xf5 // mov %r14,%r13
+	LONG $0x24148948 // mov %rdx,(%rsp)
+	LONG $0x0100ba48; LONG $0x05040302; WORD $0x0706 // movabs $0x706050403020100,%rdx
+	WORD $0x894d; BYTE $0xf9 // mov %r15,%r9
+	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
+	LONG $0x0908ba48; LONG $0x0d0c0b0a; WORD $0x0f0e // movabs $0xf0e0d0c0b0a0908,%rdx
+	LONG $0x6ef9e1c4; BYTE $0xc2 // vmovq %rdx,%xmm0
+	LONG $0x317de2c4; BYTE $0xf6 // vpmovzxbd %xmm6,%ymm6
+	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
 	LONG $0x317de2c4; BYTE $0xc0 // vpmovzxbd %xmm0,%ymm0
-	LONG $0x166de2c4; BYTE $0xcd // vpermps %ymm5,%ymm2,%ymm1
-	LONG $0x166de2c4; BYTE $0xfc // vpermps %ymm4,%ymm2,%ymm7
-	LONG $0xf272edc5; BYTE $0x1c // vpslld $0x1c,%ymm2,%ymm2
-	LONG $0x4a75e3c4; WORD $0x20d7 // vblendvps %ymm2,%ymm7,%ymm1,%ymm2
-	LONG $0x167de2c4; BYTE $0xcd // vpermps %ymm5,%ymm0,%ymm1
-	LONG $0x167de2c4; BYTE $0xfc // vpermps %ymm4,%ymm0,%ymm7
-	LONG $0xf072fdc5; BYTE $0x1c // vpslld $0x1c,%ymm0,%ymm0
-	LONG $0x4a75e3c4; WORD $0x00c7 // vblendvps %ymm0,%ymm7,%ymm1,%ymm0
-	LONG $0xca59e4c5 // vmulps %ymm2,%ymm3,%ymm1
-	LONG $0xc059e4c5 // vmulps %ymm0,%ymm3,%ymm0
-	LONG $0x0c11fcc5; BYTE $0x81 // vmovups %ymm1,(%rcx,%rax,4)
-	LONG $0x4411fcc5; WORD $0x2081 // vmovups %ymm0,0x20(%rcx,%rax,4)
-	LONG $0x10c08348 // add $0x10,%rax
-	WORD $0x3948; BYTE $0xf0 // cmp %rsi,%rax
-	WORD $0x897c // jl 1c00 <decodeE2M1AVX2+0xe0>
-	WORD $0x294d; BYTE $0xcb // sub %r9,%r11
-	WORD $0x394c; BYTE $0xc3 // cmp %r8,%rbx
-	LONG $0xff3d8f0f; WORD $0xffff // jg 1bc0 <decodeE2M1AVX2+0xa0>
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x247c8349; WORD $0x0040 // cmpq $0x0,0x40(%r12)
-	LONG $0x99148d48 // lea (%rcx,%rbx,4),%rdx
-	WORD $0x3d7e // jle 1cce <decodeE2M1AVX2+0x1ae>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	BYTE $0x90 // nop
+	LONG $0x2f148d4e // lea (%rdi,%r13,1),%r10
+	WORD $0x854d; BYTE $0xdb // test %r11,%r11
+	WORD $0x247e // jle 1d9d <decodeE2M1AVX2+0x11d>
+	WORD $0xff49; BYTE $0xcb // dec %r11
+	LONG $0x00878d4c; WORD $0x0008; BYTE $0x00 // lea 0x800(%rdi),%r8
+	LONG $0xc0e38349 // and $0xffffffffffffffc0,%r11
+	LONG $0x1f9c8d4e; LONG $0x00000840 // lea 0x840(%rdi,%r11,1),%r11
+	BYTE $0x90 // nop
+	LONG $0x08180f41 // prefetcht0 (%r8)
+	LONG $0x40c08349 // add $0x40,%r8
+	WORD $0x394d; BYTE $0xc3 // cmp %r8,%r11
+	WORD $0xf375 // jne 1d90 <decodeE2M1AVX2+0x110>
+	WORD $0x854d; BYTE $0xe4 // test %r12,%r12
+	LONG $0x010e8e0f; WORD $0x0000 // jle 1eb4 <decodeE2M1AVX2+0x234>
+	LONG $0x000fb841; WORD $0x0000 // mov $0xf,%r8d
+	WORD $0x894d; BYTE $0xe6 // mov %r12,%r14
+	WORD $0x3145; BYTE $0xdb // xor %r11d,%r11d
+	LONG $0x0000bf41; WORD $0x7fc0 // mov $0x7fc00000,%r15d
+	LONG $0x6e79c1c4; BYTE $0xe0 // vmovd %r8d,%xmm4
+	LONG $0x24748948; BYTE $0x18 // mov %rsi,0x18(%rsp)
+	LONG $0x244c894c; BYTE $0x10 // mov %r9,0x10(%rsp)
+	LONG $0x24548948; BYTE $0x08 // mov %rdx,0x8(%rsp)
+	LONG $0x7879e2c4; BYTE $0xe4 // vpbroadcastb %xmm4,%xmm4
 	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	LONG $0x00401f0f // nopl 0x0(%rax)
-	LONG $0x337dc2c4; WORD $0x454c; BYTE $0x00 // vpmovzxwd 0x0(%r13,%rax,2),%ymm1
-	LONG $0x337dc2c4; WORD $0x4544; BYTE $0x10 // vpmovzxwd 0x10(%r13,%rax,2),%ymm0
+	WORD $0x894c; BYTE $0xda // mov %r11,%rdx
+	WORD $0x894d; BYTE $0xe0 // mov %r12,%r8
+	WORD $0x0149; BYTE $0xdb // add %rbx,%r11
+	WORD $0x394c; BYTE $0xf3 // cmp %r14,%rbx
+	LONG $0xc34e0f4d // cmovle %r11,%r8
+	LONG $0x0ab60f45 // movzbl (%r10),%r9d
+	WORD $0xff49; BYTE $0xc2 // inc %r10
+	LONG $0x400000be; BYTE $0x00 // mov $0x400000,%esi
+	WORD $0x8545; BYTE $0xc9 // test %r9d,%r9d
+	WORD $0x1174 // je 1e12 <decodeE2M1AVX2+0x192>
+	WORD $0x8944; BYTE $0xce // mov %r9d,%esi
+	WORD $0xe6c1; BYTE $0x17 // shl $0x17,%esi
+	LONG $0xfff98141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r9d
+	LONG $0xf7440f41 // cmove %r15d,%esi
+	LONG $0xd66ef9c5 // vmovd %esi,%xmm2
+	LONG $0x587de2c4; BYTE $0xd2 // vpbroadcastd %xmm2,%ymm2
+	WORD $0x3949; BYTE $0xd0 // cmp %rdx,%r8
+	WORD $0x797e // jle 1e99 <decodeE2M1AVX2+0x219>
+	WORD $0x8948; BYTE $0xd6 // mov %rdx,%rsi
+	LONG $0x3feec148 // shr $0x3f,%rsi
+	WORD $0x0148; BYTE $0xd6 // add %rdx,%rsi
+	WORD $0xd148; BYTE $0xfe // sar %rsi
+	LONG $0x3c7efac5; BYTE $0x37 // vmovq (%rdi,%rsi,1),%xmm7
+	LONG $0xd771f1c5; BYTE $0x04 // vpsrlw $0x4,%xmm7,%xmm1
+	LONG $0xfcdbc1c5 // vpand %xmm4,%xmm7,%xmm7
+	LONG $0xc9dbd9c5 // vpand %xmm1,%xmm4,%xmm1
+	LONG $0xc960c1c5 // vpunpcklbw %xmm1,%xmm7,%xmm1
+	LONG $0x317de2c4; BYTE $0xf9 // vpmovzxbd %xmm1,%ymm7
+	LONG $0xc96df1c5 // vpunpckhqdq %xmm1,%xmm1,%xmm1
+	LONG $0x317d62c4; BYTE $0xc9 // vpmovzxbd %xmm1,%ymm9
+	LONG $0x164562c4; BYTE $0xc3 // vpermps %ymm3,%ymm7,%ymm8
+	LONG $0x1645e2c4; BYTE $0xcd // vpermps %ymm5,%ymm7,%ymm1
+	LONG $0xf772c5c5; BYTE $0x1c // vpslld $0x1c,%ymm7,%ymm7
+	LONG $0x4a75c3c4; WORD $0x70f8 // vblendvps %ymm7,%ymm8,%ymm1,%ymm7
+	LONG $0x1635e2c4; BYTE $0xcd // vpermps %ymm5,%ymm9,%ymm1
+	LONG $0x163562c4; BYTE $0xc3 // vpermps %ymm3,%ymm9,%ymm8
+	LONG $0x7225c1c4; WORD $0x1cf1 // vpslld $0x1c,%ymm9,%ymm11
+	LONG $0x4a7543c4; WORD $0xb0d0 // vblendvps %ymm11,%ymm8,%ymm1,%ymm10
+	LONG $0xcf59ecc5 // vmulps %ymm7,%ymm2,%ymm1
+	LONG $0x596cc1c4; BYTE $0xfa // vmulps %ymm10,%ymm2,%ymm7
+	LONG $0x0c11fcc5; BYTE $0x91 // vmovups %ymm1,(%rcx,%rdx,4)
+	LONG $0x7c11fcc5; WORD $0x2091 // vmovups %ymm7,0x20(%rcx,%rdx,4)
+	LONG $0x10c28348 // add $0x10,%rdx
+	WORD $0x394c; BYTE $0xc2 // cmp %r8,%rdx
+	WORD $0x877c // jl 1e20 <decodeE2M1AVX2+0x1a0>
+	WORD $0x2949; BYTE $0xde // sub %rbx,%r14
+	WORD $0x394d; BYTE $0xdc // cmp %r11,%r12
+	LONG $0xff3b8f0f; WORD $0xffff // jg 1de0 <decodeE2M1AVX2+0x160>
+	LONG $0x24748b48; BYTE $0x18 // mov 0x18(%rsp),%rsi
+	LONG $0x244c8b4c; BYTE $0x10 // mov 0x10(%rsp),%r9
+	LONG $0x24548b48; BYTE $0x08 // mov 0x8(%rsp),%rdx
+	WORD $0x8548; BYTE $0xf6 // test %rsi,%rsi
+	LONG $0x00b38e0f; WORD $0x0000 // jle 1f70 <decodeE2M1AVX2+0x2f0>
+	LONG $0x243c8b4c // mov (%rsp),%r15
+	LONG $0xff5e8d4c // lea -0x1(%rsi),%r11
+	WORD $0x894d; BYTE $0xd6 // mov %r10,%r14
+	LONG $0xf0e38349 // and $0xfffffffffffffff0,%r11
+	LONG $0x39048d4e // lea (%rcx,%r15,1),%r8
+	LONG $0xf07e8d4c // lea -0x10(%rsi),%r15
+	WORD $0x294d; BYTE $0xdf // sub %r11,%r15
+	WORD $0x8949; BYTE $0xf3 // mov %rsi,%r11
+	WORD $0x39eb // jmp 1f15 <decodeE2M1AVX2+0x295>
+	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0x337dc2c4; BYTE $0x12 // vpmovzxwd (%r10),%ymm2
+	LONG $0x337dc2c4; WORD $0x104a // vpmovzxwd 0x10(%r10),%ymm1
+	LONG $0xf272edc5; BYTE $0x10 // vpslld $0x10,%ymm2,%ymm2
 	LONG $0xf172f5c5; BYTE $0x10 // vpslld $0x10,%ymm1,%ymm1
-	LONG $0xf072fdc5; BYTE $0x10 // vpslld $0x10,%ymm0,%ymm0
-	LONG $0x0c11fcc5; BYTE $0x82 // vmovups %ymm1,(%rdx,%rax,4)
-	LONG $0x4411fcc5; WORD $0x2082 // vmovups %ymm0,0x20(%rdx,%rax,4)
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x24443b49; BYTE $0x40 // cmp 0x40(%r12),%rax
-	WORD $0xd27c // jl 1ca0 <decodeE2M1AVX2+0x180>
+	LONG $0x117cc1c4; BYTE $0x10 // vmovups %ymm2,(%r8)
+	LONG $0x117cc1c4; WORD $0x2048 // vmovups %ymm1,0x20(%r8)
+	LONG $0x10eb8349 // sub $0x10,%r11
+	LONG $0x20c28349 // add $0x20,%r10
+	LONG $0x40c08349 // add $0x40,%r8
+	LONG $0x40c68349 // add $0x40,%r14
+	WORD $0x394d; BYTE $0xdf // cmp %r11,%r15
+	WORD $0x5b74 // je 1f70 <decodeE2M1AVX2+0x2f0>
+	LONG $0x58788348; BYTE $0x00 // cmpq $0x0,0x58(%rax)
+	WORD $0xc475 // jne 1ee0 <decodeE2M1AVX2+0x260>
+	LONG $0x0ffb8349 // cmp $0xf,%r11
+	WORD $0x2e7f // jg 1f50 <decodeE2M1AVX2+0x2d0>
+	LONG $0x6e79c1c4; BYTE $0xcb // vmovd %r11d,%xmm1
+	LONG $0x587de2c4; BYTE $0xc9 // vpbroadcastd %xmm1,%ymm1
+	LONG $0xd666f5c5 // vpcmpgtd %ymm6,%ymm1,%ymm2
+	LONG $0xc866f5c5 // vpcmpgtd %ymm0,%ymm1,%ymm1
+	LONG $0x2c6dc2c4; BYTE $0x3e // vmaskmovps (%r14),%ymm2,%ymm7
+	LONG $0x2c75c2c4; WORD $0x2066 // vmaskmovps 0x20(%r14),%ymm1,%ymm4
+	LONG $0x2e6dc2c4; BYTE $0x38 // vmaskmovps %ymm7,%ymm2,(%r8)
+	LONG $0x2e75c2c4; WORD $0x2060 // vmaskmovps %ymm4,%ymm1,0x20(%r8)
+	WORD $0xb4eb // jmp 1f00 <decodeE2M1AVX2+0x280>
+	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0x107cc1c4; WORD $0x204e // vmovups 0x20(%r14),%ymm1
+	LONG $0x107cc1c4; BYTE $0x26 // vmovups (%r14),%ymm4
+	LONG $0x117cc1c4; WORD $0x2048 // vmovups %ymm1,0x20(%r8)
+	LONG $0x117cc1c4; BYTE $0x20 // vmovups %ymm4,(%r8)
+	WORD $0x98eb // jmp 1f00 <decodeE2M1AVX2+0x280>
+	LONG $0x00841f0f; LONG $0x00000000 // nopl 0x0(%rax,%rax,1)
+	LONG $0x50588b4c // mov 0x50(%rax),%r11
+	WORD $0x014c; BYTE $0xc9 // add %r9,%rcx
+	WORD $0xff48; BYTE $0xc2 // inc %rdx
+	WORD $0x014c; BYTE $0xdf // add %r11,%rdi
+	LONG $0x48503b48 // cmp 0x48(%rax),%rdx
+	LONG $0xfde98c0f; WORD $0xffff // jl 1d70 <decodeE2M1AVX2+0xf0>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
+	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
 	BYTE $0x5b // pop %rbx
 	WORD $0x5c41 // pop %r12
 	WORD $0x5d41 // pop %r13

@@ -1098,189 +1098,156 @@ TEXT encodeE2M1VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	LONG $0x1f0f2e66; LONG $0x00000084; WORD $0x0000 // cs nopw 0x0(%rax,%rax,1)
 
 // func decodeE4M3VNNI(a *args)
-TEXT ·decodeE4M3VNNI(SB), 0, $176-8
-	MOVQ a+0(FP), DI
-	ADDQ $176, SP
-	CALL decodeE4M3VNNIBody<>(SB)
-	SUBQ $176, SP
-	RET
-
-TEXT decodeE4M3VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
-	WORD $0x8b48; BYTE $0x37 // mov (%rdi),%rsi
-	LONG $0x08478b4c // mov 0x8(%rdi),%r8
-	BYTE $0x55 // push %rbp
-	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
-	WORD $0x5641 // push %r14
-	LONG $0x385f8b4c // mov 0x38(%rdi),%r11
-	WORD $0x5541 // push %r13
-	WORD $0x5441 // push %r12
-	LONG $0x18778b4c // mov 0x18(%rdi),%r14
-	BYTE $0x53 // push %rbx
-	LONG $0x305f8b48 // mov 0x30(%rdi),%rbx
-	LONG $0x10678b4c // mov 0x10(%rdi),%r12
-	WORD $0x8548; BYTE $0xdb // test %rbx,%rbx
-	LONG $0x01148e0f; WORD $0x0000 // jle 135f <decodeE4M3VNNI+0x13f>
-	LONG $0x00007fb8; BYTE $0x00 // mov $0x7f,%eax
-	LONG $0x000008ba; BYTE $0x00 // mov $0x8,%edx
-	WORD $0x8949; BYTE $0xdd // mov %rbx,%r13
-	WORD $0x3145; BYTE $0xc9 // xor %r9d,%r9d
-	LONG $0x487df262; WORD $0xe87c // vpbroadcastd %eax,%zmm5
-	LONG $0x487d7262; WORD $0xd27c // vpbroadcastd %edx,%zmm10
-	LONG $0x000000b8; BYTE $0x3c // mov $0x3c000000,%eax
-	LONG $0x487d7262; WORD $0xc87c // vpbroadcastd %eax,%zmm9
-	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
-	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
-	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
-	WORD $0x8948; BYTE $0xd9 // mov %rbx,%rcx
-	WORD $0x014d; BYTE $0xd9 // add %r11,%r9
-	WORD $0x394d; BYTE $0xeb // cmp %r13,%r11
-	LONG $0xc94e0f49 // cmovle %r9,%rcx
-	LONG $0x14b60f45; BYTE $0x24 // movzbl (%r12),%r10d
-	WORD $0xff49; BYTE $0xc4 // inc %r12
-	LONG $0x400000ba; BYTE $0x00 // mov $0x400000,%edx
-	WORD $0x8545; BYTE $0xd2 // test %r10d,%r10d
-	WORD $0x1774 // je 12b9 <decodeE4M3VNNI+0x99>
-	WORD $0x8944; BYTE $0xd2 // mov %r10d,%edx
-	WORD $0xe2c1; BYTE $0x17 // shl $0x17,%edx
-	LONG $0xfffa8141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r10d
-	LONG $0x0000ba41; WORD $0x7fc0 // mov $0x7fc00000,%r10d
-	LONG $0xd2440f41 // cmove %r10d,%edx
-	LONG $0x487df262; WORD $0xe27c // vpbroadcastd %edx,%zmm4
-	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
-	LONG $0x008b8e0f; WORD $0x0000 // jle 1353 <decodeE4M3VNNI+0x133>
-	LONG $0x800000ba; BYTE $0x46 // mov $0x46800000,%edx
-	LONG $0x487df262; WORD $0xda7c // vpbroadcastd %edx,%zmm3
-	LONG $0xc00000ba; BYTE $0x7f // mov $0x7fc00000,%edx
-	LONG $0x487d7262; WORD $0xc27c // vpbroadcastd %edx,%zmm8
-	LONG $0x000080ba; BYTE $0x00 // mov $0x80,%edx
-	LONG $0x487df262; WORD $0xfa7c // vpbroadcastd %edx,%zmm7
-	LONG $0x00801f0f; WORD $0x0000; BYTE $0x00 // nopl 0x0(%rax)
-	LONG $0x487dd262; WORD $0x0431; BYTE $0x00 // vpmovzxbd (%r8,%rax,1),%zmm0
-	LONG $0x4855f162; WORD $0xd0db // vpandd %zmm0,%zmm5,%zmm2
-	LONG $0x4845f162; WORD $0xc0db // vpandd %zmm0,%zmm7,%zmm0
-	LONG $0x4865f162; WORD $0xf2eb // vpord %zmm2,%zmm3,%zmm6
-	LONG $0x4875f162; WORD $0xf272; BYTE $0x14 // vpslld $0x14,%zmm2,%zmm1
-	LONG $0x4875d162; WORD $0xc9fe // vpaddd %zmm9,%zmm1,%zmm1
-	LONG $0x482df362; WORD $0xca1f; BYTE $0x06 // vpcmpnled %zmm2,%zmm10,%k1
-	LONG $0x494cf162; WORD $0xcb5c // vsubps %zmm3,%zmm6,%zmm1{%k1}
-	LONG $0x486df362; WORD $0xcd1f; BYTE $0x00 // vpcmpeqd %zmm5,%zmm2,%k1
-	LONG $0x487df162; WORD $0xf072; BYTE $0x18 // vpslld $0x18,%zmm0,%zmm0
-	LONG $0x497cd162; WORD $0xc828 // vmovaps %zmm8,%zmm1{%k1}
-	LONG $0x487df162; WORD $0xc1eb // vpord %zmm1,%zmm0,%zmm0
-	LONG $0x485cf162; WORD $0xc059 // vmulps %zmm0,%zmm4,%zmm0
-	LONG $0x487cf162; WORD $0x0411; BYTE $0x86 // vmovups %zmm0,(%rsi,%rax,4)
-	LONG $0x10c08348 // add $0x10,%rax
-	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	WORD $0x9d7c // jl 12f0 <decodeE4M3VNNI+0xd0>
-	WORD $0x294d; BYTE $0xdd // sub %r11,%r13
-	WORD $0x394c; BYTE $0xcb // cmp %r9,%rbx
-	LONG $0xff218f0f; WORD $0xffff // jg 1280 <decodeE4M3VNNI+0x60>
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x407f8348; BYTE $0x00 // cmpq $0x0,0x40(%rdi)
-	LONG $0x9e148d48 // lea (%rsi,%rbx,4),%rdx
-	WORD $0x237e // jle 138f <decodeE4M3VNNI+0x16f>
-	LONG $0x00401f0f // nopl 0x0(%rax)
-	LONG $0x487dd262; WORD $0x0433; BYTE $0x46 // vpmovzxwd (%r14,%rax,2),%zmm0
-	LONG $0x487df162; WORD $0xf072; BYTE $0x10 // vpslld $0x10,%zmm0,%zmm0
-	LONG $0x487cf162; WORD $0x0411; BYTE $0x82 // vmovups %zmm0,(%rdx,%rax,4)
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x40473b48 // cmp 0x40(%rdi),%rax
-	WORD $0xe17c // jl 1370 <decodeE4M3VNNI+0x150>
-	WORD $0xf8c5; BYTE $0x77 // vzeroupper
-	BYTE $0x5b // pop %rbx
-	WORD $0x5c41 // pop %r12
-	WORD $0x5d41 // pop %r13
-	WORD $0x5e41 // pop %r14
-	BYTE $0x5d // pop %rbp
-	BYTE $0xc3 // ret
-	LONG $0x00441f0f; BYTE $0x00 // nopl 0x0(%rax,%rax,1)
-
-// func decodeE2M1VNNI(a *args)
-TEXT ·decodeE2M1VNNI(SB), 0, $192-8
+TEXT ·decodeE4M3VNNI(SB), 0, $192-8
 	MOVQ a+0(FP), DI
 	ADDQ $192, SP
-	CALL decodeE2M1VNNIBody<>(SB)
+	CALL decodeE4M3VNNIBody<>(SB)
 	SUBQ $192, SP
 	RET
 
-TEXT decodeE2M1VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
-	LONG $0x0100b848; LONG $0x06040302; WORD $0x0c08 // movabs $0xc08060403020100,%rax
-	LONG $0xff00ba48; LONG $0xfafcfdfe; WORD $0xf4f8 // movabs $0xf4f8fafcfdfeff00,%rdx
-	LONG $0x30578b4c // mov 0x30(%rdi),%r10
+TEXT decodeE4M3VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x55 // push %rbp
-	LONG $0x6ef9e1c4; BYTE $0xe8 // vmovq %rax,%xmm5
-	LONG $0x000000b8; BYTE $0x3f // mov $0x3f000000,%eax
 	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
-	WORD $0x8b48; BYTE $0x37 // mov (%rdi),%rsi
-	LONG $0x22d1e3c4; WORD $0x01e2 // vpinsrq $0x1,%rdx,%xmm5,%xmm4
 	WORD $0x5741 // push %r15
-	LONG $0x384f8b4c // mov 0x38(%rdi),%r9
 	WORD $0x5641 // push %r14
-	LONG $0x487df262; WORD $0xe421 // vpmovsxbd %xmm4,%zmm4
 	WORD $0x5541 // push %r13
-	LONG $0x187f8b4c // mov 0x18(%rdi),%r15
 	WORD $0x5441 // push %r12
-	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
 	BYTE $0x53 // push %rbx
-	LONG $0x106f8b4c // mov 0x10(%rdi),%r13
-	LONG $0x487df262; WORD $0xc07c // vpbroadcastd %eax,%zmm0
-	LONG $0x085f8b48 // mov 0x8(%rdi),%rbx
-	LONG $0x485cf162; WORD $0xe059 // vmulps %zmm0,%zmm4,%zmm4
-	WORD $0x854d; BYTE $0xd2 // test %r10,%r10
-	LONG $0x00a88e0f; WORD $0x0000 // jle 14b1 <decodeE2M1VNNI+0x111>
-	LONG $0x00000fb8; BYTE $0x00 // mov $0xf,%eax
-	WORD $0x894d; BYTE $0xd6 // mov %r10,%r14
-	WORD $0x3145; BYTE $0xc0 // xor %r8d,%r8d
-	LONG $0x0000bb41; WORD $0x7fc0 // mov $0x7fc00000,%r11d
-	LONG $0x087df262; WORD $0xd87a // vpbroadcastb %eax,%xmm3
-	WORD $0x894c; BYTE $0xc0 // mov %r8,%rax
-	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
-	WORD $0x014d; BYTE $0xc8 // add %r9,%r8
-	WORD $0x394d; BYTE $0xf1 // cmp %r14,%r9
-	LONG $0xc84e0f49 // cmovle %r8,%rcx
-	LONG $0x65b60f45; BYTE $0x00 // movzbl 0x0(%r13),%r12d
-	WORD $0xff49; BYTE $0xc5 // inc %r13
-	LONG $0x400000ba; BYTE $0x00 // mov $0x400000,%edx
-	WORD $0x8545; BYTE $0xe4 // test %r12d,%r12d
-	WORD $0x1174 // je 1453 <decodeE2M1VNNI+0xb3>
-	WORD $0x8944; BYTE $0xe2 // mov %r12d,%edx
-	WORD $0xe2c1; BYTE $0x17 // shl $0x17,%edx
-	LONG $0xfffc8141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r12d
-	LONG $0xd3440f41 // cmove %r11d,%edx
-	LONG $0x487df262; WORD $0xd27c // vpbroadcastd %edx,%zmm2
-	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
-	WORD $0x477e // jle 14a5 <decodeE2M1VNNI+0x105>
+	WORD $0x8948; BYTE $0xfb // mov %rdi,%rbx
+	LONG $0x487b8348; BYTE $0x00 // cmpq $0x0,0x48(%rbx)
+	WORD $0x8b48; BYTE $0x3f // mov (%rdi),%rdi
+	LONG $0x08738b48 // mov 0x8(%rbx),%rsi
+	LONG $0x30538b4c // mov 0x30(%rbx),%r10
+	LONG $0x384b8b4c // mov 0x38(%rbx),%r9
+	LONG $0x40538b48 // mov 0x40(%rbx),%rdx
+	LONG $0x02418e0f; WORD $0x0000 // jle 148f <decodeE4M3VNNI+0x26f>
+	LONG $0x123c8d4d // lea (%r10,%rdx,1),%r15
+	LONG $0x504b8b48 // mov 0x50(%rbx),%rcx
+	WORD $0x3145; BYTE $0xed // xor %r13d,%r13d
+	LONG $0xbd048d4a; LONG $0x00000000 // lea 0x0(,%r15,4),%rax
+	LONG $0x6ef9e1c4; BYTE $0xc8 // vmovq %rax,%xmm1
+	LONG $0x95048d4a; LONG $0x00000000 // lea 0x0(,%r10,4),%rax
+	LONG $0x6ef9e1c4; BYTE $0xc0 // vmovq %rax,%xmm0
+	LONG $0x00007fb8; BYTE $0x00 // mov $0x7f,%eax
+	LONG $0xe96f79c5 // vmovdqa %xmm1,%xmm13
+	LONG $0x487df262; WORD $0xe87c // vpbroadcastd %eax,%zmm5
+	LONG $0x000000b8; BYTE $0x3c // mov $0x3c000000,%eax
+	LONG $0xc86ff9c5 // vmovdqa %xmm0,%xmm1
+	LONG $0xd06ef9c5 // vmovd %eax,%xmm2
+	LONG $0x000008b8; BYTE $0x00 // mov $0x8,%eax
+	LONG $0xe26f79c5 // vmovdqa %xmm2,%xmm12
+	LONG $0x487d7262; WORD $0xd07c // vpbroadcastd %eax,%zmm10
 	WORD $0x9066 // xchg %ax,%ax
-	WORD $0x8948; BYTE $0xc2 // mov %rax,%rdx
-	LONG $0x3feac148 // shr $0x3f,%rdx
-	WORD $0x0148; BYTE $0xc2 // add %rax,%rdx
-	WORD $0xd148; BYTE $0xfa // sar %rdx
-	LONG $0x047efac5; BYTE $0x13 // vmovq (%rbx,%rdx,1),%xmm0
-	LONG $0xd071f1c5; BYTE $0x04 // vpsrlw $0x4,%xmm0,%xmm1
-	LONG $0xc3dbf9c5 // vpand %xmm3,%xmm0,%xmm0
-	LONG $0xc9dbe1c5 // vpand %xmm1,%xmm3,%xmm1
-	LONG $0xc160f9c5 // vpunpcklbw %xmm1,%xmm0,%xmm0
-	LONG $0x487df262; WORD $0xc031 // vpmovzxbd %xmm0,%zmm0
-	LONG $0x487df262; WORD $0xc416 // vpermps %zmm4,%zmm0,%zmm0
-	LONG $0x486cf162; WORD $0xc059 // vmulps %zmm0,%zmm2,%zmm0
-	LONG $0x487cf162; WORD $0x0411; BYTE $0x86 // vmovups %zmm0,(%rsi,%rax,4)
+	LONG $0x161c8d4e // lea (%rsi,%r10,1),%r11
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x237e // jle 12cc <decodeE4M3VNNI+0xac>
+	WORD $0xff48; BYTE $0xc9 // dec %rcx
+	LONG $0x00868d48; WORD $0x0008; BYTE $0x00 // lea 0x800(%rsi),%rax
+	LONG $0xc0e18348 // and $0xffffffffffffffc0,%rcx
+	LONG $0x0e8c8d48; LONG $0x00000840 // lea 0x840(%rsi,%rcx,1),%rcx
+	BYTE $0x90 // nop
+	WORD $0x180f; BYTE $0x08 // prefetcht0 (%rax)
+	LONG $0x40c08348 // add $0x40,%rax
+	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
+	WORD $0xf475 // jne 12c0 <decodeE4M3VNNI+0xa0>
+	WORD $0x854d; BYTE $0xd2 // test %r10,%r10
+	LONG $0x00fa8e0f; WORD $0x0000 // jle 13cf <decodeE4M3VNNI+0x1af>
+	WORD $0x894d; BYTE $0xd7 // mov %r10,%r15
+	WORD $0x3145; BYTE $0xe4 // xor %r12d,%r12d
+	LONG $0x487d5262; WORD $0xcc58 // vpbroadcastd %xmm12,%zmm9
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	LONG $0x00401f0f // nopl 0x0(%rax)
+	WORD $0x894c; BYTE $0xe0 // mov %r12,%rax
+	WORD $0x894c; BYTE $0xd1 // mov %r10,%rcx
+	WORD $0x014d; BYTE $0xcc // add %r9,%r12
+	WORD $0x394d; BYTE $0xf9 // cmp %r15,%r9
+	LONG $0xcc4e0f49 // cmovle %r12,%rcx
+	LONG $0x33b60f45 // movzbl (%r11),%r14d
+	WORD $0xff49; BYTE $0xc3 // inc %r11
+	LONG $0x0000b841; WORD $0x0040 // mov $0x400000,%r8d
+	WORD $0x8545; BYTE $0xf6 // test %r14d,%r14d
+	WORD $0x1874 // je 132a <decodeE4M3VNNI+0x10a>
+	WORD $0x8945; BYTE $0xf0 // mov %r14d,%r8d
+	LONG $0x17e0c141 // shl $0x17,%r8d
+	LONG $0xfffe8141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r14d
+	LONG $0x0000be41; WORD $0x7fc0 // mov $0x7fc00000,%r14d
+	LONG $0xc6440f45 // cmove %r14d,%r8d
+	LONG $0x487dd262; WORD $0xe07c // vpbroadcastd %r8d,%zmm4
+	WORD $0x3948; BYTE $0xc1 // cmp %rax,%rcx
+	LONG $0x008a8e0f; WORD $0x0000 // jle 13c3 <decodeE4M3VNNI+0x1a3>
+	LONG $0x0000b841; WORD $0x4680 // mov $0x46800000,%r8d
+	LONG $0x487dd262; WORD $0xd87c // vpbroadcastd %r8d,%zmm3
+	LONG $0x0000b841; WORD $0x7fc0 // mov $0x7fc00000,%r8d
+	LONG $0x487d5262; WORD $0xc07c // vpbroadcastd %r8d,%zmm8
+	LONG $0x0080b841; WORD $0x0000 // mov $0x80,%r8d
+	LONG $0x487dd262; WORD $0xf87c // vpbroadcastd %r8d,%zmm7
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	LONG $0x487df262; WORD $0x0431; BYTE $0x06 // vpmovzxbd (%rsi,%rax,1),%zmm0
+	LONG $0x4855f162; WORD $0xd0db // vpandd %zmm0,%zmm5,%zmm2
+	LONG $0x4845f162; WORD $0xc0db // vpandd %zmm0,%zmm7,%zmm0
+	LONG $0x484df162; WORD $0xf272; BYTE $0x14 // vpslld $0x14,%zmm2,%zmm6
+	LONG $0x484d5162; WORD $0xd9fe // vpaddd %zmm9,%zmm6,%zmm11
+	LONG $0x4865f162; WORD $0xf2eb // vpord %zmm2,%zmm3,%zmm6
+	LONG $0x482df362; WORD $0xca1f; BYTE $0x06 // vpcmpnled %zmm2,%zmm10,%k1
+	LONG $0x494c7162; WORD $0xdb5c // vsubps %zmm3,%zmm6,%zmm11{%k1}
+	LONG $0x486df362; WORD $0xcd1f; BYTE $0x00 // vpcmpeqd %zmm5,%zmm2,%k1
+	LONG $0x487df162; WORD $0xf072; BYTE $0x18 // vpslld $0x18,%zmm0,%zmm0
+	LONG $0x4925d262; WORD $0xf065 // vblendmps %zmm8,%zmm11,%zmm6{%k1}
+	LONG $0x487df162; WORD $0xc6eb // vpord %zmm6,%zmm0,%zmm0
+	LONG $0x485cf162; WORD $0xc059 // vmulps %zmm0,%zmm4,%zmm0
+	LONG $0x487cf162; WORD $0x0411; BYTE $0x87 // vmovups %zmm0,(%rdi,%rax,4)
 	LONG $0x10c08348 // add $0x10,%rax
 	WORD $0x3948; BYTE $0xc8 // cmp %rcx,%rax
-	WORD $0xbb7c // jl 1460 <decodeE2M1VNNI+0xc0>
-	WORD $0x294d; BYTE $0xce // sub %r9,%r14
-	WORD $0x394d; BYTE $0xc2 // cmp %r8,%r10
-	LONG $0xff6f8f0f; WORD $0xffff // jg 1420 <decodeE2M1VNNI+0x80>
-	WORD $0xc031 // xor %eax,%eax
-	LONG $0x407f8348; BYTE $0x00 // cmpq $0x0,0x40(%rdi)
-	LONG $0x96148d4a // lea (%rsi,%r10,4),%rdx
-	WORD $0x217e // jle 14df <decodeE2M1VNNI+0x13f>
+	WORD $0x9d7c // jl 1360 <decodeE4M3VNNI+0x140>
+	WORD $0x294d; BYTE $0xcf // sub %r9,%r15
+	WORD $0x394d; BYTE $0xe2 // cmp %r12,%r10
+	LONG $0xff218f0f; WORD $0xffff // jg 12f0 <decodeE4M3VNNI+0xd0>
+	WORD $0x8548; BYTE $0xd2 // test %rdx,%rdx
+	LONG $0x00988e0f; WORD $0x0000 // jle 1470 <decodeE4M3VNNI+0x250>
+	LONG $0xff4a8d48 // lea -0x1(%rdx),%rcx
+	LONG $0x7ef9e1c4; BYTE $0xc8 // vmovq %xmm1,%rax
+	LONG $0xf0628d4c // lea -0x10(%rdx),%r12
+	WORD $0x894d; BYTE $0xd8 // mov %r11,%r8
+	LONG $0xf0e18348 // and $0xfffffffffffffff0,%rcx
+	WORD $0x0148; BYTE $0xf8 // add %rdi,%rax
+	LONG $0x0001be41; WORD $0x0000 // mov $0x1,%r14d
+	WORD $0x2949; BYTE $0xcc // sub %rcx,%r12
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	WORD $0x2beb // jmp 1428 <decodeE4M3VNNI+0x208>
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	LONG $0x487dd262; WORD $0x1b33 // vpmovzxwd (%r11),%zmm3
+	LONG $0x4865f162; WORD $0xf372; BYTE $0x10 // vpslld $0x10,%zmm3,%zmm3
+	LONG $0x487cf162; WORD $0x1811 // vmovups %zmm3,(%rax)
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x20c38349 // add $0x20,%r11
+	LONG $0x40c08348 // add $0x40,%rax
+	LONG $0x40c08349 // add $0x40,%r8
+	WORD $0x3949; BYTE $0xcc // cmp %rcx,%r12
+	WORD $0x4874 // je 1470 <decodeE4M3VNNI+0x250>
+	LONG $0x587b8348; BYTE $0x00 // cmpq $0x0,0x58(%rbx)
+	WORD $0xd175 // jne 1400 <decodeE4M3VNNI+0x1e0>
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x1b7e // jle 1450 <decodeE4M3VNNI+0x230>
+	LONG $0x487cd162; WORD $0x3810 // vmovups (%r8),%zmm7
+	LONG $0x487cf162; WORD $0x3811 // vmovups %zmm7,(%rax)
+	WORD $0xd0eb // jmp 1413 <decodeE4M3VNNI+0x1f3>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
 	WORD $0x9066 // xchg %ax,%ax
-	LONG $0x487dd262; WORD $0x0433; BYTE $0x47 // vpmovzxwd (%r15,%rax,2),%zmm0
-	LONG $0x487df162; WORD $0xf072; BYTE $0x10 // vpslld $0x10,%zmm0,%zmm0
-	LONG $0x487cf162; WORD $0x0411; BYTE $0x82 // vmovups %zmm0,(%rdx,%rax,4)
-	LONG $0x10c08348 // add $0x10,%rax
-	LONG $0x40473b48 // cmp 0x40(%rdi),%rax
-	WORD $0xe17c // jl 14c0 <decodeE2M1VNNI+0x120>
+	WORD $0x8945; BYTE $0xf7 // mov %r14d,%r15d
+	WORD $0xd341; BYTE $0xe7 // shl %cl,%r15d
+	WORD $0xff41; BYTE $0xcf // dec %r15d
+	LONG $0x9278c1c4; BYTE $0xcf // kmovw %r15d,%k1
+	LONG $0xc97cd162; WORD $0x1810 // vmovups (%r8),%zmm3{%k1}{z}
+	LONG $0x497cf162; WORD $0x1811 // vmovups %zmm3,(%rax){%k1}
+	WORD $0xa7eb // jmp 1413 <decodeE4M3VNNI+0x1f3>
+	LONG $0x00401f0f // nopl 0x0(%rax)
+	LONG $0x504b8b48 // mov 0x50(%rbx),%rcx
+	LONG $0x7ef961c4; BYTE $0xe8 // vmovq %xmm13,%rax
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	WORD $0x0148; BYTE $0xc7 // add %rax,%rdi
+	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
+	LONG $0x486b3b4c // cmp 0x48(%rbx),%r13
+	LONG $0xfe148c0f; WORD $0xffff // jl 12a0 <decodeE4M3VNNI+0x80>
 	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	BYTE $0x5b // pop %rbx
 	WORD $0x5c41 // pop %r12
@@ -1288,4 +1255,176 @@ TEXT decodeE2M1VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
 	WORD $0x5e41 // pop %r14
 	WORD $0x5f41 // pop %r15
 	BYTE $0x5d // pop %rbp
+	BYTE $0xc3 // ret
+	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
+
+// func decodeE2M1VNNI(a *args)
+TEXT ·decodeE2M1VNNI(SB), 0, $256-8
+	MOVQ a+0(FP), DI
+	ADDQ $256, SP
+	CALL decodeE2M1VNNIBody<>(SB)
+	SUBQ $256, SP
+	RET
+
+TEXT decodeE2M1VNNIBody<>(SB), NOSPLIT|NOFRAME, $0-0
+	LONG $0x0100ba48; LONG $0x06040302; WORD $0x0c08 // movabs $0xc08060403020100,%rdx
+	LONG $0xff00b948; LONG $0xfafcfdfe; WORD $0xf4f8 // movabs $0xf4f8fafcfdfeff00,%rcx
+	WORD $0x8b4c; BYTE $0x1f // mov (%rdi),%r11
+	LONG $0x08778b48 // mov 0x8(%rdi),%rsi
+	LONG $0x6ef9e1c4; BYTE $0xf2 // vmovq %rdx,%xmm6
+	LONG $0x000000ba; BYTE $0x3f // mov $0x3f000000,%edx
+	LONG $0x304f8b4c // mov 0x30(%rdi),%r9
+	LONG $0x38478b4c // mov 0x38(%rdi),%r8
+	LONG $0x22c9e3c4; WORD $0x01e1 // vpinsrq $0x1,%rcx,%xmm6,%xmm4
+	LONG $0x487f8348; BYTE $0x00 // cmpq $0x0,0x48(%rdi)
+	LONG $0x487df262; WORD $0xc27c // vpbroadcastd %edx,%zmm0
+	LONG $0x40478b48 // mov 0x40(%rdi),%rax
+	LONG $0x487df262; WORD $0xe421 // vpmovsxbd %xmm4,%zmm4
+	LONG $0x487cf162; WORD $0xe45b // vcvtdq2ps %zmm4,%zmm4
+	LONG $0x485cf162; WORD $0xe059 // vmulps %zmm0,%zmm4,%zmm4
+	LONG $0x02468e0f; WORD $0x0000 // jle 1740 <decodeE2M1VNNI+0x2a0>
+	BYTE $0x55 // push %rbp
+	LONG $0x01148d49 // lea (%r9,%rax,1),%rdx
+	WORD $0x8948; BYTE $0xe5 // mov %rsp,%rbp
+	WORD $0x5741 // push %r15
+	WORD $0x894d; BYTE $0xcf // mov %r9,%r15
+	WORD $0x5641 // push %r14
+	WORD $0x5541 // push %r13
+	WORD $0x5441 // push %r12
+	BYTE $0x53 // push %rbx
+	LONG $0x3fefc149 // shr $0x3f,%r15
+	LONG $0xc0e48348 // and $0xffffffffffffffc0,%rsp
+	LONG $0x951c8d48; LONG $0x00000000 // lea 0x0(,%rdx,4),%rbx
+	WORD $0x014d; BYTE $0xcf // add %r9,%r15
+	LONG $0x00000fba; BYTE $0x00 // mov $0xf,%edx
+	LONG $0x40ec8348 // sub $0x40,%rsp
+	LONG $0x504f8b48 // mov 0x50(%rdi),%rcx
+	WORD $0xd149; BYTE $0xff // sar %r15
+	LONG $0x6ef9e1c4; BYTE $0xc3 // vmovq %rbx,%xmm0
+	LONG $0x087df262; WORD $0xda7a // vpbroadcastb %edx,%xmm3
+	LONG $0xff508d48 // lea -0x1(%rax),%rdx
+	LONG $0xf0708d4c // lea -0x10(%rax),%r14
+	LONG $0x8d1c8d4a; LONG $0x00000000 // lea 0x0(,%r9,4),%rbx
+	LONG $0xf0e28348 // and $0xfffffffffffffff0,%rdx
+	LONG $0x6ef9c1c4; BYTE $0xd7 // vmovq %r15,%xmm2
+	LONG $0x6ef9e1c4; BYTE $0xcb // vmovq %rbx,%xmm1
+	WORD $0x3145; BYTE $0xff // xor %r15d,%r15d
+	WORD $0x2949; BYTE $0xd6 // sub %rdx,%r14
+	LONG $0x24448948; BYTE $0x38 // mov %rax,0x38(%rsp)
+	WORD $0x8949; BYTE $0xfc // mov %rdi,%r12
+	WORD $0x894c; BYTE $0xf8 // mov %r15,%rax
+	LONG $0xf86ff9c5 // vmovdqa %xmm0,%xmm7
+	LONG $0xc16f79c5 // vmovdqa %xmm1,%xmm8
+	WORD $0x894d; BYTE $0xf7 // mov %r14,%r15
+	LONG $0x1f0f2e66; LONG $0x00000084; WORD $0x0000 // cs nopw 0x0(%rax,%rax,1)
+	LONG $0x7ef9e1c4; BYTE $0xd3 // vmovq %xmm2,%rbx
+	LONG $0x1e2c8d4c // lea (%rsi,%rbx,1),%r13
+	WORD $0x8548; BYTE $0xc9 // test %rcx,%rcx
+	WORD $0x2e7e // jle 15bc <decodeE2M1VNNI+0x11c>
+	WORD $0xff48; BYTE $0xc9 // dec %rcx
+	LONG $0x00968d48; WORD $0x0008; BYTE $0x00 // lea 0x800(%rsi),%rdx
+	LONG $0xc0e18348 // and $0xffffffffffffffc0,%rcx
+	LONG $0x0e8c8d48; LONG $0x00000840 // lea 0x840(%rsi,%rcx,1),%rcx
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	BYTE $0x90 // nop
+	WORD $0x180f; BYTE $0x0a // prefetcht0 (%rdx)
+	LONG $0x40c28348 // add $0x40,%rdx
+	WORD $0x3948; BYTE $0xd1 // cmp %rdx,%rcx
+	WORD $0xf475 // jne 15b0 <decodeE2M1VNNI+0x110>
+	WORD $0x854d; BYTE $0xc9 // test %r9,%r9
+	LONG $0x00b18e0f; WORD $0x0000 // jle 1676 <decodeE2M1VNNI+0x1d6>
+	LONG $0x6ef9e1c4; BYTE $0xf0 // vmovq %rax,%xmm6
+	WORD $0x3145; BYTE $0xd2 // xor %r10d,%r10d
+	LONG $0xc00000bb; BYTE $0x7f // mov $0x7fc00000,%ebx
+	WORD $0x894c; BYTE $0xc8 // mov %r9,%rax
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	WORD $0x894c; BYTE $0xd2 // mov %r10,%rdx
+	WORD $0x894c; BYTE $0xcf // mov %r9,%rdi
+	WORD $0x014d; BYTE $0xc2 // add %r8,%r10
+	WORD $0x3949; BYTE $0xc0 // cmp %rax,%r8
+	LONG $0xfa4e0f49 // cmovle %r10,%rdi
+	LONG $0x75b60f45; BYTE $0x00 // movzbl 0x0(%r13),%r14d
+	WORD $0xff49; BYTE $0xc5 // inc %r13
+	LONG $0x400000b9; BYTE $0x00 // mov $0x400000,%ecx
+	WORD $0x8545; BYTE $0xf6 // test %r14d,%r14d
+	WORD $0x1074 // je 1612 <decodeE2M1VNNI+0x172>
+	WORD $0x8944; BYTE $0xf1 // mov %r14d,%ecx
+	WORD $0xe1c1; BYTE $0x17 // shl $0x17,%ecx
+	LONG $0xfffe8141; WORD $0x0000; BYTE $0x00 // cmp $0xff,%r14d
+	WORD $0x440f; BYTE $0xcb // cmove %ebx,%ecx
+	LONG $0x487df262; WORD $0xe97c // vpbroadcastd %ecx,%zmm5
+	WORD $0x3948; BYTE $0xd7 // cmp %rdx,%rdi
+	WORD $0x487e // jle 1665 <decodeE2M1VNNI+0x1c5>
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	WORD $0x8948; BYTE $0xd1 // mov %rdx,%rcx
+	LONG $0x3fe9c148 // shr $0x3f,%rcx
+	WORD $0x0148; BYTE $0xd1 // add %rdx,%rcx
+	WORD $0xd148; BYTE $0xf9 // sar %rcx
+	LONG $0x047efac5; BYTE $0x0e // vmovq (%rsi,%rcx,1),%xmm0
+	LONG $0xd071f1c5; BYTE $0x04 // vpsrlw $0x4,%xmm0,%xmm1
+	LONG $0xc3dbf9c5 // vpand %xmm3,%xmm0,%xmm0
+	LONG $0xc9dbe1c5 // vpand %xmm1,%xmm3,%xmm1
+	LONG $0xc160f9c5 // vpunpcklbw %xmm1,%xmm0,%xmm0
+	LONG $0x487df262; WORD $0xc031 // vpmovzxbd %xmm0,%zmm0
+	LONG $0x487df262; WORD $0xc416 // vpermps %zmm4,%zmm0,%zmm0
+	LONG $0x4854f162; WORD $0xc059 // vmulps %zmm0,%zmm5,%zmm0
+	LONG $0x487cd162; WORD $0x0411; BYTE $0x93 // vmovups %zmm0,(%r11,%rdx,4)
+	LONG $0x10c28348 // add $0x10,%rdx
+	WORD $0x3948; BYTE $0xfa // cmp %rdi,%rdx
+	WORD $0xbb7c // jl 1620 <decodeE2M1VNNI+0x180>
+	WORD $0x294c; BYTE $0xc0 // sub %r8,%rax
+	WORD $0x394d; BYTE $0xd1 // cmp %r10,%r9
+	LONG $0xff6f8f0f; WORD $0xffff // jg 15e0 <decodeE2M1VNNI+0x140>
+	LONG $0x7ef9e1c4; BYTE $0xf0 // vmovq %xmm6,%rax
+	LONG $0x247c8348; WORD $0x0038 // cmpq $0x0,0x38(%rsp)
+	LONG $0x008e8e0f; WORD $0x0000 // jle 1710 <decodeE2M1VNNI+0x270>
+	LONG $0x7ef961c4; BYTE $0xc3 // vmovq %xmm8,%rbx
+	LONG $0x244c8b48; BYTE $0x38 // mov 0x38(%rsp),%rcx
+	WORD $0x894c; BYTE $0xef // mov %r13,%rdi
+	LONG $0x1b148d49 // lea (%r11,%rbx,1),%rdx
+	LONG $0x000001bb; BYTE $0x00 // mov $0x1,%ebx
+	WORD $0x2feb // jmp 16c9 <decodeE2M1VNNI+0x229>
+	LONG $0x441f0f66; WORD $0x0000 // nopw 0x0(%rax,%rax,1)
+	LONG $0x487dd262; WORD $0x4533; BYTE $0x00 // vpmovzxwd 0x0(%r13),%zmm0
+	LONG $0x487df162; WORD $0xf072; BYTE $0x10 // vpslld $0x10,%zmm0,%zmm0
+	LONG $0x487cf162; WORD $0x0211 // vmovups %zmm0,(%rdx)
+	LONG $0x10e98348 // sub $0x10,%rcx
+	LONG $0x20c58349 // add $0x20,%r13
+	LONG $0x40c28348 // add $0x40,%rdx
+	LONG $0x40c78348 // add $0x40,%rdi
+	WORD $0x394c; BYTE $0xf9 // cmp %r15,%rcx
+	WORD $0x4774 // je 1710 <decodeE2M1VNNI+0x270>
+	LONG $0x247c8349; WORD $0x0058 // cmpq $0x0,0x58(%r12)
+	WORD $0xcf75 // jne 16a0 <decodeE2M1VNNI+0x200>
+	LONG $0x0ff98348 // cmp $0xf,%rcx
+	WORD $0x197e // jle 16f0 <decodeE2M1VNNI+0x250>
+	LONG $0x487cf162; WORD $0x3710 // vmovups (%rdi),%zmm6
+	LONG $0x487cf162; WORD $0x3211 // vmovups %zmm6,(%rdx)
+	WORD $0xcfeb // jmp 16b4 <decodeE2M1VNNI+0x214>
+	LONG $0x0f2e6666; LONG $0x0000841f; WORD $0x0000; BYTE $0x00 // data16 cs nopw 0x0(%rax,%rax,1)
+	WORD $0x8941; BYTE $0xda // mov %ebx,%r10d
+	WORD $0xd341; BYTE $0xe2 // shl %cl,%r10d
+	LONG $0xff728d45 // lea -0x1(%r10),%r14d
+	LONG $0x9278c1c4; BYTE $0xce // kmovw %r14d,%k1
+	LONG $0xc97cf162; WORD $0x2f10 // vmovups (%rdi),%zmm5{%k1}{z}
+	LONG $0x497cf162; WORD $0x2a11 // vmovups %zmm5,(%rdx){%k1}
+	WORD $0xa7eb // jmp 16b4 <decodeE2M1VNNI+0x214>
+	WORD $0x1f0f; BYTE $0x00 // nopl (%rax)
+	LONG $0x244c8b49; BYTE $0x50 // mov 0x50(%r12),%rcx
+	LONG $0x7ef9e1c4; BYTE $0xfb // vmovq %xmm7,%rbx
+	WORD $0xff48; BYTE $0xc0 // inc %rax
+	WORD $0x0149; BYTE $0xdb // add %rbx,%r11
+	WORD $0x0148; BYTE $0xce // add %rcx,%rsi
+	LONG $0x24443b49; BYTE $0x48 // cmp 0x48(%r12),%rax
+	LONG $0xfe528c0f; WORD $0xffff // jl 1580 <decodeE2M1VNNI+0xe0>
+	WORD $0xf8c5; BYTE $0x77 // vzeroupper
+	LONG $0xd8658d48 // lea -0x28(%rbp),%rsp
+	BYTE $0x5b // pop %rbx
+	WORD $0x5c41 // pop %r12
+	WORD $0x5d41 // pop %r13
+	WORD $0x5e41 // pop %r14
+	WORD $0x5f41 // pop %r15
+	BYTE $0x5d // pop %rbp
+	BYTE $0xc3 // ret
+	WORD $0xf8c5; BYTE $0x77 // vzeroupper
 	BYTE $0xc3 // ret

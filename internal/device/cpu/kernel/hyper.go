@@ -13,9 +13,9 @@ type HC struct {
 	Eps            float64
 }
 
-// Split makes the mixing weights of a row from its projection m, which is multiplied with rho first (1 if it was before).
-// post and comb are nil for the final head. All of it is float64 and the same on every tier.
-func (h *HC) Split(pre, post, comb, m []float32, rho float32) {
+// HCSplit makes the mixing weights of a row from its projection m, which is multiplied with rho first (1 if it was before).
+// post and comb are nil for the final head. All of it is float64.
+func (s *Set) HCSplit(h *HC, pre, post, comb, m []float32, rho float32) {
 	n := h.Streams
 	for j := range n {
 		pre[j] = float32(1/(1+math.Exp(-h.mixed(m, rho, j, 0))) + h.Eps)
@@ -36,7 +36,7 @@ func (h *HC) Split(pre, post, comb, m []float32, rho float32) {
 		c[i] = h.mixed(m, rho, 2*n+i, 2)
 	}
 	if n == 4 {
-		h.sinkhorn4((*[16]float64)(c))
+		s.sinkhorn4(h, (*[16]float64)(c))
 	} else {
 		h.sinkhorn(c)
 	}
@@ -77,35 +77,32 @@ func (h *HC) softmax(x []float64) {
 	}
 }
 
-// divide divides each line by its sum plus Eps. Elements of a line are step apart, lines themselves apart.
+// divide divides each line by its sum plus Eps: one division for a line, which last longest. Elements of a line are step
+// apart, lines themselves apart.
 func (h *HC) divide(c []float64, step, apart int) {
 	for line := range h.Streams {
 		sum := h.Eps
 		for i := range h.Streams {
 			sum += c[line*apart+i*step]
 		}
+		share := 1 / sum
 		for i := range h.Streams {
-			c[line*apart+i*step] /= sum
+			c[line*apart+i*step] *= share
 		}
 	}
 }
 
-// sinkhorn4 is sinkhorn of four streams, without loops inside, which take three times as long.
-func (h *HC) sinkhorn4(c *[16]float64) {
+// sinkhorn4 is sinkhorn of four streams.
+func (s *Set) sinkhorn4(h *HC, c *[16]float64) {
+	if s.Tier == Generic {
+		h.sinkhorn(c[:])
+		return
+	}
 	for j := range 4 {
 		h.softmax(c[4*j:][:4])
 	}
-	for i := range 2*h.Iters - 1 {
-		step, apart := 1, 4
-		if i%2 == 0 {
-			step, apart = 4, 1
-		}
-		for line := 0; line < 4*apart; line += apart {
-			p, q, r, s := &c[line&15], &c[(line+step)&15], &c[(line+2*step)&15], &c[(line+3*step)&15]
-			sum := h.Eps + *p + *q + *r + *s
-			*p, *q, *r, *s = *p/sum, *q/sum, *r/sum, *s/sum
-		}
-	}
+	a := args{p: [6]unsafe.Pointer{unsafe.Pointer(c)}, n: [6]int{max(1, 2*h.Iters-1)}, d: [2]float64{h.Eps}}
+	s.run(codeSinkhorn, &a)
 }
 
 // HCCollapse is y = sum_j pre[j] * x_j, of streams stride apart: x_j is x[j*stride:][:len(y)], so that a part of the columns

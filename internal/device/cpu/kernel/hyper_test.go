@@ -58,7 +58,7 @@ func TestSplit(t *testing.T) {
 			h := &HC{Base: fill(r, 2*n+n*n, inputs["plain"]), Scale: fill(r, 3, inputs["plain"]), Streams: n, Iters: 20, Eps: 1e-6}
 			m := fill(r, 2*n+n*n, inputs["plain"])
 			pre, post, comb := make([]float32, n), make([]float32, n), make([]float32, n*n)
-			h.Split(pre, post, comb, m, 0.7)
+			For(Generic).HCSplit(h, pre, post, comb, m, 0.7)
 			wantPre, wantPost, wantComb := h.reference(m, 0.7)
 			for i, want := range append(append(wantPre, wantPost...), wantComb...) {
 				if got := append(append(pre[:n:n], post...), comb...)[i]; ulps(got, want) > 0.51 {
@@ -66,8 +66,14 @@ func TestSplit(t *testing.T) {
 				}
 			}
 			head := make([]float32, n)
-			(&HC{Base: h.Base[:n], Scale: h.Scale[:1], Streams: n, Eps: h.Eps}).Split(head, nil, nil, m[:n], 0.7)
-			sameBits(t, "the final head", head, pre)
+			final := &HC{Base: h.Base[:n], Scale: h.Scale[:1], Streams: n, Eps: h.Eps}
+			for _, tier := range Tiers() {
+				For(tier).HCSplit(final, head, nil, nil, m[:n], 0.7)
+				sameBits(t, "the final head", head, pre)
+				again := make([]float32, n*n)
+				For(tier).HCSplit(h, head, make([]float32, n), again, m, 0.7)
+				sameBits(t, tier.String(), again, comb)
+			}
 		}
 	}
 }
@@ -79,13 +85,15 @@ func TestSplitKeepsNaN(t *testing.T) {
 		m := make([]float32, 24)
 		m[i] = float32(math.NaN())
 		pre, post, comb := make([]float32, 4), make([]float32, 4), make([]float32, 16)
-		h.Split(pre, post, comb, m, 1)
-		found := false
-		for _, v := range append(append(pre, post...), comb...) {
-			found = found || v != v
-		}
-		if !found {
-			t.Errorf("NaN in number %d is gone", i)
+		for _, tier := range Tiers() {
+			For(tier).HCSplit(h, pre, post, comb, m, 1)
+			found := false
+			for _, v := range append(append(pre, post...), comb...) {
+				found = found || v != v
+			}
+			if !found {
+				t.Errorf("%v: NaN in number %d is gone", tier, i)
+			}
 		}
 	}
 }

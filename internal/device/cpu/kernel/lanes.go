@@ -28,6 +28,7 @@ const (
 	codeSoftplus
 	codeCollapse
 	codeExpand
+	codeSinkhorn
 	codeCombine
 	codeRoPE
 	codeHadamard

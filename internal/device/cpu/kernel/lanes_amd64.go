@@ -42,6 +42,8 @@ func runVNNI(c code, a *args) bool {
 		collapseVNNI(a)
 	case codeExpand:
 		expandVNNI(a)
+	case codeSinkhorn:
+		sinkhornAVX2(a)
 	case codeCombine:
 		combineVNNI(a)
 	case codeRoPE:
@@ -106,6 +108,8 @@ func runAVX2(c code, a *args) bool {
 		collapseAVX2(a)
 	case codeExpand:
 		expandAVX2(a)
+	case codeSinkhorn:
+		sinkhornAVX2(a)
 	case codeCombine:
 		combineAVX2(a)
 	case codeRoPE:

@@ -45,7 +45,7 @@ func rowBenchmarks(r *rand.Rand) []measured {
 		{"Add", 3 * row, func(s *Set) { s.Add(y, x, z) }, 0, nil},
 		{"SwiGLU 2048", 3 * 2048 * 4, func(s *Set) { s.SwiGLU(y[:2048], x[:2048], z[:2048], 0.3, 10) }, 0, nil},
 		{"SqrtSoftplus 256", 2 * 256 * 4, func(s *Set) { s.SqrtSoftplus(y[:256], x[:256]) }, 0, nil},
-		{"HCSplit", 0, func(*Set) { hc.Split(pre, post, comb, m, 0.5) }, 0, nil},
+		{"HCSplit", 0, func(s *Set) { s.HCSplit(hc, pre, post, comb, m, 0.5) }, 0, nil},
 		{"HCCollapse", 5 * row, func(s *Set) { s.HCCollapse(y, streams, pre, benchWidth) }, 0, nil},
 		{"HCExpand", 9 * row, func(s *Set) { s.HCExpand(other, x, streams, post, comb, benchWidth) }, 0, nil},
 		{"Combine 6", 8 * row, func(s *Set) { s.Combine(y, slots, x, order, benchWidth) }, 0, nil},

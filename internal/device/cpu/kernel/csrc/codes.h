@@ -126,22 +126,33 @@ INLINE V ofE2M1(V table, __m128i bytes) {
 	return lookup(table, octets(nibbles));
 }
 
-// p[0] = numbers of the codes p[1] times their scales p[2], n[0] numbers in groups of n[1], both multiples of 16; after
-// them n[2] numbers p[3] of bfloat16, a multiple of 16.
+// What one token remembers is no longer near when the next one comes. Where it ends a fetch does nothing.
+#define AHEAD 2048
+
+// p[0] = numbers of n[3] rows p[1] of n[4] bytes: of each n[0] codes and then their scales, of groups of n[1], both
+// multiples of 16; after them n[2] numbers of float32, or with n[5] of bfloat16 and a multiple of 16.
 INLINE void decodeOf(args *a, int fp4) {
 	float *y = a->p[0];
-	const uint8_t *codes = a->p[1], *scales = a->p[2];
-	const uint16_t *tail = a->p[3];
-	long n = a->n[0], group = a->n[1];
+	const uint8_t *codes = a->p[1];
+	long n = a->n[0], group = a->n[1], rest = a->n[2];
 	V table = tableE2M1();
-	for (long start = 0; start < n; start += group) {
-		long end = n - start < group ? n : start + group;
-		V scale = floats(KI(ofE8M0(*scales++)));
-		for (long c = start; c < end; c += 16) {
-			V v = fp4 ? ofE2M1(table, _mm_loadl_epi64((const __m128i *)(codes + c / 2)))
-			          : ofE4M3(octets(_mm_loadu_si128((const __m128i *)(codes + c))));
-			store(y + c, mul(v, scale), 16);
+	for (long row = 0; row < a->n[3]; row++) {
+		const uint8_t *scales = codes + (fp4 ? n / 2 : n);
+		for (long ahead = 0; ahead < a->n[4]; ahead += 64) _mm_prefetch(codes + AHEAD + ahead, _MM_HINT_T0);
+		for (long start = 0; start < n; start += group) {
+			long end = n - start < group ? n : start + group;
+			V scale = floats(KI(ofE8M0(*scales++)));
+			for (long c = start; c < end; c += 16) {
+				V v = fp4 ? ofE2M1(table, _mm_loadl_epi64((const __m128i *)(codes + c / 2)))
+				          : ofE4M3(octets(_mm_loadu_si128((const __m128i *)(codes + c))));
+				store(y + c, mul(v, scale), 16);
+			}
 		}
+		for (long c = 0; c < rest; c += 16) {
+			if (a->n[5]) store(y + n + c, widened((const uint16_t *)scales + c), 16);
+			else store(y + n + c, load((const float *)scales + c, rest - c), rest - c);
+		}
+		y += n + rest;
+		codes += a->n[4];
 	}
-	for (long c = 0; c < a->n[2]; c += 16) store(y + n + c, widened(tail + c), 16);
 }

@@ -23,7 +23,7 @@ type dfa struct {
 
 	holds bool // characters are held back before they are counted
 
-	loops  []uint64 // by state: the groups of bytes that stay in it, see group
+	loops  []groups // by state: those of which all bytes stay in it
 	shared bool     // by all grammars
 }
 
@@ -163,16 +163,16 @@ func (d *dfa) trim() {
 func (d *dfa) finish() {
 	d.far = slices.Max(d.dist)
 	for s := range d.states() {
-		loops, onward := ^uint64(0), false
+		leaves, onward := groups{}, false
 		for b := range 256 {
 			to := d.step(int32(s), byte(b))
 			onward = onward || to != dead
 			if to != int32(s) {
-				loops &^= 1 << group(byte(b))
+				leaves.add(byte(b))
 			}
 		}
 		d.onward = append(d.onward, onward)
-		d.loops = append(d.loops, loops)
+		d.loops = append(d.loops, groups{^uint64(0), ^uint64(0)}.without(leaves))
 	}
 }
 
@@ -188,32 +188,26 @@ func intersect(w *work, a, b *dfa) (*dfa, error) {
 	}, func(p pair) bool { return a.accept[p.a] && b.accept[p.b] })
 }
 
-// groupBeyond is the group of the bytes of characters beyond ASCII.
-const groupBeyond = 0
+// groups is a set of groups of bytes: one for each of ASCII, but that 0x7f is in that of 1, and one for the bytes of
+// characters beyond, in its place.
+type groups [2]uint64
 
-// group puts bytes into at most 64 groups, coarse where text is not told apart: letters, digits, bytes of longer characters.
-func group(b byte) uint {
+// beyond is the group of the bytes of characters beyond ASCII.
+func beyond() groups { return groups{0, 1 << 63} }
+
+// add adds the group of a byte.
+func (g *groups) add(b byte) {
 	switch {
 	case b >= 0x80:
-		return groupBeyond
-	case b >= 'a' && b <= 'z':
-		return 1
-	case b >= 'A' && b <= 'Z':
-		return 2
-	case b >= '0' && b <= '9':
-		return 3
-	case b < ' ' && b != '\n' && b != '\t' && b != '\r':
-		return 4
+		b = 0x7f
 	case b == 0x7f:
-		return 5
-	case b < ' ':
-		return 6 + uint(b&7) // 2, 1 and 5
-	case b < '0':
-		return 14 + uint(b-' ') // 14 to 29
-	case b < 'A':
-		return 30 + uint(b-':') // 30 to 36
-	case b < 'a':
-		return 37 + uint(b-'[') // 37 to 42
+		b = 1
 	}
-	return 43 + uint(b-'{') // 43 to 46
+	g[b>>6] |= 1 << (b & 63)
 }
+
+func (g *groups) unite(h groups) { g[0], g[1] = g[0]|h[0], g[1]|h[1] }
+
+func (g groups) without(h groups) groups { return groups{g[0] &^ h[0], g[1] &^ h[1]} }
+
+func (g groups) meets(h groups) bool { return g[0]&h[0]|g[1]&h[1] != 0 }

@@ -253,17 +253,22 @@ func (k key) read(b byte) (key, bool) {
 	if to == dead {
 		return k, false
 	}
-	if d.count != nil {
-		n := int32(d.count[int(k.at)*d.classes+int(d.class[b])])
-		k.want = max(0, k.want-n)
-		if k.room >= 0 {
-			if k.room -= n; k.room < 0 {
-				return k, false
-			}
-		}
+	if d.count != nil && !k.count(int32(d.count[int(k.at)*d.classes+int(d.class[b])])) {
+		return k, false
 	}
 	k.at = uint64(to)
 	return k, true
+}
+
+// count takes so many characters of a leaf, and reports whether they are allowed.
+func (k *key) count(n int32) bool {
+	k.want = max(0, k.want-n)
+	if k.room >= 0 {
+		if k.room -= n; k.room < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // adopt brings a frame of another arena into this one. The frames below come first.

@@ -11,13 +11,14 @@ type tables struct {
 	mu         sync.Mutex
 	masks      map[leafState]*leafMask
 	words      int
+	ends       map[leafState]*endings
+	endWords   int
 }
 
 // leafState is what the mask of a leaf depends on.
 type leafState struct {
 	dfa   *dfa
 	state int32
-	room  int32   // characters that are allowed, -1 for no bound
 	first byteSet // what may follow the leaf
 }
 
@@ -35,211 +36,125 @@ func everyByte() byteSet { return byteSet{^uint64(0), ^uint64(0), ^uint64(0), ^u
 // has ended and longer tokens go on. Where the leaf counts characters, those that end with it are listed apart. Of what remains
 // to the end of the leaf, no more than at the state itself is left behind the near tokens; behind the far ones there is.
 type leafMask struct {
-	least  int32    // bytes that remain behind a near token, at least
-	dense  []uint64 // the near tokens or, if they are few,
-	sparse []int32
-	far    []counted          // and how many bytes remain
-	last   []counted          // and how many characters the leaf counted
-	exits  map[byte][]counted // places by the byte behind the leaf, and how many characters it counted
+	least     int32    // bytes that remain behind a near token, at least
+	dense     []uint64 // the near tokens or, if they are few,
+	sparse    []int32
+	far       []counted          // and how many bytes remain
+	scattered bool               // far is not complete: there are too many
+	last      []counted          // and how many characters the leaf counted
+	exits     map[byte][]counted // places by the byte behind the leaf, and how many characters it counted
 }
 
-// counted is a token or a place and a number.
+// counted is a token, a place or a state, and a number.
 type counted struct{ at, count int32 }
 
 // fewTokens is how many tokens a mask lists rather than marks.
 const fewTokens = 1 << 10
 
-// maxTableWords bounds the masks that one grammar remembers: 16 MiB.
-const maxTableWords = 2 << 20
+// Bounds of what one grammar, or all that share a vocabulary, remember of leaves: 16 MiB of masks and 8 MiB of endings.
+const (
+	maxTableWords  = 2 << 20
+	maxEndingWords = 1 << 20
+)
 
 func newTables(v *Vocabulary) *tables {
-	return &tables{vocabulary: v, masks: map[leafState]*leafMask{}}
+	return &tables{vocabulary: v, masks: map[leafState]*leafMask{}, ends: map[leafState]*endings{}}
 }
 
-// leaf returns the mask of a leaf. It does not look at how many characters are wanted.
+// leaf returns the mask of a leaf. It does not look at how many characters are wanted or allowed.
 func (t *tables) leaf(k leafState) *leafMask {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := t.masks[k]
 	if m == nil {
-		w := leafWalk{Vocabulary: t.vocabulary, leafState: k}
-		m = w.run()
+		m = t.endingsOf(k).mask(t.vocabulary, k)
 		if t.words > maxTableWords {
 			clear(t.masks)
 			t.words = 0
 		}
 		t.masks[k] = m
-		t.words += len(m.dense) + len(m.sparse)/2 + len(m.far) + len(m.last) + w.exited
+		t.words += len(m.dense) + len(m.sparse)/2 + len(m.far) + len(m.last)
+		for _, exits := range m.exits {
+			t.words += len(exits)
+		}
 	}
 	return m
 }
 
-// leafWalk makes the mask of a leaf.
-type leafWalk struct {
-	*Vocabulary
-	leafState
-	leafMask
-	states, counts []int32 // by depth
-	wide           bool    // most tokens are near: the others are cleared
-	turns          []turn  // by state
-	remain         []int32 // bytes to the end, by state
-	behind         uint64  // groups of the bytes that may follow
-	most           int32   // bytes that remain behind near tokens
-	tokens, exited int
+// endings returns where the tokens end in a leaf.
+func (t *tables) endings(k leafState) *endings {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.endingsOf(k)
 }
 
-// run walks the whole tree.
-func (w *leafWalk) run() *leafMask {
-	d := w.dfa
-	w.dense = make([]uint64, w.words)
-	if w.wide = d.loops[w.state]&(1<<group('a')) != 0; w.wide {
-		copy(w.dense, w.all)
-	}
-	w.states = make([]int32, w.deep+1)
-	w.counts = make([]int32, w.deep+1)
-	w.exits = map[byte][]counted{}
-	w.turns = make([]turn, d.states())
-	w.remain = make([]int32, d.states())
-	for s := range w.remain {
-		w.remain[s] = d.distance(int32(s), 0, -1)
-	}
-	w.states[0] = w.state
-	w.most = w.remain[w.state]
-	w.least = never
-	for b := range 256 {
-		if w.first.has(byte(b)) {
-			w.behind |= 1 << group(byte(b))
+func (t *tables) endingsOf(k leafState) *endings {
+	e := t.ends[k]
+	if e == nil {
+		e = t.vocabulary.endings(k)
+		if size := len(e.of)/4 + len(e.kinds); t.endWords+size > maxEndingWords {
+			clear(t.ends)
+			t.endWords = size
+		} else {
+			t.endWords += size
 		}
+		t.ends[k] = e
 	}
-	w.walk()
-	return w.done()
+	return e
 }
 
-// walk goes over the places. Where nothing below a place can leave the state or the leaf, all its tokens are taken at once.
-func (w *leafWalk) walk() {
-	d, places, states := w.dfa, w.places, w.states
-	for i := 1; i < len(places); {
-		p := &places[i]
-		from := states[p.depth-1]
-		if d.accept[from] && p.depth > 1 && w.first.has(p.byte) {
-			w.exits[p.byte] = append(w.exits[p.byte], counted{int32(i), w.counts[p.depth-1]})
-			w.exited++
-		}
-		at := int(from)*d.classes + int(d.class[p.byte])
-		to := d.next[at]
-		if to == dead || d.count != nil && !w.allows(p, int32(d.count[at])) {
-			if i = int(p.skip); w.wide {
-				w.clear(p)
-			}
-			continue
-		}
-		states[p.depth] = to
-		if leaves := p.below &^ d.loops[to]; (leaves == 0 || leaves == 1<<groupBeyond) && int(p.skip) > i+1 && w.stays(p, to, leaves) {
-			w.takeAll(p, to)
-			i = int(p.skip)
-			continue
-		}
-		if i++; p.token < 0 {
-			continue
-		}
-		switch remain := w.remain[to]; {
-		case d.count != nil && d.accept[to]:
-			w.last = append(w.last, counted{p.token, w.counts[p.depth]})
-			w.dense[p.token>>6] &^= 1 << (p.token & 63)
-		case remain > w.most:
-			w.far = append(w.far, counted{p.token, remain})
-			w.dense[p.token>>6] &^= 1 << (p.token & 63)
+// mask sorts the tokens by what remains behind them.
+func (e *endings) mask(v *Vocabulary, k leafState) *leafMask {
+	const near, far, last = 1, 2, 4
+	d := k.dfa
+	m := &leafMask{least: never, dense: make([]uint64, v.words), exits: e.exits}
+	most := d.distance(k.state, 0, -1)
+	sort := make([]uint8, len(e.kinds))
+	for i, end := range e.kinds[1:] {
+		switch remain := d.distance(end.at, 0, -1); {
+		case d.count != nil && d.accept[end.at]:
+			sort[i+1] = last
+		case remain > most:
+			sort[i+1] = far
 		default:
-			w.least = min(w.least, remain)
-			w.dense[p.token>>6] |= 1 << (p.token & 63)
-			w.tokens++
+			sort[i+1] = near
+			m.least = min(m.least, remain)
 		}
 	}
-}
-
-// stays reports whether all that tokens have behind a place neither leaves the state, nor the leaf, nor has too many characters.
-// leaves is the groups of it whose bytes leave the state: none, or those of characters beyond ASCII, which may be on their way
-// back to it.
-func (w *leafWalk) stays(p *place, state int32, leaves uint64) bool {
-	if leaves != 0 && (p.broken || !w.returns(state)) {
-		return false
-	}
-	return !(w.dfa.accept[state] && p.below&w.behind != 0) && w.fits(p)
-}
-
-// turn says whether all whole characters beyond ASCII lead back to a state.
-type turn uint8
-
-const (
-	unasked turn = iota
-	back
-	away
-)
-
-// returns asks that of a state once.
-func (w *leafWalk) returns(state int32) bool {
-	if w.turns[state] == unasked {
-		w.turns[state] = away
-		if w.dfa.returns(state) {
-			w.turns[state] = back
+	for j, i := range e.of {
+		id, s := v.ids[j], sort[i]
+		m.dense[id>>6] |= uint64(s&near) << (id & 63)
+		switch {
+		case s <= near:
+		case s == last:
+			m.last = append(m.last, counted{id, e.kinds[i].count})
+		case len(m.far) < fewTokens:
+			m.far = append(m.far, counted{id, d.distance(e.kinds[i].at, 0, -1)})
+		default:
+			m.scattered = true
+			for i, s := range sort {
+				sort[i] = s &^ far
+			}
 		}
 	}
-	return w.turns[state] == back
+	m.list()
+	return m
 }
 
-// allows counts what the step to a place adds, and reports whether so many are allowed.
-func (w *leafWalk) allows(p *place, n int32) bool {
-	n += w.counts[p.depth-1]
-	w.counts[p.depth] = n
-	return w.room < 0 || n <= w.room
-}
-
-// fits reports whether no token that begins with those of a place can have too many characters.
-func (w *leafWalk) fits(p *place) bool {
-	return w.room < 0 || w.counts[p.depth]+int32(p.tall-p.depth) <= w.room
-}
-
-// under is the tokens that begin with those bytes that lead to a place.
-func (w *leafWalk) under(p *place) []int32 { return w.ids[p.first:w.tokensUpTo(p.skip)] }
-
-// takeAll takes the tokens under a place, behind all of which a state is reached that counts nothing at its end.
-func (w *leafWalk) takeAll(p *place, state int32) {
-	ids, remain := w.under(p), w.remain[state]
-	if remain > w.most {
-		for _, id := range ids {
-			w.far = append(w.far, counted{id, remain})
-		}
-		if w.wide {
-			w.clear(p)
-		}
+// list lists the near tokens if they are few.
+func (m *leafMask) list() {
+	tokens := 0
+	for _, word := range m.dense {
+		tokens += bits.OnesCount64(word)
+	}
+	if tokens > fewTokens {
 		return
 	}
-	w.least = min(w.least, remain)
-	w.tokens += len(ids)
-	if !w.wide {
-		for _, id := range ids {
-			w.dense[id>>6] |= 1 << (id & 63)
+	m.sparse = make([]int32, 0, tokens)
+	for i, word := range m.dense {
+		for ; word != 0; word &= word - 1 {
+			m.sparse = append(m.sparse, int32(i*64+bits.TrailingZeros64(word)))
 		}
 	}
-}
-
-func (w *leafWalk) clear(p *place) {
-	for _, id := range w.under(p) {
-		w.dense[id>>6] &^= 1 << (id & 63)
-	}
-}
-
-// done lists the tokens if they are few.
-func (w *leafWalk) done() *leafMask {
-	m := w.leafMask
-	if w.tokens <= fewTokens {
-		m.sparse = make([]int32, 0, w.tokens)
-		for i, word := range m.dense {
-			for ; word != 0; word &= word - 1 {
-				m.sparse = append(m.sparse, int32(i*64+bits.TrailingZeros64(word)))
-			}
-		}
-		m.dense = nil
-	}
-	return &m
+	m.dense = nil
 }

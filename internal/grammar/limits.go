@@ -22,6 +22,9 @@ const (
 	maxTables   = 8 << 20  // transitions of all leaves of a grammar
 )
 
+// maxToken is the most bytes of a token that takes part: few enough for where a token ends in a leaf to be an uint16.
+const maxToken = 256
+
 // Bounds of a walk. What is beyond is left out of the language.
 const (
 	maxDepth  = 500     // frames of a stack, where there is a way that is not deeper

@@ -2,9 +2,10 @@ package grammar
 
 // mask is what may come next where a frame is on top: the near tokens of a leaf's own mask, which cost least to worst
 // afterwards, and others with what they cost afterwards. Where characters are wanted the far tokens of a leaf are among these
-// at more than their cost, so that worst is more than that of any.
+// at more than their cost, so that worst is more than that of any. Where the leaf's own mask does not say it all, exact is set.
 type mask struct {
 	leaf         *leafMask
+	exact        bool
 	least, worst int32
 	ids          []int32
 	costs        []int32
@@ -20,7 +21,6 @@ type masking struct {
 	*arena
 	vocabulary *Vocabulary
 	mask
-	most int32 // what may cost more is left out
 	seen map[placed]bool
 }
 
@@ -33,7 +33,7 @@ type placed struct {
 // maskOf returns the mask of a frame that is read from, and remembers it.
 func (m *Matcher) maskOf(f *frame) *mask {
 	if f.mask == nil {
-		w := masking{arena: m.arena, vocabulary: m.vocabulary, most: never - 1, seen: map[placed]bool{}}
+		w := masking{arena: m.arena, vocabulary: m.vocabulary, seen: map[placed]bool{}}
 		w.run(f)
 		f.mask = &w.mask
 		m.arena.size += len(w.ids)
@@ -41,11 +41,20 @@ func (m *Matcher) maskOf(f *frame) *mask {
 	return f.mask
 }
 
-// dear returns the tokens of a leaf's own mask that cost at most most afterwards, and possibly others that do.
-func (m *Matcher) dear(f *frame, most int32) *mask {
-	w := masking{arena: m.arena, vocabulary: m.vocabulary, most: most, seen: map[placed]bool{}}
-	w.walk(f, 0)
-	return &w.mask
+// endings returns where the tokens end in the leaf of a frame.
+func (a *arena) endings(f *frame) *endings {
+	t, k := a.leafOf(f)
+	return t.endings(k)
+}
+
+// leafOf is what the masks of the leaf of a frame are remembered by, and where.
+func (a *arena) leafOf(f *frame) (*tables, leafState) {
+	d := f.node.dfa
+	k := leafState{d, int32(f.at), d.firstBytes(f.below.opened(a))}
+	if d.shared {
+		return a.tables.vocabulary.shared, k
+	}
+	return a.tables, k
 }
 
 // run makes the mask of a leaf from that of its automaton, which is the same for all frames and remembered.
@@ -53,20 +62,25 @@ func (w *masking) run(f *frame) {
 	if f.node == nil {
 		return
 	}
-	room := f.room
-	if int(room) >= w.vocabulary.deep {
-		room = -1
-	}
-	if f.node.kind == literalNode || f.node.dfa.holds && room >= 0 && f.want > 0 {
+	if f.node.kind == literalNode {
 		w.walk(f, 0)
 		return
 	}
-	d, t := f.node.dfa, w.tables
-	if d.shared {
-		t = w.vocabulary.shared
+	t, k := w.leafOf(f)
+	w.leaf = t.leaf(k)
+	w.exact = w.leaf.scattered || f.room >= 0 && int(f.room) < w.vocabulary.deep
+	w.near(f)
+	for _, g := range f.below.opened(w.arena) {
+		w.leave(f, g)
 	}
-	behind := f.below.opened(w.arena)
-	w.leaf = t.leaf(leafState{d, int32(f.at), room, d.firstBytes(behind)})
+}
+
+// near notes what the tokens of a leaf's own mask cost, and takes the few that it lists with a number.
+func (w *masking) near(f *frame) {
+	if w.exact {
+		return
+	}
+	d := f.node.dfa
 	w.least = add(w.leaf.least, f.below.cost)
 	w.worst = add(d.distance(int32(f.at), 0, -1), f.below.cost)
 	if f.want > 0 {
@@ -79,9 +93,6 @@ func (w *masking) run(f *frame) {
 		if l.count >= f.want {
 			w.add(l.at, f.below.cost)
 		}
-	}
-	for _, g := range behind {
-		w.leave(f, g)
 	}
 }
 
@@ -103,15 +114,26 @@ func (d *dfa) firstBytes(behind []*frame) (first byteSet) {
 
 // leave tries what is read behind a leaf on the tokens that go on there.
 func (w *masking) leave(f, g *frame) {
-	for b, exits := range w.leaf.exits {
-		if !g.mayRead(b) {
-			continue
+	switch {
+	case g.node == nil:
+	case g.node.kind == literalNode:
+		w.leaveWith(f, g, g.node.text[g.at])
+	default:
+		for b := range w.leaf.exits {
+			w.leaveWith(f, g, b)
 		}
-		behind := g.step(w.arena, b)
-		for _, e := range exits {
-			if e.count >= f.want {
-				w.arrive(behind, e.at)
-			}
+	}
+}
+
+func (w *masking) leaveWith(f, g *frame, b byte) {
+	exits := w.leaf.exits[b]
+	if len(exits) == 0 || !g.mayRead(b) {
+		return
+	}
+	behind := g.step(w.arena, b)
+	for _, e := range exits {
+		if e.count >= f.want && (f.room < 0 || e.count <= f.room) {
+			w.arrive(behind, e.at)
 		}
 	}
 }
@@ -135,7 +157,7 @@ func (w *masking) arrive(frames []*frame, at int32) {
 		for _, f := range frames {
 			least = min(least, f.cost)
 		}
-		if least <= w.most {
+		if least < never {
 			w.add(p.token, least)
 		}
 	}
@@ -149,6 +171,10 @@ func (w *masking) arrive(frames []*frame, at int32) {
 // walk takes the tokens that go on from a place with what a frame reads.
 func (w *masking) walk(f *frame, at int32) {
 	k := placed{f, at}
+	if f.node != nil && f.node.kind == literalNode && w.vocabulary.child(at, f.node.text[f.at]) == 0 {
+		w.visits++
+		return
+	}
 	if f.node == nil || at > 0 && w.visits > maxVisits || w.seen[k] {
 		return
 	}
@@ -173,7 +199,7 @@ func (w *masking) walkLiteral(f *frame, at int32) {
 			return
 		}
 		if token := w.vocabulary.places[at].token; token >= 0 {
-			if cost := add(spelling[i+1], f.below.cost); cost <= w.most {
+			if cost := add(spelling[i+1], f.below.cost); cost < never {
 				w.add(token, cost)
 			}
 		}
@@ -182,20 +208,17 @@ func (w *masking) walkLiteral(f *frame, at int32) {
 
 // takeAll takes the tokens that begin with those of a place, all of which cost the same afterwards.
 func (w *masking) takeAll(p *place, cost int32) {
-	if cost > w.most {
-		return
-	}
 	for _, id := range w.vocabulary.ids[p.first:w.vocabulary.tokensUpTo(p.skip)] {
 		w.add(id, cost)
 	}
 }
 
-// walkLeaf goes down the tree in the order of its places. The keys on the way from the start are in a stack. The walk from the
-// root has no bound but the tree: its first bytes are those that bring the cost down.
+// walkLeaf goes down the tree in the order of its places, from one behind the root. The keys on the way from the start are in a
+// stack.
 func (w *masking) walkLeaf(f *frame, start int32) {
 	places := w.vocabulary.places
 	depth := int(places[start].depth)
-	path := make([]key, int(places[start].tall)+1-depth)
+	path := make([]key, int(w.vocabulary.tall[start])+1-depth)
 	path[0] = f.key
 	for i := start + 1; i < places[start].skip; {
 		p := &places[i]
@@ -205,19 +228,17 @@ func (w *masking) walkLeaf(f *frame, start int32) {
 		if ok {
 			cost = add(d.distance(int32(k.at), k.want, k.room), f.below.cost)
 		}
-		if start > 0 {
-			w.visits++
-		}
-		if cost >= never || w.visits > maxVisits && start > 0 {
+		w.visits++
+		if cost >= never || w.visits > maxVisits {
 			i = p.skip
 			continue
 		}
-		if path[int(p.depth)-depth] = k; p.below&^d.loops[k.at] == 0 && !d.accept[k.at] && k.want <= 0 && k.room < 0 {
+		if path[int(p.depth)-depth] = k; w.vocabulary.below[i].without(d.loops[k.at]) == (groups{}) && !d.accept[k.at] && k.want <= 0 && k.room < 0 {
 			w.takeAll(p, cost)
 			i = p.skip
 			continue
 		}
-		if p.token >= 0 && cost <= w.most {
+		if p.token >= 0 && cost < never {
 			w.add(p.token, cost)
 		}
 		if d.accept[k.at] && k.want <= 0 && p.skip > i+1 {

@@ -55,10 +55,10 @@ func (m *Matcher) mark(left int) {
 		m.markSome(k, most)
 		switch {
 		case k.leaf == nil:
+		case k.exact || k.worst > most && k.least <= most:
+			m.markEndings(f, most)
 		case k.worst <= most:
 			m.markLeaf(k.leaf)
-		case k.least <= most:
-			m.markSome(m.dear(f, most), most)
 		}
 	}
 	for _, s := range m.vocabulary.same {
@@ -103,6 +103,23 @@ func (m *Matcher) markLeaf(l *leafMask) {
 	}
 	for i, word := range l.dense[:min(len(l.dense), len(m.marks))] {
 		m.marks[i] |= word
+	}
+}
+
+// markEndings marks the tokens that stay in the leaf of a frame, or end with it, and cost at most most afterwards.
+func (m *Matcher) markEndings(f *frame, most int32) {
+	e := m.arena.endings(f)
+	allowed := make([]uint64, len(e.kinds))
+	for i, end := range e.kinds[1:] {
+		k := f.key
+		if k.count(end.count) && add(k.node.dfa.distance(end.at, k.want, k.room), f.below.cost) <= min(most, never-1) {
+			allowed[i+1] = 1
+		}
+	}
+	for j, id := range m.vocabulary.ids[:len(e.of)] {
+		if w := int(id >> 6); w < len(m.marks) {
+			m.marks[w] |= allowed[e.of[j]] << (id & 63)
+		}
 	}
 }
 

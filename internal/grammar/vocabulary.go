@@ -12,16 +12,19 @@ import (
 // Vocabulary is the tokens of a model as a tree of their bytes. It is safe for concurrent use, and remembers masks that all
 // grammars share.
 //
-// Control tokens are not in it, since their text never belongs to an answer, but <think>, </think> and ｜DSML｜ are.
+// Control tokens are not in it, since their text never belongs to an answer, but <think>, </think> and ｜DSML｜ are. Nor are
+// tokens of more than maxToken bytes, of which known models have none.
 type Vocabulary struct {
 	places []place
 	begins [256]int32            // the place behind each first byte, or 0
 	ids    []int32               // tokens in the order of their places
 	same   [][2]int32            // further tokens with the bytes of another
 	text   func(id int32) []byte // nothing for tokens that do not take part
+	chars  []uint16              // characters that the tokens begin, in the same order
+	below  []groups              // by place: of the bytes that tokens have behind it
+	tall   []uint16              // by place: the most bytes of a token that begins with its own
 	ends   []int32
 	words  int // of a mask
-	all    []uint64
 	deep   int // the most bytes of a token
 
 	shared *tables
@@ -33,11 +36,9 @@ type place struct {
 	byte   byte
 	broken bool // what a token has behind these bytes is not whole characters
 	depth  uint16
-	tall   uint16 // the most bytes of a token that begins with these
-	token  int32  // that ends here, or -1
-	skip   int32  // the place behind all that begins with these bytes
-	first  int32  // in ids: of the tokens at this place and the ones that follow
-	below  uint64 // groups of the bytes that tokens have behind these, see group
+	token  int32 // that ends here, or -1
+	skip   int32 // the place behind all that begins with these bytes
+	first  int32 // in ids: of the tokens at this place and the ones that follow
 }
 
 // NewVocabulary reads the tokens of a tokenizer. ends are the tokens that end an answer.
@@ -60,7 +61,7 @@ func newVocabulary(size int, ends []int32, text func(int32) []byte) *Vocabulary 
 	}
 	var entries []entry
 	for id := range int32(size) {
-		if text := text(id); len(text) > 0 && len(text) < 1<<16 {
+		if text := text(id); len(text) > 0 && len(text) <= maxToken {
 			entries = append(entries, entry{text, id})
 			v.deep = max(v.deep, len(text))
 		}
@@ -80,10 +81,6 @@ func newVocabulary(size int, ends []int32, text func(int32) []byte) *Vocabulary 
 		last = e.text
 	}
 	v.close()
-	v.all = make([]uint64, v.words)
-	for _, id := range v.ids {
-		v.all[id>>6] |= 1 << (id & 63)
-	}
 	v.shared = newTables(v)
 	return v
 }
@@ -103,6 +100,7 @@ func (v *Vocabulary) grow(last, text []byte, id int32, path []int32) {
 	}
 	v.places[path[n]].token = id
 	v.ids = append(v.ids, id)
+	v.chars = append(v.chars, uint16(characters(string(text))))
 	for depth := n; depth > 0; depth-- {
 		p := &v.places[path[depth]]
 		p.broken = p.broken || !utf8.Valid(text[depth:])
@@ -115,22 +113,25 @@ func (v *Vocabulary) close() {
 	for i := range end {
 		end[i] = int32(len(v.places))
 	}
-	below := make([]uint64, v.deep+2)
+	v.below = make([]groups, len(v.places))
+	below := make([]groups, v.deep+2)
+	v.tall = make([]uint16, len(v.places))
 	tall := make([]uint16, v.deep+2)
 	for i, p := range slices.Backward(v.places) {
 		depth := int(p.depth)
 		p.skip = end[depth]
-		p.below = below[depth+1]
-		p.tall = max(p.depth, tall[depth+1])
+		v.below[i] = below[depth+1]
+		v.tall[i] = max(p.depth, tall[depth+1])
 		v.places[i] = p
 		if depth > 0 {
-			below[depth] |= p.below | 1<<group(p.byte)
+			below[depth].unite(v.below[i])
+			below[depth].add(p.byte)
 		}
-		tall[depth] = max(tall[depth], p.tall)
+		tall[depth] = max(tall[depth], v.tall[i])
 		for j := depth; j < len(end); j++ {
 			end[j] = int32(i)
 			if j > depth {
-				below[j], tall[j] = 0, 0
+				below[j], tall[j] = groups{}, 0
 			}
 		}
 	}

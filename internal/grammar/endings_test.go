@@ -1,0 +1,151 @@
+package grammar
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// TestMasksWhereTokensAreShort compares the masks of the places that are timed with the definition, token by token, for every
+// number of tokens left about the fewest, where `left` decides what may come.
+func TestMasksWhereTokensAreShort(t *testing.T) {
+	for _, p := range benchPlaces {
+		g, err := p.make()
+		if err != nil {
+			t.Fatal(p.name, err)
+		}
+		for _, v := range []*Vocabulary{toy(), demo()} {
+			m := at(t, g, v, p.text)
+			least := int(m.cost()) + 1
+			for _, left := range []int{1, least, least + 1, least + 2, least + 3, least + 4, least + 7, least + 15, p.left, 1 << 20} {
+				checkMask(t, m, v, p.name, left)
+			}
+		}
+	}
+}
+
+// TestMasksOfCountedStrings does so behind random beginnings of strings with random bounds, as JSON and as they are.
+func TestMasksOfCountedStrings(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	leaves := []*dfa{sharedTexts().content, sharedTexts().value, sharedTexts().raw}
+	for range 300 {
+		b := newBuilder()
+		low := r.IntN(20)
+		high := low + r.IntN(20)
+		if r.IntN(3) == 0 {
+			high = -1
+		}
+		g, err := b.finish(b.sequence(b.counted(leaves[r.IntN(3)], low, high), b.literal(",12}")), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := walker{Rand: r}
+		v := []*Vocabulary{toy(), joined()}[r.IntN(2)]
+		m := g.Start(v)
+		allowed := make([]uint64, v.words)
+		for range 6 {
+			left := max(1, int(m.cost())+1+r.IntN(12)-2)
+			checkMask(t, m, v, "string", left)
+			for i := range allowed {
+				allowed[i] = ^uint64(0)
+			}
+			m.Mask(allowed, left)
+			id := w.choose(allowed)
+			if id == endToken {
+				break
+			}
+			m.Advance(id)
+		}
+	}
+}
+
+// joined is a vocabulary of words with what may end a leaf behind them.
+func joined() *Vocabulary {
+	tokens := []string{"", ""}
+	for b := range 256 {
+		tokens = append(tokens, string([]byte{byte(b)}))
+	}
+	for _, a := range []string{"", "a", "b", "é", "x", "<"} {
+		for _, b := range []string{"ab", "c", "bb", "日", "ing", "\\n"} {
+			for _, end := range []string{"", "\"", "\",", "\",1", "ab", "ing", "</", closeTag + ","} {
+				tokens = append(tokens, a+b+end)
+			}
+		}
+	}
+	for _, b := range []string{"ab", "c", "bb", "in", "ing"} {
+		for _, end := range []string{"", "ab", "ing"} {
+			tokens = append(tokens, "z"+b+end, "y"+b+end+"é", "yé"+b+end+"\xc3")
+		}
+	}
+	return newVocabulary(len(tokens), []int32{endToken}, func(id int32) []byte { return []byte(tokens[id]) })
+}
+
+// TestMasksWhereLeavesRunOn has behind a leaf what might as well be inside: with few tokens left it must be behind.
+func TestMasksWhereLeavesRunOn(t *testing.T) {
+	g, err := EBNF("root ::= w end\nend ::= \"ing\" | \"(\" root \")\"\nw ::= [a-z]+")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := joined()
+	for _, text := range []string{"", "a", "ab", "abin", "a(b"} {
+		m := at(t, g, v, text)
+		for left := range 8 {
+			checkMask(t, m, v, text, left)
+		}
+	}
+}
+
+// TestCharactersCountOne is what taking many tokens at once relies on.
+func TestCharactersCountOne(t *testing.T) {
+	for _, d := range []*dfa{sharedTexts().content, sharedTexts().value, sharedTexts().raw} {
+		for s := range d.states() {
+			back := d.returns(int32(s))
+			for b := range 256 {
+				at := s*d.classes + int(d.class[b])
+				stays := d.next[at] == int32(s) || b >= 0x80 && back && d.next[at] != dead
+				if stays && int32(d.count[at]) != begins(byte(b)) {
+					t.Errorf("state %d, byte %#x counts %d", s, b, d.count[at])
+				}
+			}
+		}
+	}
+}
+
+func checkMask(t *testing.T, m *Matcher, v *Vocabulary, name string, left int) {
+	t.Helper()
+	allowed := make([]uint64, v.words)
+	for i := range allowed {
+		allowed[i] = ^uint64(0)
+	}
+	m.Mask(allowed, left)
+	if diff := difference(m, v, allowed, left); diff != "" {
+		t.Fatalf("%s: %d left, cost %d: %s", name, left, m.cost(), diff)
+	}
+}
+
+// TestEndingsAreFew keeps the ends of the longest tokens in leaves that count within an uint16, and what is remembered within
+// its bound.
+func TestEndingsAreFew(t *testing.T) {
+	for _, d := range []*dfa{sharedTexts().content, sharedTexts().value, sharedTexts().raw} {
+		if n := d.states() * (2*maxToken + 1); n > 1<<16 {
+			t.Errorf("%d states: %d ends", d.states(), n)
+		}
+	}
+	if maxStates >= 1<<16 {
+		t.Errorf("%d states do not fit an uint16", maxStates)
+	}
+	v := toy()
+	tables := newTables(v)
+	for range 40 {
+		d := must(compile(ample(), seqOf(repeat(anyChar(), 0, 50), literal("x")), plain))
+		for s := range d.states() {
+			tables.leaf(leafState{dfa: d, state: int32(s)})
+		}
+		size := 0
+		for _, e := range tables.ends {
+			size += len(e.of)/4 + len(e.kinds)
+		}
+		if size != tables.endWords || size > maxEndingWords {
+			t.Fatalf("%d words remembered, %d counted", size, tables.endWords)
+		}
+	}
+}

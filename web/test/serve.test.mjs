@@ -53,7 +53,7 @@ function ready(program) {
 test('the demo model answers, is limited, goes on, and the live panel follows', async (t) => {
   const r = await open(t, browser, address)
   await r.page.getByText('demo is listening.').waitFor()
-  await r.ask('Tell me a story about a boat.')
+  await r.ask('Tell me a story about a boat. '.repeat(30)) // more than a page, however short the answer is
   await r.sees(r.answers, /\w+ \w+ \w+[^]*\d+ tokens · .*first after/)
   const panel = r.page.getByRole('tabpanel', { name: 'Live' })
   await panel.getByRole('img', { name: /ms per token: Weights \d+ %/ }).waitFor()

@@ -2,11 +2,8 @@ package engine
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -122,14 +119,7 @@ func TestDSparkSpeculation(t *testing.T) {
 	var drafted, accepted, read, written, cancelled uint64
 	for i := range histories {
 		m := machines[r.IntN(len(machines))]
-		o := Options{Checkpoints: int64(r.IntN(8) * m.CheckpointBytes())}
-		if r.IntN(2) == 0 {
-			d, err := m.OpenDisk(filepath.Join(root, fmt.Sprint(m.Drafts(), r.IntN(2))), int64(m.PageBytes()*(20+r.IntN(40))+m.CheckpointBytes()*5), "tiny", slog.New(slog.NewTextHandler(io.Discard, nil)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Disk = d
-		}
+		o := drawOptions(t, r, m, root)
 		clock := steady()
 		if r.IntN(3) == 0 {
 			clock = jittery(rand.New(rand.NewPCG(r.Uint64(), 45)))

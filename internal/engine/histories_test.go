@@ -99,15 +99,7 @@ func TestHistories(t *testing.T) {
 	drafted, accepted := uint64(0), uint64(0)
 	for i := range histories {
 		m := machines[r.IntN(len(machines))]
-		o := Options{Checkpoints: int64(r.IntN(8) * m.CheckpointBytes())}
-		if r.IntN(2) == 0 {
-			dir := filepath.Join(root, fmt.Sprint(m.Drafts(), r.IntN(2))) // files of the other kind would be deleted
-			d, err := m.OpenDisk(dir, int64(m.PageBytes()*(20+r.IntN(40))+m.CheckpointBytes()*5), "demo", slog.New(slog.NewTextHandler(io.Discard, nil)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Disk = d
-		}
+		o := drawOptions(t, r, m, root)
 		clock := steady()
 		if r.IntN(2) == 0 {
 			clock = jittery(rand.New(rand.NewPCG(r.Uint64(), 45)))
@@ -169,4 +161,21 @@ func (h history) read(t *testing.T, s *Stream, which, cut int) {
 	if !slices.EqualFunc(items, want, func(a, b Item) bool { return reflect.DeepEqual(a, b) }) {
 		t.Errorf("request %d, %d tokens cached: %v, alone %v", which, s.Finish().Cached, items, want)
 	}
+}
+
+// drawOptions draws how much an engine remembers, and in every second case a cache on disk below root: one of two of each kind of
+// machine, since files of the other kind would be deleted.
+func drawOptions(t *testing.T, r *rand.Rand, m *Machine, root string) Options {
+	t.Helper()
+	o := Options{Checkpoints: int64(r.IntN(8) * m.CheckpointBytes())}
+	if r.IntN(2) != 0 {
+		return o
+	}
+	dir := filepath.Join(root, fmt.Sprint(m.Drafts(), r.IntN(2)))
+	d, err := m.OpenDisk(dir, int64(m.PageBytes()*(20+r.IntN(40))+m.CheckpointBytes()*5), "drawn", slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Disk = d
+	return o
 }

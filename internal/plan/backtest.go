@@ -43,14 +43,13 @@ type summary struct {
 	Width     float64 `json:"median_width"` // high over low
 }
 
-// Backtest predicts every measurement of a file with the columns of anchors.csv. factors may be nil: the project's own. No row is
-// dropped. With leaveOut each row is predicted by factors that were fitted to the other sources of the file alone.
+// Backtest predicts every measurement of a file with the columns of anchors.csv. No row is dropped. With leaveOut each row is predicted by factors that were fitted to the other sources of the file alone.
 func Backtest(ctx context.Context, file io.Reader, t *Table, leaveOut bool) (*Backtested, error) {
 	anchors, err := readAnchors(file)
 	if err != nil {
 		return nil, err
 	}
-	f, err := defaultFactors()
+	f, err := fittedFactors()
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +98,7 @@ func setups(anchors []anchor, t *Table) (trials []*trial, reasons []string) {
 }
 
 // predict fills in a row.
-func (row *tested) predict(t *trial, f *Factors) {
+func (row *tested) predict(t *trial, f *calibration) {
 	value, limit := t.predict(&f.values)
 	row.Class, row.LimitedBy = t.class, limit
 	switch {

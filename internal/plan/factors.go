@@ -74,8 +74,8 @@ var limits = [factors][2]float64{
 	cpuMemory: {0.1, 0.95}, hostMemory: {0.1, 0.95}, cpuCompute: {0.02, 0.9}, draftChance: {0.6, 0.85}, communityRate: {1, 5}, served: {1, 3},
 }
 
-// Factors are fitted values, and how far measurements lie around what they predict.
-type Factors struct {
+// calibration is fitted values, and how far measurements lie around what they predict.
+type calibration struct {
 	values values
 	bands  map[string]band // by class of setting; "" is of all
 	note   string          // what they were fitted to
@@ -91,9 +91,9 @@ type band struct {
 }
 
 //go:embed data/factors.json
-var fittedFactors []byte
+var factorsJSON []byte
 
-// stored is the JSON form of Factors.
+// stored is the JSON form of calibration.
 type stored struct {
 	Note     string             `json:"note"`
 	Values   map[string]float64 `json:"values"`
@@ -105,13 +105,13 @@ type stored struct {
 	Together float64            `json:"most_concurrency"`
 }
 
-// defaultFactors are those fitted to the published measurements that came with the project.
-func defaultFactors() (*Factors, error) {
+// fittedFactors returns those fitted to the published measurements that came with the project.
+func fittedFactors() (*calibration, error) {
 	var s stored
-	if err := json.Unmarshal(fittedFactors, &s); err != nil {
+	if err := json.Unmarshal(factorsJSON, &s); err != nil {
 		return nil, fmt.Errorf("broken factors: plan: %w: this is a defect of baleen", err)
 	}
-	f := &Factors{bands: s.Bands, note: s.Note, fitted: map[string]bool{}, chips: map[string]bool{}}
+	f := &calibration{bands: s.Bands, note: s.Note, fitted: map[string]bool{}, chips: map[string]bool{}}
 	for i, name := range factorNames {
 		v, ok := s.Values[name]
 		if !ok {
@@ -130,18 +130,18 @@ func defaultFactors() (*Factors, error) {
 }
 
 // estimate puts a band around a prediction.
-func (f *Factors) estimate(value float64, class string) Estimate {
+func (f *calibration) estimate(value float64, class string) Estimate {
 	b := f.band(class)
 	return Estimate{value, value * b.Low, value * b.High}
 }
 
 // inverse does so for what becomes less as time becomes more. Bands are those of times.
-func (f *Factors) inverse(value float64, class string) Estimate {
+func (f *calibration) inverse(value float64, class string) Estimate {
 	b := f.band(class)
 	return Estimate{value, value / b.High, value / b.Low}
 }
 
-func (f *Factors) band(class string) band {
+func (f *calibration) band(class string) band {
 	if class == ofProfile {
 		return ownBand
 	}
@@ -152,7 +152,7 @@ func (f *Factors) band(class string) band {
 }
 
 // beyond says in what a setting lies outside of what was measured.
-func (f *Factors) beyond(r *rig, context int, concurrency float64) (list []string) {
+func (f *calibration) beyond(r *rig, context int, concurrency float64) (list []string) {
 	if !r.chip.Measured && !f.chips[r.chip.Name] {
 		list = append(list, "no measurement of "+r.chip.Name+" is known: its kind's factors are used")
 	}

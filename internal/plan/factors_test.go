@@ -39,7 +39,7 @@ func TestFactors(t *testing.T) {
 	if *refit {
 		write(t, trials, fitted)
 	}
-	f, err := defaultFactors()
+	f, err := fittedFactors()
 	if err != nil {
 		t.Fatal(err)
 	}

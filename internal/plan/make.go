@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"baleen/internal/deepseek"
@@ -27,6 +29,9 @@ func Model(name string, config []byte) (*Shape, error) {
 		config = data
 	}
 	c, err := deepseek.ParseConfig(config)
+	if err != nil && bytes.Contains(bytes.ToLower(config), []byte("v41")) {
+		return nil, fmt.Errorf("another architecture: %s: V4.1 is planned by its release's shape: give the name v4.1-flash", name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +75,11 @@ func Make(ctx context.Context, q Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.Factors == nil {
-		if q.Factors, err = defaultFactors(); err != nil {
-			return nil, err
-		}
+	f, err := fittedFactors()
+	if err != nil {
+		return nil, err
 	}
-	m := &maker{q: &q, ask: a, f: q.Factors, concurrency: math.Max(1, float64(q.Concurrency))}
+	m := &maker{q: &q, ask: a, f: f, concurrency: math.Max(1, float64(q.Concurrency))}
 	best, err := m.best(ctx)
 	if err != nil {
 		return nil, err
@@ -98,7 +102,7 @@ func Make(ctx context.Context, q Request) (*Plan, error) {
 type maker struct {
 	q           *Request
 	ask         ask
-	f           *Factors
+	f           *calibration
 	concurrency float64 // as asked for, or what the rate comes to
 	fits        bool
 	slow        bool // it fits, but does not serve the rate
@@ -136,13 +140,16 @@ func (m *maker) head(best finding) *Plan {
 		Version: version, Model: q.Model.Name, On: q.Machine.String(), Fits: m.fits, Layout: d.String(), Spec: q.Spec,
 		In: q.In, Out: q.Out, Context: m.ask.context, Concurrency: int(m.concurrency), Rate: q.Rate,
 		Memory: best.memory.chip, Host: best.memory.host, Capacity: best.memory.room,
-		Assumed: []string{}, Extrapolate: []string{},
+		Assumed: []string{}, Extrapolate: []string{}, Sources: []string{},
 	}
 	if p.Memory = append(p.Memory, Part{"free", best.memory.free}); best.memory.free < -1 {
 		p.Memory[len(p.Memory)-1] = Part{"missing", -best.memory.free}
 	}
 	for _, pool := range q.Machine.Pools {
 		p.Chips += pool.Count
+		if c := pool.Chip; c.Source != "" {
+			p.Sources = append(p.Sources, strings.TrimSuffix(c.Name+": "+c.Source+"; "+c.Notes, "; "))
+		}
 	}
 	p.Most = int(d.decode.most(q.In+q.Out, q.Spec) * d.replicas)
 	return p

@@ -164,6 +164,13 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// TestV41Config: a config.json of V4.1 is no plan of V4, and the error says what to give instead.
+func TestV41Config(t *testing.T) {
+	if _, err := Model("dir", []byte(`{"architectures":["DeepseekV41ForCausalLM"]}`)); err == nil || !strings.Contains(err.Error(), "give the name v4.1-flash") {
+		t.Error(err)
+	}
+}
+
 // TestBadRequests: each is an error of one line that says what to give.
 func TestBadRequests(t *testing.T) {
 	good := Request{Model: shape(t, "v4-flash"), Machine: machine(t, "8 x B200"), In: 2048, Out: 256}

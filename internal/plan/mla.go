@@ -116,7 +116,7 @@ func (m mla) layer(x op.In, dense bool) op.In {
 }
 
 // attention is over all positions, or those that the indexer chooses. In the latent space a head's query is as wide as what is
-// remembered, which all heads share. Values are as wide there as keys, which counts the part that rotates in vain: 4 % of such a layer's products.
+// remembered, which all heads share. Values are as wide there as keys, which counts the part that rotates in vain: 6 % of the operations of attention itself.
 func (m mla) attention(x op.In) op.In {
 	u := m.norm("attn.u", m.linear("attn.wq_a", x, mlaBlocks, mlaQuery))
 	q := m.linear("attn.wq_b", u, mlaBlocks, mlaHeads*(mlaNope+mlaRope))

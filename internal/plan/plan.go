@@ -25,7 +25,6 @@ type Request struct {
 	Cached      float64 // share of prompt tokens that are remembered
 	Spec        Spec
 	Layout      *Layout // nil: the best is looked for
-	Factors     *Factors
 }
 
 // Layout is how a model is cut over the chips of the first pool, or, where Prefill is not 0, over those and the others.
@@ -37,9 +36,8 @@ type Layout struct {
 	Replicas int // copies of all that
 	Prefill  int // chips that only read prompts; 0: the same chips do both
 
-	Host float64 // share of routed experts in host memory, on the processors
-	SSD  float64 // share of routed experts read from disk
-	Hit  float64 // share of routed experts wanted that are in the faster tier
+	SSD float64 // share of routed experts read from disk
+	Hit float64 // share of routed experts wanted that are in the faster tier
 }
 
 // Part is a share of something, named.
@@ -115,4 +113,5 @@ type Plan struct {
 	Percentiles *Percentiles `json:"percentiles,omitempty"`
 	Assumed     []string     `json:"assumed"`      // what was taken for what is not known
 	Extrapolate []string     `json:"extrapolated"` // in what it lies outside of what was measured
+	Sources     []string     `json:"sources"`      // of the figures of each chip
 }

@@ -169,7 +169,7 @@ func (r rig) placed(host Pool, others float64) []*rig {
 	if host.Chip != nil {
 		r.host, r.sockets = host.Chip, float64(host.Count)/float64(r.layout.Replicas)
 		behind := r
-		behind.layout.Host, behind.layout.Hit, behind.cached = 1-share, math.Pow(share, hitPower), share
+		behind.layout.Hit, behind.cached = math.Pow(share, hitPower), share
 		list = append(list, &behind)
 		share = math.Min(1, share+0.9*usable*r.host.Memory*r.sockets/routed)
 	}

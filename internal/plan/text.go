@@ -38,6 +38,7 @@ func (p *Plan) Text(w io.Writer) error {
 	t.percentiles(p.Percentiles)
 	t.list("assumed", p.Assumed)
 	t.list("beyond what was measured", p.Extrapolate)
+	t.list("figures of the hardware", p.Sources)
 	return t.to(w)
 }
 

@@ -136,7 +136,7 @@ func (u *up) server(s *serving, operation serve.Operation) (*serve.Server, error
 	operation.PageBytes = int64(u.machine.PageBytes())
 	operation.CacheBytes = operation.PageBytes*int64(u.caps.Pages) + u.checkpoints
 	return serve.New(serve.Options{
-		Engine: u.engine, Tokenizer: u.tokenizer, Model: s.modelName(u.model), Context: u.caps.Context,
+		Engine: u.engine, Tokenizer: u.tokenizer, Model: s.modelName(u.model), Context: min(u.caps.Context, u.caps.Pages*op.PageSize),
 		BOS: u.loaded.Config.BOS, EOS: u.loaded.Config.EOS, Encoding: encodingOf(u.loaded.Config),
 		Think: u.model.name != demoName, Sampling: limits.Sampling, KeepAlive: keepAlive, Operation: operation,
 	})

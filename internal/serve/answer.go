@@ -90,7 +90,7 @@ type answer struct {
 // start asks the engine for all answers of an ask. It fails at once where one of them is refused, and then none is made.
 func (s *Server) start(ctx context.Context, a *ask) (*answers, *apiError) {
 	ctx, cancel := context.WithCancel(ctx)
-	all := &answers{ask: a, over: ctx.Done(), cancel: cancel, events: make(chan event)}
+	all := &answers{ask: a, over: ctx.Done(), cut: s.cut, cancel: cancel, events: make(chan event)}
 	for i := range len(a.prompts) * a.choices {
 		limits := a.limits
 		limits.Sampling.Seed += uint64(i)
@@ -101,7 +101,7 @@ func (s *Server) start(ctx context.Context, a *ask) (*answers, *apiError) {
 		if err != nil {
 			s.guard.metrics.refused(err)
 			all.abandon()
-			return nil, submitError(err)
+			return nil, submitError(err, a.param)
 		}
 		one := s.newAnswer(a, i, stream)
 		one.observer = s.guard.observe(ctx, len(a.prompts[i/a.choices]), s.stray)
@@ -176,9 +176,10 @@ func (a *answer) take(item engine.Item) bool {
 	return a.deltas(a.feed(item.Bytes))
 }
 
-// log keeps the log-probability of a token until it is known what it is a part of. Marks and ends are no part of anything.
+// log keeps the log-probability of a token until it is known what it is a part of. Marks, and control tokens, which have no
+// text, are no part of anything.
 func (a *answer) log(item engine.Item) {
-	if !a.ask.limits.Sampling.LogProbs || slices.Contains(a.ask.limits.StopIDs, item.Token) || isMark(item.Bytes) {
+	if !a.ask.limits.Sampling.LogProbs || len(item.Bytes) == 0 || isMark(item.Bytes) {
 		return
 	}
 	l := a.server.tokenLog(item.Token, item.LogProb)
@@ -276,6 +277,7 @@ type answers struct {
 	list    []*answer
 	events  chan event
 	over    <-chan struct{} // closed when nobody listens any more
+	cut     <-chan struct{} // closed when the server cannot wait
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -303,6 +305,9 @@ func (s *answers) each(every time.Duration, idle func() bool, use func(event) bo
 			ok = use(e)
 		case <-timer.C:
 			ok = idle()
+		case <-s.cut:
+			ok = false
+			use(event{kind: onEnd, end: &ending{err: shuttingDown()}})
 		case <-s.over:
 			ok = false
 		}

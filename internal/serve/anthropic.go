@@ -65,7 +65,7 @@ func (s *Server) readMessages(o *object) *ask {
 	c.readAnthropicChoice(o)
 	for _, f := range []*object{o.child("output_format"), config.child("format")} {
 		if f.word("type", "json_schema") != "" {
-			a.format = format{asSchema, f.value("schema")}
+			a.format = f.schema("schema")
 		}
 	}
 	return a

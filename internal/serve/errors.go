@@ -118,21 +118,26 @@ func orNull(text string) *string {
 	return &text
 }
 
-// submitError tells why the engine did not take a request: what it says of a request is the client's fault.
-func submitError(err error) *apiError {
+// submitError tells why the engine did not take a request. What it says of one is about its prompt, in the field param: the
+// rest was looked at before.
+func submitError(err error, param string) *apiError {
 	switch {
 	case errors.Is(err, engine.ErrBusy):
 		return &apiError{status: http.StatusTooManyRequests, code: "queue_full", message: err.Error()}
 	case errors.Is(err, engine.ErrClosed):
-		return &apiError{status: http.StatusServiceUnavailable, code: "shutting_down", message: err.Error()}
+		return shuttingDown()
 	}
-	return refuse("", "%s", oneLine(err.Error()))
+	return refuse(param, "%s", oneLine(err.Error()))
+}
+
+func shuttingDown() *apiError {
+	return &apiError{status: http.StatusServiceUnavailable, code: "shutting_down", message: "shutting down: the server: ask another one, or later"}
 }
 
 // engineError tells why an answer was not completed.
 func engineError(err error) *apiError {
 	if errors.Is(err, engine.ErrClosed) {
-		return submitError(err)
+		return shuttingDown()
 	}
 	return &apiError{status: http.StatusInternalServerError, code: "engine_failed", message: oneLine(err.Error())}
 }

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -59,7 +60,7 @@ func TestRefusals(t *testing.T) {
 		{"/v1/completions", `{"prompt":[]}`, "prompt"},
 		{"/v1/completions", `{"prompt":["a",[1]],"best_of":3}`, "best_of"},
 		{"/v1/completions", `{"prompt":["a",true]}`, "prompt[1]"},
-		{"/v1/completions", `{"prompt":[1,99999]}`, ""},
+		{"/v1/completions", `{"prompt":[1,99999]}`, "prompt"},
 		{"/v1/completions", `{"prompt":"a","echo":true,"logprobs":1}`, "echo"},
 		{"/v1/completions", `{"prompt":"a","logprobs":21}`, "logprobs"},
 		{"/v1/completions", `{"prompt":["a","b"],"n":9}`, "n"},
@@ -129,6 +130,7 @@ func TestHarmless(t *testing.T) {
 		{"/v1/completions", `{"max_tokens":1}`},
 		{"/v1/messages", `{"max_tokens":1,"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"I"}],"container":null,"mcp_servers":[],"service_tier":"auto","top_k":5}`},
 		{"/v1/responses", `{"input":[{"type":"web_search_call"},{"role":"user","content":"hi"}],"max_output_tokens":1,"store":true,"truncation":"auto","previous_response_id":null}`},
+		{"/v1/responses", `{"input":"hi","tools":[{"type":"function","name":"f"},{"type":"web_search"}],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"},{"type":"web_search"}]},"max_output_tokens":1}`},
 	} {
 		if status, text := r.post(c.path, c.body); status != http.StatusOK {
 			t.Errorf("%s %s: %d %s", c.path, c.body, status, text)
@@ -171,6 +173,35 @@ func TestNothingHere(t *testing.T) {
 	for _, path := range []string{"/v1/embeddings", "/anthropic/v1/none", "/v1/chat", "/user/balance"} {
 		if status, text := r.post(path, `{}`); status != http.StatusNotFound || !json.Valid([]byte(text)) {
 			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+}
+
+// TestWrongMethods: what is served, but not with this method, is 405 in the shape of its API, and says which it is.
+func TestWrongMethods(t *testing.T) {
+	r := newRig(t, nil)
+	for path, allow := range map[string]string{
+		"/v1/chat/completions": "POST", "/beta/completions": "POST", "/v1/responses": "POST", "/v1/messages": "POST", "/anthropic/v1/messages/count_tokens": "POST",
+		"/v1/models": "GET, HEAD", "/v1/models/any/name": "GET, HEAD", "/healthz": "GET, HEAD", "/metrics": "GET, HEAD", "/": "GET, HEAD",
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} {
+			if strings.Contains(allow, method) {
+				continue
+			}
+			request, err := http.NewRequest(method, r.http.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			shape := map[bool]string{true: `{"type":"error","error":{"type":"invalid_request_error",`, false: `{"error":{"message":`}[strings.Contains(path, "messages")]
+			if response.StatusCode != http.StatusMethodNotAllowed || response.Header.Get("Allow") != allow || method != "HEAD" && !strings.HasPrefix(string(text), shape) {
+				t.Errorf("%s %s: %d, allowed %q: %s", method, path, response.StatusCode, response.Header.Get("Allow"), text)
+			}
 		}
 	}
 }

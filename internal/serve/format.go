@@ -8,8 +8,9 @@ import (
 
 // format says what language the content of an answer is in.
 type format struct {
-	kind formatKind
-	text string // the schema, pattern or grammar
+	kind  formatKind
+	text  string // the schema, pattern or grammar
+	param string // the field that it is in
 }
 
 type formatKind int
@@ -29,10 +30,10 @@ func readFormat(o *object) (f format) {
 	case "json_object":
 		f.kind = asObject
 		if r.has("schema") { // llama.cpp's way
-			f = format{asSchema, r.value("schema")}
+			f = r.schema("schema")
 		}
 	case "json_schema":
-		f = format{asSchema, r.child("json_schema").value("schema")}
+		f = r.child("json_schema").schema("schema")
 	}
 	for _, at := range []*object{o, o.child("structured_outputs")} {
 		for _, way := range []struct {
@@ -45,13 +46,16 @@ func readFormat(o *object) (f format) {
 		} {
 			for _, name := range way.names {
 				if at.has(name) {
-					f = format{way.kind, at.source(way.kind, name)}
+					f = format{way.kind, at.source(way.kind, name), at.path + name}
 				}
 			}
 		}
 	}
 	return f
 }
+
+// schema reads the schema of an answer, which must be there.
+func (o *object) schema(field string) format { return format{asSchema, o.value(field), o.path + field} }
 
 // value returns the JSON of a field that must be there.
 func (o *object) value(field string) string {

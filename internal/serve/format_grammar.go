@@ -49,7 +49,7 @@ func (s *Server) content(f format) (*grammar.Grammar, *apiError) {
 	}
 	g, err := s.languages.get(fmt.Sprintf("%d %s", f.kind, f.text), compile)
 	if err != nil {
-		return nil, refuse("response_format", "%s", oneLine(err.Error()))
+		return nil, refuse(f.param, "bad request: %s: %s", f.param, oneLine(err.Error()))
 	}
 	return g, nil
 }
@@ -59,7 +59,7 @@ func (s *Server) calls(a *ask, content *grammar.Grammar) (*grammar.Grammar, *api
 	c := a.conversation
 	o := grammar.ToolOptions{Required: c.choice.required, Single: !c.parallel, Content: content}
 	var tools []grammar.Tool
-	key := fmt.Sprintf("tools %t %t %v", o.Required, o.Single, a.format)
+	key := fmt.Sprintf("tools %t %t %d %s", o.Required, o.Single, a.format.kind, a.format.text)
 	for _, t := range c.schemas {
 		if c.choice.only == nil || slices.Contains(c.choice.only, t.name) {
 			tools = append(tools, grammar.Tool{Name: t.name, Parameters: t.parameters})

@@ -3,7 +3,9 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -112,18 +114,29 @@ func TestRequiredCalls(t *testing.T) {
 func TestUnenforceable(t *testing.T) {
 	r := newRig(t, nil)
 	const schema = `{"type":"object","properties":{"a":{"type":"array","uniqueItems":true}}}`
-	for _, c := range []struct {
-		more   string
-		status int
-	}{
-		{`"response_format":{"type":"json_schema","json_schema":{"schema":` + schema + `}}`, 400},
-		{`"guided_regex":"("`, 400},
-		{`"grammar":"root ::= x"`, 400},
-		{`"tools":[{"type":"function","function":{"name":"f","parameters":` + schema + `,"strict":true}}]`, 400},
-		{`"tools":[{"type":"function","function":{"name":"f","parameters":` + schema + `}},{"type":"function","function":{"name":"g"}}]`, 200},
+	const chat, responses, messages = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+	for _, c := range []struct{ path, more, named string }{
+		{chat, `"response_format":{"type":"json_schema","json_schema":{"schema":` + schema + `}}`, "response_format.json_schema.schema"},
+		{chat, `"response_format":{"type":"json_object","schema":` + schema + `}`, "response_format.schema"},
+		{chat, `"guided_regex":"("`, "guided_regex"},
+		{chat, `"structured_outputs":{"regex":"("}`, "structured_outputs.regex"},
+		{chat, `"grammar":"root ::= x"`, "grammar"},
+		{chat, `"tools":[{"type":"function","function":{"name":"f","parameters":` + schema + `,"strict":true}}]`, "tools"},
+		{chat, `"tools":[{"type":"function","function":{"name":"f","parameters":` + schema + `}},{"type":"function","function":{"name":"g"}}]`, ""},
+		{responses, `"text":{"format":{"type":"json_schema","name":"n","schema":` + schema + `}}`, "text.format.schema"},
+		{responses, `"tools":[{"type":"function","name":"f","parameters":` + schema + `,"strict":true}]`, "tools"},
+		{messages, `"output_config":{"format":{"type":"json_schema","schema":` + schema + `}}`, "output_config.format.schema"},
+		{messages, `"tools":[{"name":"f","input_schema":` + schema + `,"strict":true}]`, `"f"`},
 	} {
-		if status, text := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,`+c.more+`}`); status != c.status {
+		status, text := r.post(c.path, `{"input":"hi","messages":[{"role":"user","content":"hi"}],"max_tokens":1,`+c.more+`}`)
+		var b struct {
+			Error struct{ Message, Param string }
+		}
+		if err := json.Unmarshal([]byte(text), &b); err != nil || (status == http.StatusBadRequest) != (c.named != "") {
 			t.Errorf("%s: %d %s", c.more, status, text)
+		}
+		if anthropic := c.path == messages; anthropic && !strings.Contains(b.Error.Message, c.named) || !anthropic && b.Error.Param != c.named {
+			t.Errorf("%s: expected %s to be named: %s", c.more, c.named, text)
 		}
 	}
 }

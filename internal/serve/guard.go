@@ -50,6 +50,7 @@ const (
 	patience      = 10 * time.Second
 	slowestUpload = 4 << 10 // bytes per second, beyond patience
 	maxRequestID  = 128
+	forgotten     = 4 // times MaxBody, of a body that is too large
 
 	clientGone = 499 // in logs and metrics: the client went before there was an answer
 )
@@ -144,6 +145,10 @@ func (g *guard) admit(v *visit, r *http.Request) *apiError {
 	if r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return nil
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		v.Header().Set("Accept-Encoding", "identity")
+		return &apiError{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", message: "unknown encoding: the request's Content-Encoding: send the body as it is, without compression"}
+	}
 	if e := g.body(v, r); e != nil {
 		return e
 	}
@@ -195,9 +200,8 @@ func (g *guard) preflight(v *visit, r *http.Request) bool {
 // body reads a request's body whole, before anything is held for it: a client that sends slowly holds a connection and
 // nothing else.
 func (g *guard) body(v *visit, r *http.Request) *apiError {
-	large := &apiError{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("body too large: the request: more than %d bytes: send less", g.MaxBody)}
 	if r.ContentLength > g.MaxBody {
-		return large
+		return g.tooLarge(v, r)
 	}
 	var data []byte
 	for piece := make([]byte, 16<<10); ; {
@@ -206,7 +210,7 @@ func (g *guard) body(v *visit, r *http.Request) *apiError {
 		data = append(data, piece[:n]...)
 		switch {
 		case int64(len(data)) > g.MaxBody:
-			return large
+			return g.tooLarge(v, r)
 		case !g.bodies.take(int64(n)):
 			return &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "no memory: the request's body: too many others are being read: ask again later"}
 		}
@@ -225,6 +229,16 @@ func (g *guard) body(v *visit, r *http.Request) *apiError {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(data))
 	return nil
+}
+
+// tooLarge refuses a body. Most clients read no answer before they have sent all, and would only see a broken connection, so
+// some more is taken and forgotten, but of those that asked first.
+func (g *guard) tooLarge(v *visit, r *http.Request) *apiError {
+	if r.Header.Get("Expect") == "" {
+		v.control.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.CopyN(io.Discard, r.Body, forgotten*g.MaxBody) // the answer is the same
+	}
+	return &apiError{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("body too large: the request: more than %d bytes: send less", g.MaxBody)}
 }
 
 // note writes what a request was to the log and the metrics. What it said is not in it, nor are names that only the

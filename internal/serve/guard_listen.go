@@ -13,13 +13,14 @@ import (
 const (
 	headerTimeout  = 10 * time.Second // to send the head of a request
 	idleTimeout    = 2 * time.Minute  // between requests of a connection
+	lastWords      = time.Second      // to tell clients that their answers are not completed
 	maxHeaderBytes = 64 << 10
 	// The connection buffers no more than this for a client, or it would look as if one read that does not.
 	sendBuffer = 64 << 10
 )
 
-// Serve answers on l until ctx ends. Then it takes no more requests, waits for those that are being answered, but no
-// longer than drain, and returns. Without a certificate it speaks plain HTTP.
+// Serve answers on l until ctx ends. Then it takes no more requests and waits for those that are being answered, but no
+// longer than drain; the others end with an error. Without a certificate it speaks plain HTTP.
 func (s *Server) Serve(ctx context.Context, l net.Listener, certificate *Certificate, drain time.Duration) error {
 	h := &http.Server{
 		Handler:           s.Handler(),
@@ -47,15 +48,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, certificate *Certifi
 	s.guard.stop()
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err := s.Drain(patience)
-	if err == nil {
-		err = h.Shutdown(patience)
+	complete := s.Drain(patience) == nil
+	if !complete {
+		close(s.cut)
+		patience, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		_ = s.Drain(patience) // who takes no answer now gets none
 	}
-	s.guard.Log.Info("stopped", "complete", err == nil)
-	if err != nil {
-		err = h.Close()
+	s.guard.Log.Info("stopped", "complete", complete)
+	if h.Shutdown(patience) != nil {
+		return h.Close()
 	}
-	return err
+	return nil
 }
 
 // boundBuffers bounds what the system holds of an answer that its client does not read.
@@ -73,10 +77,10 @@ func boundBuffers(ctx context.Context, c net.Conn) context.Context {
 func (g *guard) stop() { g.stopOnce.Do(func() { close(g.stopping) }) }
 
 // around adds what every server has to the routes of the APIs, and puts the guard before all.
-func (s *Server) around(mux *http.ServeMux) http.Handler {
+func (s *Server) around(m routes) http.Handler {
 	g := s.guard
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	m.get("/healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
+	m.get("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		select {
 		case <-g.stopping:
 			writeText(w, http.StatusServiceUnavailable, "draining")
@@ -84,16 +88,16 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 			writeText(w, http.StatusOK, "ready")
 		}
 	})
-	mux.Handle("GET /metrics", g.metrics.handler())
-	mux.HandleFunc("GET /debug/live", g.live(s.options.Engine.Stats))
-	mux.HandleFunc("GET /debug/cache", g.cache(s.options.Engine.Stats))
+	m.get("/metrics", g.metrics.handler().ServeHTTP)
+	m.get("/debug/live", g.live(s.options.Engine.Stats))
+	m.get("/debug/cache", g.cache(s.options.Engine.Stats))
 	for name := range s.page.files {
 		if name == "/" {
 			name = "/{$}"
 		}
-		mux.HandleFunc("GET "+name, s.page.serve)
+		m.get(name, s.page.serve)
 	}
-	return g.wrap(mux)
+	return g.wrap(m)
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {

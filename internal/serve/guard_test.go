@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -76,6 +77,8 @@ func TestWhoMayComeIn(t *testing.T) {
 		{"own page", Operation{}, "POST", "/v1/x", "Origin: http://example.com|Sec-Fetch-Site: same-origin", 200, ""},
 		{"allowed page", cors, "POST", "/v1/x", "Origin: https://chat.example|Sec-Fetch-Site: cross-site", 200, ""},
 		{"page that is not allowed", cors, "POST", "/v1/x", "Origin: https://evil.example", 403, "foreign_origin"},
+		{"compressed", Operation{}, "POST", "/v1/x", "Content-Encoding: gzip", 415, "unsupported_encoding"},
+		{"compressed in no way", Operation{}, "POST", "/v1/x", "Content-Encoding: identity", 200, ""},
 		{"all pages allowed", Operation{Origins: []string{"*"}}, "POST", "/v1/x", "Origin: https://any.example", 200, ""},
 	} {
 		_, h := guarded(t, c.o, echo)
@@ -162,6 +165,27 @@ func TestBodyLimit(t *testing.T) {
 				t.Errorf("%d bytes: status %d, %d bytes back", size, response.StatusCode, len(got))
 			}
 		}
+	}
+}
+
+// A client that sends all before it reads anything still learns that it was too much.
+func TestBodyLimitIsHeard(t *testing.T) {
+	_, h := guarded(t, Operation{MaxBody: 8 << 20}, echo)
+	s := httptest.NewServer(h)
+	defer s.Close()
+	const size = 32 << 20 // more than what a connection buffers
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", size)
+	if _, err := c.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || response.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("%v %v", response, err)
 	}
 }
 

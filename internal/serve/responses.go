@@ -71,7 +71,7 @@ func readResponseFormat(o *object) (f format) {
 	case "json_object":
 		f.kind = asObject
 	case "json_schema":
-		f = format{asSchema, r.value("schema")}
+		f = r.schema("schema")
 	}
 	return f
 }

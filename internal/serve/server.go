@@ -53,6 +53,7 @@ type Server struct {
 	active   int
 	draining bool
 	idle     chan struct{} // closed when nothing is active and nothing more is taken
+	cut      chan struct{} // closed when answers under way are not waited for any more
 }
 
 // New returns a server. It fails where an option is missing.
@@ -65,7 +66,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.KeepAlive = orDefault(o.KeepAlive, defaultKeepAlive)
 	o.ReplayBytes = orDefault(o.ReplayBytes, defaultReplayBytes)
-	s := &Server{options: o, started: time.Now(), replays: newReplays(o.ReplayBytes), idle: make(chan struct{})}
+	s := &Server{options: o, started: time.Now(), replays: newReplays(o.ReplayBytes), idle: make(chan struct{}), cut: make(chan struct{})}
 	s.vocabulary = grammar.NewVocabulary(o.Tokenizer, o.EOS...)
 	if err := s.operate(o.Operation); err != nil {
 		return nil, err
@@ -82,22 +83,36 @@ func orDefault[T int | time.Duration](value, other T) T {
 
 // Handler returns what answers requests.
 func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
+	m := routes{http.NewServeMux()}
 	for _, base := range []string{"/v1", "", "/beta", "/beta/v1"} { // OpenAI's, and DeepSeek's own
-		mux.HandleFunc("POST "+base+"/chat/completions", s.counted(s.chat))
-		mux.HandleFunc("POST "+base+"/completions", s.counted(s.completions))
-		mux.HandleFunc("POST "+base+"/responses", s.counted(s.responses))
-		mux.HandleFunc("GET "+base+"/models", s.models)
-		mux.HandleFunc("GET "+base+"/models/{id...}", s.modelByID)
+		m.post(base+"/chat/completions", s.counted(s.chat))
+		m.post(base+"/completions", s.counted(s.completions))
+		m.post(base+"/responses", s.counted(s.responses))
+		m.get(base+"/models", s.models)
+		m.get(base+"/models/{id...}", s.modelByID)
 	}
 	for _, base := range []string{"/v1", "/anthropic/v1", "/anthropic"} {
-		mux.HandleFunc("POST "+base+"/messages", s.counted(s.messages))
-		mux.HandleFunc("POST "+base+"/messages/count_tokens", s.counted(s.countTokens))
+		m.post(base+"/messages", s.counted(s.messages))
+		m.post(base+"/messages/count_tokens", s.counted(s.countTokens))
 	}
-	mux.HandleFunc("GET /anthropic/v1/models", s.models)
-	mux.HandleFunc("GET /anthropic/v1/models/{id...}", s.modelByID)
-	mux.HandleFunc("/", notFound)
-	return s.around(mux)
+	m.get("/anthropic/v1/models", s.models)
+	m.get("/anthropic/v1/models/{id...}", s.modelByID)
+	m.HandleFunc("/", notFound)
+	return s.around(m)
+}
+
+// routes are paths, each of which has one method; the others are refused in the shape of its API.
+type routes struct{ *http.ServeMux }
+
+func (m routes) get(path string, h http.HandlerFunc)  { m.only("GET", "GET, HEAD", path, h) }
+func (m routes) post(path string, h http.HandlerFunc) { m.only("POST", "POST", path, h) }
+
+func (m routes) only(method, allowed, path string, h http.HandlerFunc) {
+	m.HandleFunc(method+" "+path, h)
+	m.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		fail(w, r, &apiError{status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: fmt.Sprintf("wrong method: %s %s: use %s", methodName(r.Method), oneLine(r.URL.Path), method)})
+	})
 }
 
 // notFound answers what is not served in the shape of its API.
@@ -109,7 +124,7 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 func (s *Server) counted(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.enter() {
-			fail(w, r, &apiError{status: http.StatusServiceUnavailable, code: "shutting_down", message: "shutting down: the server: ask another one, or later"})
+			fail(w, r, shuttingDown())
 			return
 		}
 		defer s.leave()

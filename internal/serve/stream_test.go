@@ -3,6 +3,8 @@ package serve
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -85,6 +87,51 @@ func TestDrain(t *testing.T) {
 	response.Body.Close()
 	if err := r.server.Drain(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCut: answers that go on for longer than a server can wait end with an error in each form's own way, not just so. The model
+// may be so far ahead of a slow test that an answer has ended by itself; that can happen once, but not each time.
+func TestCut(t *testing.T) {
+	bodies := map[string]string{
+		"/v1/chat/completions": endless,
+		"/v1/messages":         `{"max_tokens":100000,` + endless[1:],
+		"/v1/responses":        `{"input":"Tell me a story.","logit_bias":{"1":-100},"stream":true}`,
+	}
+	ends := map[string]string{
+		"/v1/chat/completions": `"code":"shutting_down"}}` + "\n\n" + done,
+		"/v1/messages":         `"overloaded_error","message":"shutting down: the server: ask another one, or later"}}` + "\n\n",
+		"/v1/responses":        `"type":"response.failed"`,
+	}
+	for path, body := range bodies {
+		cut := false
+		for range 5 {
+			r := newRig(t, nil)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- r.server.Serve(ctx, l, nil, 0) }()
+			response, err := http.Post("http://"+l.Addr().String()+path, "application/json", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			text, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if fault := <-ended; err != nil || fault != nil {
+				t.Fatalf("%s: %v %v", path, err, fault)
+			}
+			events := strings.SplitAfter(string(text), "\n\n")
+			if cut = strings.Contains(strings.Join(events[max(0, len(events)-3):], ""), ends[path]); cut {
+				break
+			}
+		}
+		if !cut {
+			t.Errorf("%s: an answer that was cut has no end", path)
+		}
 	}
 }
 

@@ -81,7 +81,11 @@ func (c *toolChoice) read(o *object) {
 	case o.has("tools"):
 		c.set(o.word("mode", "auto", "required"))
 		c.only = []string{}
-		o.each("tools", func(t *object) { c.only = append(c.only, toolName(t)) })
+		o.each("tools", func(t *object) {
+			if kind := t.text("type"); kind == "" || kind == "function" || kind == "custom" { // the others are not served
+				c.only = append(c.only, toolName(t))
+			}
+		})
 	case kind == "none" || kind == "auto" || kind == "required":
 		c.set(kind)
 	default:

@@ -64,6 +64,27 @@ finish tool_calls`)
 	}
 }
 
+// TestLogProbsAreOfText: log-probabilities are told of tokens that the text consists of, and of no control token.
+func TestLogProbsAreOfText(t *testing.T) {
+	r := newRig(t, nil)
+	var b chatBody
+	r.read(sent{data: r.scripted("chat", `{"messages":[{"role":"user","content":"Hi"}],"thinking":{"type":"enabled"},"logprobs":true}`, "One.</think><｜User｜>Two<｜Assistant｜> \u00e9.")}, &b)
+	for _, part := range []struct {
+		text *string
+		logs []chatLog
+	}{{b.Choices[0].Message.Reasoning, b.Choices[0].Logs.Reasoning}, {b.Choices[0].Message.Content, b.Choices[0].Logs.Content}} {
+		var text []byte
+		for _, l := range part.logs {
+			for _, one := range l.Bytes {
+				text = append(text, byte(one))
+			}
+		}
+		if string(text) != *part.text {
+			t.Errorf("%q has the log-probabilities of %q", *part.text, text)
+		}
+	}
+}
+
 // TestReplay: a turn with calls comes back with its arguments written differently and without its reasoning, and the next
 // prompt still continues, token by token, what was sampled.
 func TestReplay(t *testing.T) {

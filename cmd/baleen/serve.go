@@ -84,7 +84,7 @@ func (s *serving) flags(cmd *cobra.Command) {
 	f.Var(&s.kvMemory, "kv-memory", "memory for what requests remember (default: 4GiB, or what all slots need, if that is less)")
 	f.StringVar(&s.kvDisk, "kv-disk", "", "folder that keeps what requests remember when memory is full, and over a restart; it is for one server")
 	f.Var(&s.kvDiskSize, "kv-disk-size", "bytes of --kv-disk at most (default: 16GiB)")
-	f.StringVar(&s.keyFile, "api-key-file", "", "file of keys, one per line; a request must have one of them")
+	f.StringVar(&s.keyFile, "api-key-file", "", "file of keys, one per line, read at the start; a request must have one of them")
 	f.IntVar(&s.perKey, "per-key", 0, "requests of one key at the same time; 0 is no bound")
 	f.StringVar(&s.cert, "tls-cert", "", "PEM file of a certificate; it is read again when it is renewed")
 	f.StringVar(&s.key, "tls-key", "", "PEM file of the certificate's key")

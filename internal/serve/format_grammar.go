@@ -88,7 +88,11 @@ func (s *Server) relax(c *conversation, tools []grammar.Tool) (relaxed bool) {
 	for i, t := range tools {
 		strict := slices.ContainsFunc(c.schemas, func(s toolSchema) bool { return s.name == t.Name && s.strict })
 		if _, err := grammar.Tools(tools[i:i+1], grammar.ToolOptions{}); err != nil && !strict {
-			s.guard.Log.Warn("arguments of a tool are not enforced", "why", oneLine(err.Error()))
+			why := "--log-prompts tells"
+			if s.guard.LogPrompts { // it has names of the request's
+				why = oneLine(err.Error())
+			}
+			s.guard.Log.Warn("arguments of a tool are not enforced", "tool", i, "why", why)
 			tools[i].Parameters, relaxed = json.RawMessage(anyObject), true
 		}
 	}

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
@@ -137,6 +139,24 @@ func TestUnenforceable(t *testing.T) {
 		}
 		if anthropic := c.path == messages; anthropic && !strings.Contains(b.Error.Message, c.named) || !anthropic && b.Error.Param != c.named {
 			t.Errorf("%s: expected %s to be named: %s", c.more, c.named, text)
+		}
+	}
+}
+
+// What is logged of a tool whose schema cannot be kept to is nothing that the request says, unless that was asked for.
+func TestUnenforceableIsLogged(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		var log bytes.Buffer
+		r := newRig(t, func(o *Options) {
+			o.Operation = Operation{LogPrompts: asked, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		})
+		body := `{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"tools":[{"type":"function","function":{"name":"private","parameters":{"type":"object","properties":{"private":{"type":"array","uniqueItems":true}}}}}]}`
+		if status, text := r.post("/v1/chat/completions", body); status != http.StatusOK {
+			t.Fatalf("%d %s", status, text)
+		}
+		r.http.Close() // nothing is logged any more
+		if text := log.String(); !strings.Contains(text, "not enforced") || strings.Contains(text, "private") != asked {
+			t.Errorf("prompts asked for: %v; log: %s", asked, text)
 		}
 	}
 }

@@ -58,8 +58,13 @@ func (s *Server) readResponse(o *object) (*ask, *responseWire) {
 	a.format = readResponseFormat(o)
 	form := newResponseWire(a, o)
 	form.custom = custom
+	p := &a.limits.Sampling
 	for _, what := range o.texts("include") {
 		form.encrypted = form.encrypted || what == "reasoning.encrypted_content"
+		p.LogProbs = p.LogProbs || what == "message.output_text.logprobs"
+	}
+	if top := int(o.integer("top_logprobs", 0, 0, 20)); p.LogProbs {
+		p.TopLogProbs = top
 	}
 	return a, form
 }

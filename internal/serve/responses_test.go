@@ -2,8 +2,11 @@ package serve
 
 import (
 	"fmt"
+	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 const responseTools = `"tools":[{"type":"function","name":"weather","parameters":` + oneTool + `,"strict":false},{"type":"function","name":"clock"},{"type":"custom","name":"apply_patch","description":"patch","format":{"type":"grammar","syntax":"lark","definition":"start: x"}},{"type":"web_search"},{"type":"namespace","name":"n","tools":[]},{"type":"image_generation"},{"type":"tool_search"}]`
@@ -111,6 +114,52 @@ func TestResponsesIncomplete(t *testing.T) {
 	r.read(events[len(events)-1], &e)
 	if last := events[len(events)-1]; last.name != "response.incomplete" || e.Response.Incomplete.Reason != "max_output_tokens" || e.Response.Output[0].Status != "incomplete" || e.Response.Usage.Output != 3 {
 		t.Errorf("%s", last.data)
+	}
+}
+
+// TestResponsesLogProbs: log-probabilities are told where they were asked for, of all of the text, in its pieces and at once.
+func TestResponsesLogProbs(t *testing.T) {
+	r := newRig(t, nil)
+	const body = `{"input":"Who are you?","temperature":0,"top_logprobs":2,"include":["message.output_text.logprobs"]`
+	var whole responseBody
+	r.ask("/v1/responses", body+"}", &whole)
+	pieces, text := []chatLog{}, ""
+	var done responseEvent
+	for _, e := range r.stream("/v1/responses", body+`,"stream":true}`) {
+		var d responseEvent
+		r.read(e, &d)
+		switch e.name {
+		case "response.output_text.delta":
+			pieces, text = append(pieces, d.Logs...), text+*d.Delta
+		case "response.output_text.done":
+			done = d
+		}
+	}
+	part := (*whole.Output[0].Content)[0]
+	if !reflect.DeepEqual(part.Logs, pieces) || !reflect.DeepEqual(done.Logs, pieces) || part.Text != text {
+		t.Errorf("at once %v, in pieces %v, at the end %v", part.Logs, pieces, done.Logs)
+	}
+	said := ""
+	for _, l := range pieces {
+		if said += l.Token; len(*l.Top) != 2 {
+			t.Errorf("%d alternatives: %+v", len(*l.Top), l)
+		}
+	}
+	if said != text {
+		t.Errorf("%q has the log-probabilities of %q", text, said)
+	}
+}
+
+// TestCustomCallCut: of a custom tool's input that was cut off nothing is told; it would be half of some JSON.
+func TestCustomCallCut(t *testing.T) {
+	w := httptest.NewRecorder()
+	form := &responseWire{out: newSSE(w, time.Minute), custom: map[string]bool{"patch": true}}
+	form.begin()
+	form.event(event{kind: onCall, call: callHead{id: "call_1", name: "patch"}})
+	form.event(event{kind: onArguments, text: `{"input": "half`})
+	form.broken(shuttingDown())
+	if text := w.Body.String(); strings.Contains(text, "half") || !strings.Contains(text, `"status":"incomplete","call_id":"call_1","name":"patch","input":""`) {
+		t.Errorf("%s", text)
 	}
 }
 

@@ -16,6 +16,7 @@ type responseWire struct {
 	number int           // of the next event
 	open   *responseItem // what is being filled
 	text   []byte        // of it
+	logs   []tokenLog    // of that
 	reason endReason
 }
 
@@ -84,7 +85,7 @@ type responsePart struct {
 	Type        string    `json:"type"`
 	Text        string    `json:"text"`
 	Annotations *[]string `json:"annotations,omitempty"` // there are none, but clients look
-	Logs        *[]string `json:"logprobs,omitempty"`
+	Logs        []chatLog `json:"logprobs,omitzero"`     // empty where they are not asked for
 }
 
 // responseEvent is the data of any event.
@@ -103,7 +104,7 @@ type responseEvent struct {
 	Name         string        `json:"name,omitempty"`
 	Arguments    *string       `json:"arguments,omitempty"`
 	Input        *string       `json:"input,omitempty"`
-	Logs         *[]string     `json:"logprobs,omitempty"`
+	Logs         []chatLog     `json:"logprobs,omitzero"`
 }
 
 func newResponseWire(a *ask, o *object) *responseWire {
@@ -163,12 +164,12 @@ func (r *responseWire) event(e event) {
 		r.start("reasoning", func() *responseItem {
 			return &responseItem{ID: newID("rs_"), Type: "reasoning", Summary: &[]responsePart{}}
 		})
-		r.more("reasoning_summary_text.delta", e.text)
+		r.more("reasoning_summary_text.delta", e)
 	case onContent:
 		r.start("message", func() *responseItem {
 			return &responseItem{ID: newID("msg_"), Type: "message", Status: "in_progress", Role: "assistant", Content: &[]responsePart{}}
 		})
-		r.more("output_text.delta", e.text)
+		r.more("output_text.delta", e)
 	case onCall:
 		r.close("completed")
 		r.call(e.call)
@@ -177,7 +178,7 @@ func (r *responseWire) event(e event) {
 			r.text = append(r.text, e.text...) // the input is in it as JSON, and is sent when it is whole
 			return
 		}
-		r.more("function_call_arguments.delta", e.text)
+		r.more("function_call_arguments.delta", e)
 	case onCallEnd:
 		r.close("completed")
 	case onEnd:
@@ -203,7 +204,7 @@ func (r *responseWire) start(kind string, item func() *responseItem) {
 
 func emptyPart(kind string) responsePart {
 	if kind == "message" {
-		return responsePart{Type: "output_text", Annotations: &[]string{}, Logs: &[]string{}}
+		return responsePart{Type: "output_text", Annotations: &[]string{}, Logs: []chatLog{}}
 	}
 	return responsePart{Type: "summary_text"}
 }
@@ -224,13 +225,14 @@ func (r *responseWire) newCall(c callHead) *responseItem {
 }
 
 // more adds text to the open item.
-func (r *responseWire) more(kind, text string) {
-	r.text = append(r.text, text...)
-	e := responseEvent{Delta: &text}
+func (r *responseWire) more(kind string, e event) {
+	r.text = append(r.text, e.text...)
+	delta := responseEvent{Delta: &e.text}
 	if r.open.Type == "message" {
-		e.Logs = &[]string{}
+		r.logs = append(r.logs, e.logs...)
+		delta.Logs = chatLogList(e.logs)
 	}
-	r.about(kind, e)
+	r.about(kind, delta)
 }
 
 // close ends the open item, if there is one.
@@ -246,8 +248,9 @@ func (r *responseWire) close(status string) {
 		r.about("reasoning_summary_text.done", responseEvent{Text: &text})
 		r.about("reasoning_summary_part.done", responseEvent{Part: &(*r.open.Summary)[0]})
 	case "message":
-		r.about("output_text.done", responseEvent{Text: &text, Logs: &[]string{}})
-		r.about("content_part.done", responseEvent{Part: &(*r.open.Content)[0]})
+		part := &(*r.open.Content)[0]
+		r.about("output_text.done", responseEvent{Text: &text, Logs: part.Logs})
+		r.about("content_part.done", responseEvent{Part: part})
 	case "function_call":
 		r.about("function_call_arguments.done", responseEvent{Arguments: r.open.Arguments, Name: r.open.Name})
 	case "custom_tool_call":
@@ -271,11 +274,15 @@ func (r *responseWire) fill(item *responseItem, text, status string) {
 		}
 		return // it has no status
 	case "message":
+		part.Logs, r.logs = chatLogList(r.logs), nil
 		item.Content = &[]responsePart{part}
 	case "function_call":
 		item.Arguments = &text
 	case "custom_tool_call":
-		input := customText(text)
+		input := ""
+		if status == "completed" { // else it is half of some JSON
+			input = customText(text)
+		}
 		item.Input = &input
 	}
 	item.Status = status
@@ -324,6 +331,7 @@ func (r *responseWire) whole(replies []*reply, u usage) any {
 		add(&responseItem{ID: newID("rs_"), Type: "reasoning"}, reply.reasoning, "")
 	}
 	if len(reply.content) > 0 || len(reply.reasoning)+len(reply.calls) == 0 {
+		r.logs = reply.logs
 		add(&responseItem{ID: newID("msg_"), Type: "message", Role: "assistant"}, reply.content, r.body.Status)
 	}
 	for _, c := range reply.calls {

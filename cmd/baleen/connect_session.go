@@ -78,13 +78,15 @@ func (s *session) askRemotely(ctx context.Context, path string, request map[stri
 	if s.dim {
 		progress = func(done, total int) { shown = true; s.progress(done, total) }
 	}
-	a, err := s.remote.ask(ctx, path, request, func(d chat.Delta) error {
+	hide := func() {
 		if shown {
 			s.clearProgress()
-			shown = false
 		}
-		return use(d)
-	}, progress)
+		shown = false
+	}
+	s.last = pace{}
+	a, err := s.remote.ask(ctx, path, request, func(d chat.Delta) error { hide(); return use(d) }, progress)
+	hide()
 	if err != nil {
 		return engine.Finish{}, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -101,5 +102,38 @@ func TestRemoteInterrupt(t *testing.T) {
 	_, err := r.ask(ctx, "/v1/x", map[string]any{}, nil, nil)
 	if err != context.DeadlineExceeded {
 		t.Errorf("%v", err)
+	}
+}
+
+// stopper stops an answer when the progress of its prompt is shown.
+type stopper struct {
+	strings.Builder
+	stop context.CancelFunc
+}
+
+func (s *stopper) Write(data []byte) (int, error) {
+	if strings.Contains(string(data), "reading") {
+		s.stop()
+	}
+	return s.Builder.Write(data)
+}
+
+// A talk that is stopped while the prompt is read shows neither that line nor how fast the answer before was.
+func TestRemoteStop(t *testing.T) {
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, ": keep-alive 64/256\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	defer far.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	aside := &stopper{stop: cancel}
+	s := &session{remote: &remote{base: far.URL, client: far.Client()}, out: io.Discard, aside: aside, dim: true, last: pace{answer: 9}}
+	finish, err := s.answer(ctx, "Hi")
+	if err != nil || !errors.Is(finish.Err, context.Canceled) {
+		t.Errorf("%v %v", finish.Err, err)
+	}
+	if shown := aside.String(); !strings.HasSuffix(shown, "(reading: 64 of 256 tokens)\x1b[K\r\x1b[K") || s.last.answer != 0 {
+		t.Errorf("%q, pace %+v", shown, s.last)
 	}
 }

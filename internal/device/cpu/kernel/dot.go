@@ -77,28 +77,58 @@ func (d *Dot) generic(k quant.Kind, wide bool) {
 			clear(x[width:])
 			for t := range d.N {
 				d.load(x[:width], t*d.XStride+col, wide)
+				b := chains(&x, &w)
 				for r := range rows {
 					acc := &y[t*d.YStride+first+r]
-					*acc = fma(chain(&x, &w[r]), scale[r], *acc)
+					*acc = fma(b[r], scale[r], *acc)
 				}
 			}
 		}
 	}
 }
 
-// chain sums the products of a block.
-func chain(x, w *[block]float32) (b float32) {
+// chains sums the products of a block. The rows take turns: a processor has several of them under way.
+func chains(x *[block]float32, w *[Lanes][block]float32) (b [Lanes]float32) {
 	for i := 0; i < block; i += 2 {
-		b = fma(x[i+1], w[i+1], b)
-		b = fma(x[i], w[i], b)
+		first, second := float64(x[i+1]), float64(x[i])
+		for r := range Lanes {
+			p := first * float64(w[r][i+1])
+			s := p + float64(b[r]) // this is fma, which the compiler would call
+			v := float32(s)
+			if between(s) {
+				v = oddly(p, float64(b[r]))
+			}
+			p = second * float64(w[r][i])
+			s = p + float64(v)
+			b[r] = float32(s)
+			if between(s) {
+				b[r] = oddly(p, float64(v))
+			}
+		}
 	}
 	return b
 }
 
-// fma returns a*b + c rounded once. The product is exact in a float64; their sum is rounded to odd there, which leaves
-// the second rounding right.
+// fma returns a*b + c rounded once. The product is exact in a float64; rounding their sum there first does harm only where it comes
+// to lie between two float32.
 func fma(a, b, c float32) float32 {
-	p, q := float64(a)*float64(b), float64(c)
+	p := float64(a) * float64(b)
+	if s := p + float64(c); !between(s) {
+		return float32(s)
+	}
+	return oddly(p, float64(c))
+}
+
+// between tells whether a sum may lie in the middle of two float32: of subnormal ones, that is anywhere.
+func between(s float64) bool {
+	bits := math.Float64bits(s)
+	return bits&(1<<29-1) == 1<<28 || bits<<1>>53 <= 1023-126
+}
+
+// oddly adds, and rounds the sum to odd before it rounds it to a float32.
+//
+//go:noinline
+func oddly(p, q float64) float32 {
 	s := p + q
 	t := s - p
 	e := (p - (s - t)) + (q - t)
@@ -127,15 +157,17 @@ func unpack(w *[Lanes][block]float32, scale *[Lanes]float32, k quant.Kind, panel
 		case quant.KindE2M1:
 			scale[r] = quant.E8M0(panel[scaleAt(k, col/block)+r])
 		}
-		for c := range block {
-			w[r][c] = numberAt(k, data, r, col%group+c)
+	}
+	for c := range block {
+		column := data[place(k, col%group+c):]
+		for r := range Lanes {
+			w[r][c] = numberAt(k, column, r, col%group+c)
 		}
 	}
 }
 
-// numberAt reads one number of a group.
+// numberAt reads one number of a group's column c, whose place data begins at.
 func numberAt(k quant.Kind, data []byte, r, c int) float32 {
-	data = data[place(k, c):]
 	switch k {
 	case quant.KindF32:
 		return f32At(data, c%2*Lanes+r)

@@ -28,13 +28,30 @@ type part struct {
 	rows, guesses int
 }
 
-// take puts the next n tokens of a running sequence into the batch, and behind its last token guesses.
-func (b *batch) take(q *sequence, n int, guesses []int32) {
-	b.parts = append(b.parts, part{q, n + len(guesses), len(guesses)})
+// take puts the next n tokens of a running sequence into the batch.
+func (b *batch) take(q *sequence, n int) {
+	b.parts = append(b.parts, part{sequence: q, rows: n})
 	if q.length+n == len(q.tokens) {
-		b.Wants = append(b.Wants, want{q, b.logits, guesses})
-		b.logits += 1 + len(guesses)
+		b.Wants = append(b.Wants, want{sequence: q, first: b.logits})
+		b.logits++
 	}
+}
+
+// guess puts what is guessed behind last tokens, at most so many rows, and returns how many.
+func (b *batch) guess(most, context int) (rows int) {
+	i := 0 // of Wants
+	for k := range b.parts {
+		p := &b.parts[k]
+		if q := p.sequence; q.length+p.rows == len(q.tokens) {
+			p.guesses = min(len(q.guesses), most-rows, q.room(context))
+			b.Wants[i].guesses, b.Wants[i].first = q.guesses[:p.guesses], i+rows
+			p.rows += p.guesses
+			rows += p.guesses
+			i++
+		}
+	}
+	b.logits += rows
+	return rows
 }
 
 // lay lists the rows, so many of them, and the pages by slot.

@@ -109,14 +109,14 @@ func TestHistories(t *testing.T) {
 		h.engine.Close()
 		n := h.engine.Stats()
 		drafted, accepted = drafted+n.Drafted.Sum(), accepted+n.Accepted.Sum()
-		sum.Cached, sum.Prompt, sum.Preempted, sum.Evicted = sum.Cached+n.Cached, sum.Prompt+n.Prompt, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted
+		sum.Cached, sum.Awaited, sum.Prompt, sum.Preempted, sum.Evicted = sum.Cached+n.Cached, sum.Awaited+n.Awaited, sum.Prompt+n.Prompt, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted
 		sum.Read, sum.Written, sum.Cancelled = sum.Read+n.Read, sum.Written+n.Written, sum.Cancelled+n.Cancelled
 		if !ok || n.Refused+n.Unwritten > 0 {
 			t.Fatalf("history %d on %+v with %+v: %+v", i, m.Caps, o, n)
 		}
 	}
 	t.Logf("%d of %d guesses stood; %+v", accepted, drafted, sum)
-	if accepted < 500 || drafted < accepted+500 || sum.Cached < sum.Prompt/4 || sum.Preempted == 0 || min(sum.Evicted, sum.Read, sum.Written, sum.Cancelled) < 20 {
+	if accepted < 500 || drafted < accepted+500 || sum.Cached < sum.Prompt/4 || sum.Preempted == 0 || min(sum.Awaited, sum.Evicted, sum.Read, sum.Written, sum.Cancelled) < 20 {
 		t.Errorf("too little happened: %+v", sum)
 	}
 }

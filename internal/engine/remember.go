@@ -10,9 +10,9 @@ import (
 
 // This half of the scheduler remembers prefixes: it looks up how much of a sequence is known, and keeps what it computes. The
 // complete pages of a sequence are in the tree as soon as they are computed. A checkpoint can only be taken when the
-// sequence is there, so at every page one is taken, and the one before dropped, unless somebody is likely to come back
-// to it: at the end of the prompt, at the end of the turn, where another sequence went another way, and now and then in
-// a long prompt.
+// sequence is there, or less than a run behind it. So one is taken at the last page of every run, and the one before dropped,
+// unless somebody is likely to come back to it: at the last page of the prompt, at the end of the turn, where another sequence
+// went another way, and now and then in a long prompt.
 
 // keepEvery is after how many tokens of a prompt a checkpoint stays.
 const keepEvery = 4096
@@ -73,30 +73,40 @@ func (s *scheduler) match(q *sequence) (path []*kv.Node, from *kv.Node) {
 }
 
 // attach gives a sequence that has none pages for its tokens, so that reserve pages are left, and the remembered ones among
-// them. It changes nothing where there are too few.
+// them. If another is computing more of them it gets only the rest, and follows. It changes nothing where there are too few.
 func (s *scheduler) attach(q *sequence, reserve int) bool {
 	path, from := s.match(q)
-	s.tree.Pin(from)
-	need := kv.PagesFor(len(q.tokens))
+	known := 0
 	if from != nil {
-		need -= from.Depth - from.Missing()
+		known = from.Depth
 	}
+	leader, shared := s.leader(q, known)
+	if leader != nil {
+		from = nil
+	}
+	s.tree.Pin(from)
+	need := kv.PagesFor(len(q.tokens)) - shared + from.Missing()
 	if need+reserve > s.pool.Free()+s.tree.Spare() || !s.tree.Free(need) {
 		s.tree.Unpin(from)
 		return false
 	}
-	q.node, q.branch, q.kept = from, 0, 0
-	if from != nil {
+	q.node, q.branch, q.kept = from, 0, known*kv.PageSize
+	reach := len(q.tokens)
+	switch {
+	case leader != nil:
+		s.follow(q, leader, shared)
+		reach = need * kv.PageSize
+	case from != nil:
 		for _, f := range s.tree.Fetch(from) {
 			s.act(action{move: &move{kind: readFile, file: f}})
 		}
-		q.pages, q.blob, q.reading, q.kept = s.tree.Table(from), from.Checkpoint(), true, from.Depth*kv.PageSize
+		q.pages, q.blob, q.reading = s.tree.Table(from), from.Checkpoint(), true
 		s.reading++
 	}
-	if err := s.pool.Grow(&q.pages, len(q.tokens)); err != nil {
+	if err := s.pool.Grow(&q.pages, reach); err != nil {
 		panic("engine: pages that were free are not: " + err.Error())
 	}
-	if len(path) > q.kept/kv.PageSize && len(path)*kv.PageSize < len(q.tokens) {
+	if len(path) > known && len(path)*kv.PageSize < len(q.tokens) {
 		q.branch = len(path) * kv.PageSize
 	}
 	if q.end.Started == 0 && !s.bare {
@@ -133,7 +143,8 @@ func (s *scheduler) detach(q *sequence) {
 	}
 	s.pool.Release(&q.pages)
 	s.tree.Unpin(q.node)
-	q.node, q.saved, q.blob, q.reading, q.length, q.guesses = nil, nil, nil, false, 0, nil
+	q.node, q.leader, q.saved, q.blob, q.guesses = nil, nil, nil, nil, nil
+	q.reading, q.length, q.awaited = false, 0, 0
 }
 
 // begin lets a sequence that was attached run, as soon as all that it goes on from is in memory.
@@ -149,40 +160,53 @@ func (s *scheduler) begin(q *sequence) {
 		q.blob, q.saved = nil, q.node
 	}
 	if q.end.Started == 0 {
-		q.end.Started, q.end.Cached = s.now, q.length
+		q.end.Started, q.end.Cached, q.end.Awaited = s.now, q.length, q.awaited
 		s.stats.Cached += uint64(q.length)
+		s.stats.Awaited += uint64(q.awaited)
 	}
 	if q.length > 0 {
 		s.act(action{sequence: q, done: min(q.length, q.prompt)})
 	}
 }
 
-// resume begins the sequences whose prefix has come. Where a file was no good, the sequence goes on from less.
+// resume begins the sequences whose prefix has come. Where a file was no good, or a leader has ended, they go on from less.
 func (s *scheduler) resume() {
 	for i := 0; i < len(s.running) && s.reading > 0; i++ {
 		q := s.running[i]
-		if !q.reading {
+		if !q.reading || q.follows() {
 			continue
 		}
-		if q.lost() {
-			s.detach(q)
-			if !s.attach(q, 0) {
-				for len(s.running) > i {
-					s.preempt()
-				}
-				return
+		if q.lost() && !s.again(q) {
+			for len(s.running) > i {
+				s.preempt()
 			}
-			if q.end.Started == 0 {
-				q.end.Why = "a file of the cache on disk was broken"
-			}
+			return
 		}
 		s.begin(q)
 	}
 }
 
-// lost tells whether something that a sequence waits for will not come.
+// again attaches a sequence anew, to what is remembered now.
+func (s *scheduler) again(q *sequence) bool {
+	followed, came, known := q.node == nil, q.leader == nil, q.kept
+	if !came {
+		q.target = 0 // what it is, another may still compute
+	}
+	s.detach(q)
+	switch ok := s.attach(q, 0); {
+	case !ok:
+		return false
+	case followed && came:
+		q.awaited = max(q.kept-known, 0)
+	case !followed && q.end.Started == 0:
+		q.end.Why = "a file of the cache on disk was broken"
+	}
+	return true
+}
+
+// lost tells whether something that a sequence waits for will not come, or has come otherwise.
 func (q *sequence) lost() bool {
-	return q.node.Missing() > 0 || q.blob == nil && !q.node.Resumes()
+	return q.node == nil || q.node.Missing() > 0 || q.blob == nil && !q.node.Resumes()
 }
 
 // fetched takes what was read.
@@ -222,12 +246,16 @@ func (s *scheduler) advance(q *sequence, rows int) {
 	}
 	for depth := before/kv.PageSize + 1; depth <= q.length/kv.PageSize; depth++ {
 		q.node = s.tree.Add(q.node, q.prefix(depth), &q.pages)
+		position := depth * kv.PageSize
+		stays := s.arrive(q, position) || position == q.lastPage() || position == q.branch
+		if stays || depth == q.length/kv.PageSize {
+			s.save(q, stays)
+		}
 	}
-	s.save(q)
 }
 
-// save takes a checkpoint at a sequence's last complete page, in the place of the one before.
-func (s *scheduler) save(q *sequence) {
+// save takes a checkpoint at a sequence's last complete page, in the place of the one before, unless that stays.
+func (s *scheduler) save(q *sequence, stays bool) {
 	n, position := q.node, q.node.Depth*kv.PageSize
 	if n.Checkpoint() == nil {
 		blob := &kv.Blob{}
@@ -238,8 +266,7 @@ func (s *scheduler) save(q *sequence) {
 		s.tree.Pass(q.saved)
 	}
 	q.saved = n
-	promptEnds := position == q.prompt/kv.PageSize*kv.PageSize
-	if promptEnds || position == q.branch || position < q.prompt && position-q.kept >= keepEvery {
+	if stays || position < q.prompt && position-q.kept >= keepEvery {
 		s.tree.Keep(n)
 		q.kept = position
 	}

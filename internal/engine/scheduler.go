@@ -19,7 +19,7 @@ var _ = [1]struct{}{}[kv.PageSize-op.PageSize]
 //
 //  1. Every running sequence is older than every waiting one; both lists are in order of arrival.
 //  2. A running sequence has a slot of its own. There are no more slots than rows in a batch, so that each of them can go on in
-//     every tick, but those whose prefix is still being read from disk.
+//     every tick, but those whose prefix is still being read from disk, or computed by another (follow.go).
 //  3. No sequence is longer than the pages of the whole pool, so the oldest, which is never put back, always ends.
 //
 // What was computed is remembered by prefix (remember.go): a sequence begins behind what is known. When pages run out, those
@@ -36,16 +36,16 @@ type scheduler struct {
 	writing int // files under way
 
 	running, waiting []*sequence
-	reading          int // of running
+	reading          int // of running: those whose prefix is still to come
 	arrivals         uint64
 
 	bare bool // nobody runs batches or reads tokens: rows, pages, actions that bring a token and Finish.Why are left out
 
-	parts       []part // room for the next batch
-	wanted      []want
-	order, long []*sequence
-	shares      []int
+	parts  []part // room for the next batch
+	wanted []want
+	long   []*sequence // that had more than a token to run when the last batch was made, or none yet, and those admitted since
 
+	drafted bool   // some running sequences may have guesses
 	out     []part // of the batch that is running now
 	wants   []want
 	actions []action
@@ -184,8 +184,12 @@ func (s *scheduler) commit(r *ran) {
 			s.advance(p.sequence, p.rows-p.guesses)
 		}
 	}
+	drafted := s.drafted
+	s.drafted = r.drafts != nil
 	for i, w := range wants {
-		w.sequence.guesses = nil
+		if drafted {
+			w.sequence.guesses = nil
+		}
 		for k := range r.items[i] {
 			item := &r.items[i][k]
 			if k > 0 && w.state == running && item.Err == nil {
@@ -193,7 +197,7 @@ func (s *scheduler) commit(r *ran) {
 			}
 			s.take(w.sequence, item)
 		}
-		if r.drafts != nil && w.state == running {
+		if s.drafted && w.state == running {
 			w.sequence.guesses = r.drafts[i]
 		}
 	}
@@ -330,7 +334,7 @@ func (s *scheduler) preempt() {
 	s.running = s.running[:len(s.running)-1]
 	s.drop(q)
 	s.stats.Preempted++
-	q.state = waiting
+	q.state, q.target = waiting, 0
 	s.waiting = slices.Insert(s.waiting, 0, q)
 }
 
@@ -347,6 +351,7 @@ func (s *scheduler) admit() {
 		q.slot = s.free[len(s.free)-1]
 		s.free = s.free[:len(s.free)-1]
 		q.state = running
+		s.long = append(s.long, q)
 		s.begin(q)
 	}
 }
@@ -355,35 +360,25 @@ func (s *scheduler) admit() {
 // prompts, so that a long one does not hold up a short one. What the short ones leave goes to the longer, and what nobody
 // wants to guesses. A guess takes no page: it ends where the sequence's last one does.
 func (s *scheduler) next() batch {
-	s.order, s.long, s.shares = s.order[:0], s.long[:0], s.shares[:0]
+	b := batch{parts: s.parts[:0], Wants: s.wanted[:0]}
+	s.long = s.long[:0]
 	for _, q := range s.running {
-		switch {
-		case q.reading:
-		case q.todo() == 1:
-			s.order = append(s.order, q)
-		default:
+		if q.todo() == 1 {
+			b.take(q, 1)
+		} else {
 			s.long = append(s.long, q)
 		}
 	}
 	slices.SortStableFunc(s.long, func(p, q *sequence) int { return cmp.Compare(p.todo(), q.todo()) })
-	left, single := s.rows-len(s.order), len(s.order)
+	left := s.rows - len(b.parts)
 	for i, q := range s.long {
-		s.shares = append(s.shares, min(left/(len(s.long)-i), q.todo()))
-		left -= s.shares[i]
+		n := min(left/(len(s.long)-i), q.todo())
+		if left -= n; n > 0 { // otherwise its prefix is still to come
+			b.take(q, n)
+		}
 	}
-	s.order = append(s.order, s.long...)
-	b := batch{parts: s.parts[:0], Wants: s.wanted[:0]}
-	for i, q := range s.order {
-		n := 1
-		if i >= single {
-			n = s.shares[i-single]
-		}
-		guesses := q.guesses
-		if len(guesses) > 0 {
-			guesses = guesses[:min(len(guesses), left, q.room(s.context))]
-			left -= len(guesses)
-		}
-		b.take(q, n, guesses)
+	if s.drafted {
+		left -= b.guess(left, s.context)
 	}
 	s.parts, s.wanted = b.parts, b.Wants
 	if !s.bare {

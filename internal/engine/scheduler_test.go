@@ -214,12 +214,12 @@ func TestSchedulerRandom(t *testing.T) {
 		}
 		verified, stood = verified+w.verified, stood+w.stood
 		n := w.counts()
-		sum.Cached, sum.Prompt, sum.Preempted, sum.Evicted = sum.Cached+n.Cached, sum.Prompt+n.Prompt, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted
+		sum.Cached, sum.Awaited, sum.Prompt, sum.Preempted, sum.Evicted = sum.Cached+n.Cached, sum.Awaited+n.Awaited, sum.Prompt+n.Prompt, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted
 		sum.Read, sum.Written, sum.Refused, sum.Unwritten = sum.Read+n.Read, sum.Written+n.Written, sum.Refused+n.Refused, sum.Unwritten+n.Unwritten
 	}
 	t.Logf("%+v", sum)
 	t.Logf("%d of %d guesses stood", stood, verified)
-	if verified < 10000 || stood < verified/5 || stood > verified*4/5 || sum.Cached < sum.Prompt/20 || min(sum.Preempted, sum.Evicted, sum.Read, sum.Written, sum.Refused, sum.Unwritten) < 5 {
+	if verified < 10000 || stood < verified/5 || stood > verified*4/5 || sum.Cached < sum.Prompt/20 || sum.Awaited < sum.Cached/20 || min(sum.Preempted, sum.Evicted, sum.Read, sum.Written, sum.Refused, sum.Unwritten) < 5 {
 		t.Errorf("too little happened: %+v", sum)
 	}
 }

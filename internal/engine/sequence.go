@@ -17,28 +17,32 @@ import (
 //  2. The device's state is valid for tokens[:length], and length < len(tokens) until the sequence is finished: at least
 //     the last token is still to be run, and gives the next one.
 //  3. Only a running sequence has a slot and pages; its pages reach at least to length. For others length is 0.
-//  4. A running sequence that is not reading has the node of its first length/PageSize pages.
+//  4. A running sequence that is not reading has the node of its first length/PageSize pages. One that is reading has the node
+//     that it will begin behind, or follows another, and its length is 0.
 type sequence struct {
-	// What every tick reads comes first, together.
+	// What every tick reads comes first, together: two lines of a processor's cache.
 	tokens  []int32
-	prompt  int
 	length  int
-	branch  int // a position that others went on from, too: a run ends there; 0 is none
-	pages   kv.Table
+	prompt  int
 	state   state
-	reading bool    // its prefix is not all in memory
-	slot    int32   // or -1
-	guesses []int32 // of a running sequence: what may come behind tokens; they run with the last of them
+	reading bool  // its prefix is not all in memory
+	slot    int32 // or -1
+	pages   kv.Table
 	limits  Limits
 
-	arrival uint64 // the order of submission
+	guesses []int32 // of a running sequence: what may come behind tokens; they run with the last of them
+	branch  int     // a position that others went on from, too; 0 is none
+	arrival uint64  // the order of submission
 
-	root     kv.ID    // of the prefixes
-	prefixes []kv.ID  // of its first pages, so far
-	node     *kv.Node // the longest that is complete, pinned; while reading, the one to go on from
-	blob     *kv.Blob // while reading, the checkpoint to go on from, if it is there
-	saved    *kv.Node // where its last checkpoint was taken
-	kept     int      // the last position whose checkpoint is to stay
+	root     kv.ID     // of the prefixes
+	prefixes []kv.ID   // of its first pages, so far
+	node     *kv.Node  // the longest that is complete, pinned; while reading, the one to go on from
+	blob     *kv.Blob  // while reading, the checkpoint to go on from, if it is there
+	leader   *sequence // while reading, who computes what it goes on from, if somebody does (follow.go)
+	target   int       // the position up to which it follows, or followed; 0 is none
+	awaited  int       // tokens that it has from there and would not have had
+	saved    *kv.Node  // where its last checkpoint was taken
+	kept     int       // the last position whose checkpoint is to stay
 
 	sampler  sampler
 	stopper  stopper
@@ -97,12 +101,13 @@ type Finish struct {
 	Stop   []byte // the stop string, if one was reached
 	Err    error  // why there is no more: context.Canceled after a cancel. Bytes that were held back are lost
 
-	// In the time that ticks are given, which is to begin above 0; 0 is never. Submitted; first given a slot; first token of
-	// the answer; ended.
+	// In the time that ticks are given, which is to begin above 0; 0 is never. Submitted; could run first; first token of the
+	// answer; ended.
 	Submitted, Started, First, Ended time.Duration
 
-	Cached int    // tokens of the prompt that were answered from memory
-	Why    string // why no more were: one sentence; empty where all that can be were
+	Cached  int    // tokens of the prompt that were answered from memory
+	Awaited int    // of these, how many another request was computing: this one waited for them
+	Why     string // why no more were: one sentence; empty where all that can be were
 }
 
 // Reason is why an answer ended by itself.
@@ -163,10 +168,13 @@ func (q *sequence) room(context int) int {
 // ends tells whether a token ends the answer.
 func (q *sequence) ends(token int32) bool { return slices.Contains(q.limits.StopIDs, token) }
 
-// todo is how many tokens are still to be run before something else is to be done.
+// todo is how many tokens are still to be run; 0 while that cannot be.
 func (q *sequence) todo() int {
-	if q.length < q.branch {
-		return q.branch - q.length
+	if q.reading {
+		return 0
 	}
 	return len(q.tokens) - q.length
 }
+
+// lastPage is the position of the last page of the prompt behind which there is a token left: who asks the same begins there.
+func (q *sequence) lastPage() int { return (q.prompt - 1) / kv.PageSize * kv.PageSize }

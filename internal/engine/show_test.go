@@ -104,7 +104,7 @@ func (w *world) showEnds() string {
 func (w *world) showCached() string {
 	var out strings.Builder
 	for _, q := range w.order {
-		fmt.Fprintf(&out, "%s: %d of %d cached. %s\n", w.names[q], w.ends[q].Cached, q.prompt, w.ends[q].Why)
+		fmt.Fprintf(&out, "%s: %d of %d cached, %d awaited. %s\n", w.names[q], w.ends[q].Cached, q.prompt, w.ends[q].Awaited, w.ends[q].Why)
 	}
 	out.WriteString(w.showFree())
 	return out.String()

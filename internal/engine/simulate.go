@@ -30,6 +30,7 @@ type Simulation struct {
 	events    []event // for the next tick
 	got       []want  // a token from the last
 	items     [][]Item
+	item      []Item  // all of items
 	zeros     []int32 // the tokens of every request
 	ended     []*sequence
 	room      []*sequence // for those that end next
@@ -38,7 +39,7 @@ type Simulation struct {
 
 // NewSimulation returns one of a machine of the given capacities, each at least 1, that remembers within limits.
 func NewSimulation(caps op.Caps, l kv.Limits) *Simulation {
-	s := &Simulation{scheduler: newScheduler(caps, l), limits: l}
+	s := &Simulation{scheduler: newScheduler(caps, l), limits: l, item: make([]Item, 1)}
 	s.scheduler.bare = true
 	return s
 }
@@ -103,7 +104,7 @@ func (s *Simulation) Tick(now time.Duration) {
 	s.got = append(s.got[:0], s.scheduler.wants...)
 	if s.scheduler.out != nil {
 		for len(s.items) < len(s.scheduler.wants) {
-			s.items = append(s.items, []Item{{}})
+			s.items = append(s.items, s.item)
 		}
 		s.events = append(s.events, event{ran: &ran{items: s.items[:len(s.scheduler.wants)]}})
 	}

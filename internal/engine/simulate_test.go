@@ -156,13 +156,15 @@ func TestSimulationIsScheduler(t *testing.T) {
 					}
 					prompt = slices.Concat(last.tokens, prompt)
 				}
-				q, err := w.submit(fmt.Sprint(submitted), prompt, Limits{MaxTokens: answer})
-				if err != nil {
-					t.Fatal(err)
+				for range 1 + r.IntN(4)/3 { // some twice, as who wants two answers does
+					q, err := w.submit(fmt.Sprint(submitted), prompt, Limits{MaxTokens: answer})
+					if err != nil {
+						t.Fatal(err)
+					}
+					talks[text] = append(talks[text], q)
+					s.Submit(w.now, uint64(text), caps.Context, len(prompt), answer)
+					submitted++
 				}
-				talks[text] = append(talks[text], q)
-				s.Submit(w.now, uint64(text), caps.Context, len(prompt), answer)
-				submitted++
 			}
 			order, err := w.nextBatch()
 			if err != nil {
@@ -177,10 +179,10 @@ func TestSimulationIsScheduler(t *testing.T) {
 		if n != m {
 			t.Fatalf("seed %d: %+v, simulated %+v", seed, n, m)
 		}
-		sum.Cached, sum.Preempted, sum.Evicted, sum.Read = sum.Cached+n.Cached, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted, sum.Read+n.Read
+		sum.Cached, sum.Awaited, sum.Preempted, sum.Evicted, sum.Read = sum.Cached+n.Cached, sum.Awaited+n.Awaited, sum.Preempted+n.Preempted, sum.Evicted+n.Evicted, sum.Read+n.Read
 	}
 	t.Logf("%+v", sum)
-	if min(sum.Cached, sum.Preempted, sum.Evicted, sum.Read) < 20 {
+	if min(sum.Cached, sum.Awaited, sum.Preempted, sum.Evicted, sum.Read) < 20 {
 		t.Errorf("too little happened: %+v", sum)
 	}
 }

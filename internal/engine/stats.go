@@ -30,6 +30,7 @@ type Stats struct {
 	Preempted          uint64 // times that a sequence was put back for want of pages
 	Prompt, Answer     uint64 // tokens: of prompts, that were run; of answers
 	Cached             uint64 // tokens of prompts that were answered from memory or disk
+	Awaited            uint64 // of these, those that another request was computing
 	Evicted            uint64 // pages of prefixes
 	Read, Written      uint64 // files
 	Refused, Unwritten uint64 // files that were no good; that could not be written

@@ -217,6 +217,9 @@ func (s *scheduler) valid() error {
 		if q.state != running || kv.PagesFor(q.length) > len(q.pages.Pages()) {
 			return fmt.Errorf("sequence %d: %v, %d pages for %d positions", q.arrival, q.state, len(q.pages.Pages()), q.length)
 		}
+		if err := q.validWait(); err != nil {
+			return fmt.Errorf("sequence %d: %w", q.arrival, err)
+		}
 		depth := 0
 		if q.node != nil {
 			depth = q.node.Depth
@@ -239,6 +242,20 @@ func (s *scheduler) valid() error {
 		}
 	}
 	return s.tree.Check(tables)
+}
+
+// validWait checks what a running sequence waits for.
+func (q *sequence) validWait() error {
+	switch leader := q.leader; {
+	case !q.reading && (leader != nil || q.blob != nil):
+		return errors.New("it waits for nothing, and yet for something")
+	case q.reading && (q.length != 0 || (q.node == nil) != (leader != nil)):
+		return fmt.Errorf("it waits with length %d for %v and %v", q.length, q.node, leader)
+	case leader != nil && (leader.state != running || leader.arrival >= q.arrival || leader.begun() >= q.target || len(q.tokens) <= q.target ||
+		!slices.Equal(leader.tokens[:q.target], q.tokens[:q.target])):
+		return fmt.Errorf("it follows sequence %d, which is at %d, to %d", leader.arrival, leader.begun(), q.target)
+	}
+	return nil
 }
 
 // text joins the bytes of what was sent.

@@ -103,6 +103,7 @@ type recall struct {
 	At      time.Time `json:"at"`
 	Prompt  int       `json:"prompt_tokens"`
 	Cached  int       `json:"cached_tokens"`
+	Awaited int       `json:"awaited_tokens"` // of these, how many another request was computing: this one waited for them
 	Why     string    `json:"why,omitempty"` // no more were cached
 }
 
@@ -134,7 +135,7 @@ func (g *guard) cache(stats func() engine.Stats) http.HandlerFunc {
 		slices.Reverse(list)
 		writeJSON(w, http.StatusOK, map[string]any{
 			"pages": now.Remembered, "page_bytes": g.PageBytes, "checkpoints": now.Checkpoints, "checkpoint_bytes": now.CheckpointBytes, "disk_bytes": now.DiskBytes,
-			"hit_tokens": now.Cached, "miss_tokens": now.Prompt, "evicted_pages": now.Evicted,
+			"hit_tokens": now.Cached, "awaited_tokens": now.Awaited, "miss_tokens": now.Prompt, "evicted_pages": now.Evicted,
 			"files_read": now.Read, "files_written": now.Written, "files_refused": now.Refused, "files_unwritten": now.Unwritten,
 			"answers": append([]recall{}, list...),
 		})

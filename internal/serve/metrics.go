@@ -176,6 +176,7 @@ func engineCollector(stats func() engine.Stats) *engineStats {
 	add(gauge, "cache_disk_bytes", "Files of prefixes.", func(s *engine.Stats) float64 { return float64(s.DiskBytes) })
 	add(count, "prompt_tokens_total", "Tokens of prompts that were run.", func(s *engine.Stats) float64 { return float64(s.Prompt) })
 	add(count, "cached_tokens_total", "Tokens of prompts that were answered from memory or disk.", func(s *engine.Stats) float64 { return float64(s.Cached) })
+	add(count, "awaited_tokens_total", "Of cached_tokens_total, those that another request was computing.", func(s *engine.Stats) float64 { return float64(s.Awaited) })
 	add(count, "answer_tokens_total", "Tokens of answers.", func(s *engine.Stats) float64 { return float64(s.Answer) })
 	add(count, "cache_evicted_pages_total", "Pages of prefixes that were given up.", func(s *engine.Stats) float64 { return float64(s.Evicted) })
 	add(count, "cache_files_read_total", "Cache files read.", func(s *engine.Stats) float64 { return float64(s.Read) })

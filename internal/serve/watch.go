@@ -169,7 +169,7 @@ func (o *observer) end(f engine.Finish) {
 		"queue_ms", since(f.Submitted, f.Started), "first_ms", since(f.Submitted, f.First), "ms", since(f.Submitted, f.Ended))
 	o.metrics.ended(f, o.prompt, o.tokens)
 	if f.Started > 0 {
-		o.recalls.add(recall{Request: o.request, At: time.Now(), Prompt: o.prompt, Cached: f.Cached, Why: f.Why})
+		o.recalls.add(recall{Request: o.request, At: time.Now(), Prompt: o.prompt, Cached: f.Cached, Awaited: f.Awaited, Why: f.Why})
 	}
 }
 

@@ -47,6 +47,9 @@ func (s *session) answerRemotely(ctx context.Context, prompt string) (engine.Fin
 		return show.deltas([]chat.Delta{d})
 	})
 	if err != nil && !errors.Is(err, context.Canceled) {
+		if show.stopThinking(); reply.Len() > 0 {
+			_ = show.end() // err came first
+		}
 		return finish, err
 	}
 	s.request.Messages = append(said, chat.Message{Role: "assistant", Content: text(reply.String())})

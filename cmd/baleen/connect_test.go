@@ -137,3 +137,19 @@ func TestRemoteStop(t *testing.T) {
 		t.Errorf("%q, pace %+v", shown, s.last)
 	}
 }
+
+// What was answered before a fault ends its line, so that neither the fault nor the next answer goes on from it; where nothing was
+// answered, nothing is written.
+func TestRemoteFault(t *testing.T) {
+	for _, c := range []struct{ begin, want string }{
+		{"data: {\"choices\":[{\"delta\":{\"content\":\"Half\"}}]}\n\n", "Half\n"},
+		{"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"Hm\"}}]}\n\n", ""},
+		{"", ""},
+	} {
+		var out, aside strings.Builder
+		s := &session{remote: far(t, http.StatusOK, c.begin+"data: {\"error\":{\"message\":\"shutting down\"}}\n\n"), out: &out, aside: &aside}
+		if _, err := s.answer(t.Context(), "Hi"); err == nil || err.Error() != "shutting down" || out.String() != c.want || len(s.request.Messages) > 0 {
+			t.Errorf("after %q: %v, %q, %v", c.begin, err, out.String(), s.request.Messages)
+		}
+	}
+}

@@ -259,12 +259,12 @@ func TestSimulatedCache(t *testing.T) {
 	}
 }
 
-// What is moved between batches takes its time: the checkpoint at the end of a prompt of 256, before the second token.
+// What is moved between batches takes its time: the checkpoint at 256 in a prompt of 257, before the second token.
 func TestMovesTakeTime(t *testing.T) {
 	r := counter()
 	r.limits = kv.Limits{Page: 1, Checkpoint: 1000, Memory: 1 << 30}
 	r.caps.Rows = 300
-	a := traffic{rate: 0.01, in: 256, out: 2, seed: 9}
+	a := traffic{rate: 0.01, in: 257, out: 2, seed: 9}
 	near(t, "without", average(runTest(t, a, r, 1e6).each), 1000, 0)
 	r.moves = 10_000
 	near(t, "with", average(runTest(t, a, r, 1e6).each), 1100, 0)

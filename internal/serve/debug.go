@@ -104,7 +104,7 @@ type recall struct {
 	Prompt  int       `json:"prompt_tokens"`
 	Cached  int       `json:"cached_tokens"`
 	Awaited int       `json:"awaited_tokens"` // of these, how many another request was computing: this one waited for them
-	Why     string    `json:"why,omitempty"` // no more were cached
+	Why     string    `json:"why,omitempty"`  // no more were cached
 }
 
 // recalls are those of the last answers.

@@ -1,33 +1,33 @@
 package grammar
 
-import (
-	"errors"
-	"slices"
-)
+import "errors"
 
-// dfa is a deterministic automaton over bytes. It starts in state 0. From every state an accepting one can be reached, except
-// where the language is empty: then it has no states.
+// dfa is a deterministic automaton over bytes. From every state but dead an accepting one can be reached.
 type dfa struct {
 	class   [256]uint8 // bytes that no state tells apart share a class
 	classes int
-	next    []int32 // by state*classes + class; dead where nothing may follow
+	next    []uint16 // by state*classes + class
 	accept  []bool
 	onward  []bool  // something may follow
 	dist    []int32 // bytes to the nearest accepting state
 
-	// Leaves of strings count the characters of the value: count, in step with next, is how many a step adds. distBy is
-	// the distance under bounds on them, and far is the most that a distance exceeds the characters wanted. See text.go.
-	count  []uint8
-	distBy []int32
-	far    int32
+	// Leaves of strings count the characters of the value. counting is a table of codes by class<<codeBits + state: the state
+	// that follows, and above it how many characters the step counts. distBy is the distance under bounds on them, and far is
+	// the most that a distance exceeds the characters wanted. See text.go.
+	counting []uint16
+	distBy   []int32
+	far      int32
 
-	holds bool // characters are held back before they are counted
-
-	loops  []groups // by state: those of which all bytes stay in it
-	shared bool     // by all grammars
+	shared bool // by all grammars
 }
 
-const dead = int32(-1)
+const (
+	dead  = int32(0) // what nothing follows, and where all goes that is not read
+	start = int32(1)
+)
+
+// codeBits is how many bits a state has in a code of a leaf that counts. Elsewhere the code is the state.
+const codeBits = 6
 
 var (
 	errTooBig = errors.New("too many states")
@@ -36,8 +36,25 @@ var (
 
 func (d *dfa) states() int { return len(d.accept) }
 
-func (d *dfa) step(state int32, b byte) int32 {
-	return d.next[int(state)*d.classes+int(d.class[b])]
+// follow returns the state behind a byte.
+func (d *dfa) follow(state int32, b byte) int32 {
+	return int32(d.next[int(state)*d.classes+int(d.class[b])])
+}
+
+// step returns the state behind a byte, and how many characters it counts.
+func (d *dfa) step(state int32, b byte) (to, count int32) {
+	if d.counting == nil {
+		return d.follow(state, b), 0
+	}
+	return d.split(d.counting[int(d.class[b])<<codeBits|int(state)])
+}
+
+// split returns the state of a code, and its characters.
+func (d *dfa) split(code uint16) (state, count int32) {
+	if d.counting == nil {
+		return int32(code), 0
+	}
+	return int32(code & (1<<codeBits - 1)), int32(code >> codeBits)
 }
 
 // alphabet is the classes of bytes of an automaton to be, and one byte of each.
@@ -63,6 +80,11 @@ func newAlphabet[K comparable](key func(b byte) K) alphabet {
 	return a
 }
 
+// bytes is one byte of each class.
+func (d *dfa) bytes() []byte {
+	return newAlphabet(func(b byte) uint8 { return d.class[b] }).bytes
+}
+
 // work is how many steps may still be spent on making the leaves of a grammar.
 type work struct{ left int }
 
@@ -72,20 +94,20 @@ func (w *work) spend(steps int) bool {
 	return w.left >= 0
 }
 
-// explore makes the automaton of a step function: all that is reachable from start, without what leads nowhere.
-func explore[K comparable](w *work, a alphabet, start K, step func(K, byte) (K, bool), accept func(K) bool) (*dfa, error) {
-	d := &dfa{class: a.class, classes: len(a.bytes)}
-	index := map[K]int32{start: 0}
-	keys := []K{start}
+// explore makes the automaton of a step function: all that is reachable from the first key, without what leads nowhere.
+func explore[K comparable](w *work, a alphabet, first K, step func(K, byte) (K, bool), accept func(K) bool) (*dfa, error) {
+	d := &dfa{class: a.class, classes: len(a.bytes), accept: []bool{false}, next: make([]uint16, len(a.bytes))}
+	index := map[K]uint16{first: uint16(start)}
+	keys := []K{first}
 	for i := 0; i < len(keys); i++ {
 		d.accept = append(d.accept, accept(keys[i]))
 		for _, b := range a.bytes {
-			to := dead
+			to := uint16(dead)
 			if k, ok := step(keys[i], b); ok {
 				if to, ok = index[k]; !ok {
-					to = int32(len(keys))
-					index[k] = to
 					keys = append(keys, k)
+					to = uint16(len(keys))
+					index[k] = to
 				}
 			}
 			d.next = append(d.next, to)
@@ -95,7 +117,7 @@ func explore[K comparable](w *work, a alphabet, start K, step func(K, byte) (K, 
 		}
 	}
 	d.measure()
-	if d.dist[0] >= never {
+	if d.dist[start] >= never {
 		return nil, errEmpty
 	}
 	d.trim()
@@ -107,7 +129,7 @@ func (d *dfa) measure() {
 	n := d.states()
 	before := make([][]int32, n)
 	for i, to := range d.next {
-		if to != dead {
+		if int32(to) != dead {
 			before[to] = append(before[to], int32(i/d.classes))
 		}
 	}
@@ -132,82 +154,46 @@ func (d *dfa) measure() {
 
 // trim takes out the states that lead nowhere, and notes what can be said of the others.
 func (d *dfa) trim() {
-	place := make([]int32, d.states())
-	kept := int32(0)
+	place := make([]uint16, d.states())
+	kept := uint16(0)
 	for s := range place {
-		place[s] = dead
-		if d.dist[s] < never {
-			place[s] = kept
+		if int32(s) != dead && d.dist[s] < never {
 			kept++
+			place[s] = kept
 		}
 	}
-	old := *d
-	d.next, d.accept, d.dist = nil, nil, nil
+	n := 0
 	for s, p := range place {
-		if p == dead {
+		if int32(s) != dead && int32(p) == dead {
 			continue
 		}
-		d.accept = append(d.accept, old.accept[s])
-		d.dist = append(d.dist, old.dist[s])
-		for _, to := range old.next[s*d.classes : (s+1)*d.classes] {
-			if to != dead {
-				to = place[to]
-			}
-			d.next = append(d.next, to)
-		}
-	}
-	d.finish()
-}
-
-// finish notes where something may follow, which bytes change nothing, and the farthest distance.
-func (d *dfa) finish() {
-	d.far = slices.Max(d.dist)
-	for s := range d.states() {
-		leaves, onward := groups{}, false
-		for b := range 256 {
-			to := d.step(int32(s), byte(b))
-			onward = onward || to != dead
-			if to != int32(s) {
-				leaves.add(byte(b))
-			}
+		d.accept[n], d.dist[n] = d.accept[s], d.dist[s]
+		onward := false
+		for i := range d.classes {
+			to := place[d.next[s*d.classes+i]]
+			d.next[n*d.classes+i] = to
+			onward = onward || int32(to) != dead
 		}
 		d.onward = append(d.onward, onward)
-		d.loops = append(d.loops, groups{^uint64(0), ^uint64(0)}.without(leaves))
+		if n++; int32(p) != dead {
+			d.far = max(d.far, d.dist[s])
+		}
 	}
+	d.accept, d.dist, d.next = d.accept[:n], d.dist[:n], d.next[:n*d.classes]
 }
 
 // pair is a state of two automata that run side by side.
 type pair struct{ a, b int32 }
 
+// both is the alphabet of two automata that run side by side.
+func both(a, b *dfa) alphabet {
+	return newAlphabet(func(c byte) [2]uint8 { return [2]uint8{a.class[c], b.class[c]} })
+}
+
 // intersect makes the automaton of what both accept.
 func intersect(w *work, a, b *dfa) (*dfa, error) {
-	both := newAlphabet(func(c byte) [2]uint8 { return [2]uint8{a.class[c], b.class[c]} })
-	return explore(w, both, pair{}, func(p pair, c byte) (pair, bool) {
-		p = pair{a.step(p.a, c), b.step(p.b, c)}
+	return explore(w, both(a, b), pair{start, start}, func(p pair, c byte) (pair, bool) {
+		p = pair{a.follow(p.a, c), b.follow(p.b, c)}
 		return p, p.a != dead && p.b != dead
 	}, func(p pair) bool { return a.accept[p.a] && b.accept[p.b] })
 }
-
-// groups is a set of groups of bytes: one for each of ASCII, but that 0x7f is in that of 1, and one for the bytes of
-// characters beyond, in its place.
-type groups [2]uint64
-
-// beyond is the group of the bytes of characters beyond ASCII.
-func beyond() groups { return groups{0, 1 << 63} }
-
-// add adds the group of a byte.
-func (g *groups) add(b byte) {
-	switch {
-	case b >= 0x80:
-		b = 0x7f
-	case b == 0x7f:
-		b = 1
-	}
-	g[b>>6] |= 1 << (b & 63)
-}
-
-func (g *groups) unite(h groups) { g[0], g[1] = g[0]|h[0], g[1]|h[1] }
-
-func (g groups) without(h groups) groups { return groups{g[0] &^ h[0], g[1] &^ h[1]} }
-
-func (g groups) meets(h groups) bool { return g[0]&h[0]|g[1]&h[1] != 0 }

@@ -179,7 +179,7 @@ func (c *ebnfCompiler) literals(e *expr) *node {
 	var nodes []*node
 	for _, sub := range subs {
 		reader := literalReader{rules: c.rules}
-		if !reader.read(sub) || len(reader.text) < 2 {
+		if !reader.read(sub) || len(reader.text) == 0 || len(reader.text) == 1 && len(subs) > 1 {
 			return nil
 		}
 		nodes = append(nodes, c.literal(string(reader.text)))

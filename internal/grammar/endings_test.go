@@ -94,22 +94,6 @@ func TestMasksWhereLeavesRunOn(t *testing.T) {
 	}
 }
 
-// TestCharactersCountOne is what taking many tokens at once relies on.
-func TestCharactersCountOne(t *testing.T) {
-	for _, d := range []*dfa{sharedTexts().content, sharedTexts().value, sharedTexts().raw} {
-		for s := range d.states() {
-			back := d.returns(int32(s))
-			for b := range 256 {
-				at := s*d.classes + int(d.class[b])
-				stays := d.next[at] == int32(s) || b >= 0x80 && back && d.next[at] != dead
-				if stays && int32(d.count[at]) != begins(byte(b)) {
-					t.Errorf("state %d, byte %#x counts %d", s, b, d.count[at])
-				}
-			}
-		}
-	}
-}
-
 func checkMask(t *testing.T, m *Matcher, v *Vocabulary, name string, left int) {
 	t.Helper()
 	allowed := make([]uint64, v.words)
@@ -122,27 +106,27 @@ func checkMask(t *testing.T, m *Matcher, v *Vocabulary, name string, left int) {
 	}
 }
 
-// TestEndingsAreFew keeps the ends of the longest tokens in leaves that count within an uint16, and what is remembered within
-// its bound.
+// TestEndingsAreFew keeps the states of leaves, and the characters that tokens count in them, within an uint16, and what is
+// remembered within its bound.
 func TestEndingsAreFew(t *testing.T) {
 	for _, d := range []*dfa{sharedTexts().content, sharedTexts().value, sharedTexts().raw} {
-		if n := d.states() * (2*maxToken + 1); n > 1<<16 {
-			t.Errorf("%d states: %d ends", d.states(), n)
+		if n := (maxToken + window + 1) << codeBits; n > 1<<16 || d.states() > 1<<codeBits {
+			t.Errorf("%d states: %d codes", d.states(), n)
 		}
 	}
-	if maxStates >= 1<<16 {
-		t.Errorf("%d states do not fit an uint16", maxStates)
+	if maxStates+1 >= 1<<16 {
+		t.Errorf("%d states do not fit", maxStates)
 	}
 	v := toy()
 	tables := newTables(v)
-	for range 40 {
+	for range 120 {
 		d := must(compile(ample(), seqOf(repeat(anyChar(), 0, 50), literal("x")), plain))
-		for s := range d.states() {
-			tables.leaf(leafState{dfa: d, state: int32(s)})
+		for s := start; s < int32(d.states()); s++ {
+			tables.endings(leafState{dfa: d, state: s})
 		}
 		size := 0
-		for _, e := range tables.ends {
-			size += len(e.of)/4 + len(e.kinds)
+		for _, ends := range tables.ends {
+			size += len(ends) / 4
 		}
 		if size != tables.endWords || size > maxEndingWords {
 			t.Fatalf("%d words remembered, %d counted", size, tables.endWords)

@@ -85,7 +85,11 @@ func (a *arena) head(k key) int32 {
 // enter is the frame of a node of which nothing is read yet.
 func (a *arena) enter(n *node, below *frame) *frame {
 	k := key{node: n, below: below}
-	if n.kind == leafNode || n.kind == repetitionNode {
+	switch n.kind {
+	case leafNode:
+		k.at = uint64(start)
+		fallthrough
+	case repetitionNode:
 		k.want, k.room = int32(n.min), int32(n.max)
 	}
 	return a.frame(k)
@@ -248,16 +252,9 @@ func (f *frame) step(a *arena, b byte) []*frame {
 
 // read steps a leaf over a byte.
 func (k key) read(b byte) (key, bool) {
-	d := k.node.dfa
-	to := d.step(int32(k.at), b)
-	if to == dead {
-		return k, false
-	}
-	if d.count != nil && !k.count(int32(d.count[int(k.at)*d.classes+int(d.class[b])])) {
-		return k, false
-	}
+	to, n := k.node.dfa.step(int32(k.at), b)
 	k.at = uint64(to)
-	return k, true
+	return k, to != dead && k.count(n)
 }
 
 // count takes so many characters of a leaf, and reports whether they are allowed.

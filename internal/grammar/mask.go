@@ -1,14 +1,10 @@
 package grammar
 
-// mask is what may come next where a frame is on top: the near tokens of a leaf's own mask, which cost least to worst
-// afterwards, and others with what they cost afterwards. Where characters are wanted the far tokens of a leaf are among these
-// at more than their cost, so that worst is more than that of any. Where the leaf's own mask does not say it all, exact is set.
+// mask is tokens that may come next where a frame is on top, with what they cost afterwards: those of a literal, or those that
+// end behind a leaf. (Those that end in the leaf are not the frame's own, see markLeaf.)
 type mask struct {
-	leaf         *leafMask
-	exact        bool
-	least, worst int32
-	ids          []int32
-	costs        []int32
+	ids   []int32
+	costs []int32
 }
 
 func (m *mask) add(id, cost int32) {
@@ -21,7 +17,8 @@ type masking struct {
 	*arena
 	vocabulary *Vocabulary
 	mask
-	seen map[placed]bool
+	seen  map[placed]bool
+	queue []reached // of walkLeaf
 }
 
 // placed is a frame that is read on from a place of the vocabulary's tree.
@@ -41,101 +38,67 @@ func (m *Matcher) maskOf(f *frame) *mask {
 	return f.mask
 }
 
-// endings returns where the tokens end in the leaf of a frame.
-func (a *arena) endings(f *frame) *endings {
-	t, k := a.leafOf(f)
-	return t.endings(k)
-}
-
 // leafOf is what the masks of the leaf of a frame are remembered by, and where.
 func (a *arena) leafOf(f *frame) (*tables, leafState) {
-	d := f.node.dfa
-	k := leafState{d, int32(f.at), d.firstBytes(f.below.opened(a))}
-	if d.shared {
+	k := leafState{f.node.dfa, int32(f.at)}
+	if k.dfa.shared {
 		return a.tables.vocabulary.shared, k
 	}
 	return a.tables, k
 }
 
-// run makes the mask of a leaf from that of its automaton, which is the same for all frames and remembered.
 func (w *masking) run(f *frame) {
-	if f.node == nil {
-		return
+	switch {
+	case f.node == nil:
+	case f.node.kind == literalNode:
+		w.walk(f, root)
+	default:
+		w.leave(f)
 	}
-	if f.node.kind == literalNode {
-		w.walk(f, 0)
-		return
-	}
-	t, k := w.leafOf(f)
-	w.leaf = t.leaf(k)
-	w.exact = w.leaf.scattered || f.room >= 0 && int(f.room) < w.vocabulary.deep
-	w.near(f)
-	for _, g := range f.below.opened(w.arena) {
-		w.leave(f, g)
-	}
-}
-
-// near notes what the tokens of a leaf's own mask cost, and takes the few that it lists with a number.
-func (w *masking) near(f *frame) {
-	if w.exact {
-		return
-	}
-	d := f.node.dfa
-	w.least = add(w.leaf.least, f.below.cost)
-	w.worst = add(d.distance(int32(f.at), 0, -1), f.below.cost)
-	if f.want > 0 {
-		w.least, w.worst = f.below.cost, add(d.far+f.want, f.below.cost)
-	}
-	for _, l := range w.leaf.far {
-		w.add(l.at, add(l.count+max(0, f.want), f.below.cost))
-	}
-	for _, l := range w.leaf.last {
-		if l.count >= f.want {
-			w.add(l.at, f.below.cost)
-		}
-	}
-}
-
-// firstBytes is what the frames behind a leaf may begin with. A leaf that is over where it ends has few places there: one set
-// of all bytes does for whatever is behind, so that the mask is shared.
-func (d *dfa) firstBytes(behind []*frame) (first byteSet) {
-	if d.count != nil {
-		return everyByte()
-	}
-	for _, f := range behind {
-		for b := range 256 {
-			if f.mayRead(byte(b)) {
-				first.add(byte(b))
-			}
-		}
-	}
-	return first
 }
 
 // leave tries what is read behind a leaf on the tokens that go on there.
-func (w *masking) leave(f, g *frame) {
-	switch {
-	case g.node == nil:
-	case g.node.kind == literalNode:
-		w.leaveWith(f, g, g.node.text[g.at])
-	default:
-		for b := range w.leaf.exits {
-			w.leaveWith(f, g, b)
+func (w *masking) leave(f *frame) {
+	var behind [256][]*frame // by what they read first
+	for _, g := range f.below.opened(w.arena) {
+		switch {
+		case g.node == nil:
+		case g.node.kind == literalNode:
+			b := g.node.text[g.at]
+			behind[b] = append(behind[b], g)
+		default:
+			for b := range 256 {
+				if g.mayRead(byte(b)) {
+					behind[b] = append(behind[b], g)
+				}
+			}
+		}
+	}
+	t, k := w.leafOf(f)
+	for b, frames := range behind {
+		if len(frames) == 0 {
+			continue
+		}
+		if exits := t.exits(k, byte(b)); len(exits) > 0 {
+			w.leaveBy(f, exits, stepAll(w.arena, frames, byte(b)))
 		}
 	}
 }
 
-func (w *masking) leaveWith(f, g *frame, b byte) {
-	exits := w.leaf.exits[b]
-	if len(exits) == 0 || !g.mayRead(b) {
-		return
-	}
-	behind := g.step(w.arena, b)
+func (w *masking) leaveBy(f *frame, exits []counted, behind []*frame) {
 	for _, e := range exits {
 		if e.count >= f.want && (f.room < 0 || e.count <= f.room) {
 			w.arrive(behind, e.at)
 		}
 	}
+}
+
+// stepAll returns the frames that are read from behind a byte.
+func stepAll(a *arena, frames []*frame, b byte) (behind []*frame) {
+	for _, f := range frames {
+		behind = append(behind, f.step(a, b)...)
+	}
+	return behind
 }
 
 // mayRead reports whether a frame can read a byte.
@@ -146,19 +109,18 @@ func (f *frame) mayRead(b byte) bool {
 	case f.node.kind == literalNode:
 		return f.node.text[f.at] == b
 	}
-	return f.node.dfa.step(int32(f.at), b) != dead
+	return f.node.dfa.follow(int32(f.at), b) != dead
 }
 
 // arrive takes the token at a place, behind which the frames are read from, and goes on.
 func (w *masking) arrive(frames []*frame, at int32) {
-	p := &w.vocabulary.places[at]
-	if p.token >= 0 {
+	if token := w.vocabulary.token[at]; token >= 0 {
 		least := never
 		for _, f := range frames {
 			least = min(least, f.cost)
 		}
 		if least < never {
-			w.add(p.token, least)
+			w.add(token, least)
 		}
 	}
 	if w.vocabulary.longer(at) {
@@ -171,11 +133,11 @@ func (w *masking) arrive(frames []*frame, at int32) {
 // walk takes the tokens that go on from a place with what a frame reads.
 func (w *masking) walk(f *frame, at int32) {
 	k := placed{f, at}
-	if f.node != nil && f.node.kind == literalNode && w.vocabulary.child(at, f.node.text[f.at]) == 0 {
+	if f.node != nil && f.node.kind == literalNode && w.vocabulary.next(at, f.node.text[f.at]) == nowhere {
 		w.visits++
 		return
 	}
-	if f.node == nil || at > 0 && w.visits > maxVisits || w.seen[k] {
+	if f.node == nil || at != root && w.visits > maxVisits || w.seen[k] {
 		return
 	}
 	w.seen[k] = true
@@ -191,14 +153,14 @@ func (w *masking) walkLiteral(f *frame, at int32) {
 	spelling := w.spelling[f.node.id]
 	for i := int(f.at); i < len(text); i++ {
 		w.visits++
-		if at = w.vocabulary.child(at, text[i]); at == 0 {
+		if at = w.vocabulary.next(at, text[i]); at == nowhere {
 			return
 		}
 		if i == len(text)-1 {
 			w.arrive(f.below.opened(w.arena), at)
 			return
 		}
-		if token := w.vocabulary.places[at].token; token >= 0 {
+		if token := w.vocabulary.token[at]; token >= 0 {
 			if cost := add(spelling[i+1], f.below.cost); cost < never {
 				w.add(token, cost)
 			}
@@ -206,46 +168,43 @@ func (w *masking) walkLiteral(f *frame, at int32) {
 	}
 }
 
-// takeAll takes the tokens that begin with those of a place, all of which cost the same afterwards.
-func (w *masking) takeAll(p *place, cost int32) {
-	for _, id := range w.vocabulary.ids[p.first:w.vocabulary.tokensUpTo(p.skip)] {
-		w.add(id, cost)
-	}
-}
+// reached is a place in a leaf that is still to be gone on from.
+type reached struct{ place, state, want, room int32 }
 
-// walkLeaf goes down the tree in the order of its places, from one behind the root. The keys on the way from the start are in a
-// stack.
-func (w *masking) walkLeaf(f *frame, start int32) {
-	places := w.vocabulary.places
-	depth := int(places[start].depth)
-	path := make([]key, int(w.vocabulary.tall[start])+1-depth)
-	path[0] = f.key
-	for i := start + 1; i < places[start].skip; {
-		p := &places[i]
-		k, ok := path[int(p.depth)-depth-1].read(p.byte)
-		d := k.node.dfa
-		cost := never
-		if ok {
-			cost = add(d.distance(int32(k.at), k.want, k.room), f.below.cost)
-		}
-		w.visits++
-		if cost >= never || w.visits > maxVisits {
-			i = p.skip
-			continue
-		}
-		if path[int(p.depth)-depth] = k; w.vocabulary.below[i].without(d.loops[k.at]) == (groups{}) && !d.accept[k.at] && k.want <= 0 && k.room < 0 {
-			w.takeAll(p, cost)
-			i = p.skip
-			continue
-		}
-		if p.token >= 0 && cost < never {
-			w.add(p.token, cost)
-		}
-		if d.accept[k.at] && k.want <= 0 && p.skip > i+1 {
-			for _, g := range f.below.opened(w.arena) {
-				w.walk(g, i)
+// walkLeaf takes the tokens that go on from a place inside a leaf, in the order of their lengths, and those behind its end.
+func (w *masking) walkLeaf(f *frame, from int32) {
+	d, v, first := f.node.dfa, w.vocabulary, len(w.queue)
+	w.queue = append(w.queue, reached{from, int32(f.at), f.want, f.room})
+	for i := first; i < len(w.queue); i++ {
+		at, end := v.children(w.queue[i].place)
+		for ; at < end && w.visits <= maxVisits; at++ {
+			w.visits++
+			r, count := w.queue[i], int32(0)
+			r.state, count = d.step(r.state, v.byte[at])
+			if r.place = at; r.state == dead || r.room >= 0 && r.room < count {
+				continue
 			}
+			r.want = max(0, r.want-count)
+			if r.room >= 0 {
+				r.room -= count
+			}
+			cost := add(d.distance(r.state, r.want, r.room), f.below.cost)
+			if cost >= never {
+				continue
+			}
+			if token := v.token[at]; token >= 0 {
+				w.add(token, cost)
+			}
+			if !v.longer(at) {
+				continue
+			}
+			if d.accept[r.state] && r.want <= 0 {
+				for _, g := range f.below.opened(w.arena) {
+					w.walk(g, at)
+				}
+			}
+			w.queue = append(w.queue, r)
 		}
-		i++
 	}
+	w.queue = w.queue[:first]
 }

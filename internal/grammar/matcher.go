@@ -51,14 +51,9 @@ func (m *Matcher) mark(left int) {
 		if i > 0 && m.arena.visits > maxVisits && f.mask == nil {
 			continue // the cheapest comes first
 		}
-		k := m.maskOf(f)
-		m.markSome(k, most)
-		switch {
-		case k.leaf == nil:
-		case k.exact || k.worst > most && k.least <= most:
-			m.markEndings(f, most)
-		case k.worst <= most:
-			m.markLeaf(k.leaf)
+		m.markSome(m.maskOf(f), most)
+		if f.node.kind == leafNode {
+			m.markLeaf(f, most)
 		}
 	}
 	for _, s := range m.vocabulary.same {
@@ -97,29 +92,57 @@ func (m *Matcher) markEnd() {
 	}
 }
 
-func (m *Matcher) markLeaf(l *leafMask) {
+// markLeaf marks the tokens that stay in the leaf of a frame, or end with it, and cost at most most afterwards.
+func (m *Matcher) markLeaf(f *frame, most int32) {
+	t, k := m.arena.leafOf(f)
+	want := max(0, f.want)
+	worst := k.dfa.distance(k.state, 0, -1) // of the near ones
+	if want > 0 {
+		worst = add(k.dfa.far, want)
+	}
+	var l *leafMask
+	if add(worst, f.below.cost) <= most && (f.room < 0 || int(f.room) >= m.vocabulary.deep) {
+		l = t.leaf(k)
+	}
+	if l == nil || l.scattered {
+		m.markEndings(f, most)
+		return
+	}
 	for _, id := range l.sparse {
 		m.set(id)
 	}
 	for i, word := range l.dense[:min(len(l.dense), len(m.marks))] {
 		m.marks[i] |= word
 	}
-}
-
-// markEndings marks the tokens that stay in the leaf of a frame, or end with it, and cost at most most afterwards.
-func (m *Matcher) markEndings(f *frame, most int32) {
-	e := m.arena.endings(f)
-	allowed := make([]uint64, len(e.kinds))
-	for i, end := range e.kinds[1:] {
-		k := f.key
-		if k.count(end.count) && add(k.node.dfa.distance(end.at, k.want, k.room), f.below.cost) <= min(most, never-1) {
-			allowed[i+1] = 1
+	for _, e := range l.far {
+		if add(add(e.count, want), f.below.cost) <= most {
+			m.set(e.at)
 		}
 	}
-	for j, id := range m.vocabulary.ids[:len(e.of)] {
-		if w := int(id >> 6); w < len(m.marks) {
-			m.marks[w] |= allowed[e.of[j]] << (id & 63)
+	for _, e := range l.last {
+		if e.count >= want && f.below.cost <= most {
+			m.set(e.at)
 		}
+	}
+}
+
+// markEndings does so token by token.
+func (m *Matcher) markEndings(f *frame, most int32) {
+	t, k := m.arena.leafOf(f)
+	ends := t.endings(k)
+	allowed := m.vocabulary.endings(k.dfa, func(state, count int32) uint8 {
+		k := f.key
+		if k.count(count) && add(k.node.dfa.distance(state, k.want, k.room), f.below.cost) <= min(most, never-1) {
+			return 1
+		}
+		return 0
+	})
+	for w := range m.marks[:min(len(m.marks), m.vocabulary.words)] {
+		word := uint64(0)
+		for _, code := range ends[w*64:][:64] {
+			word = word>>1 | uint64(allowed[code])<<63
+		}
+		m.marks[w] |= word
 	}
 }
 
@@ -189,14 +212,31 @@ func (a *advance) walk(f *frame, at int) {
 // promised is the frame for which Mask has allowed a token at the least cost.
 func (m *Matcher) promised(token int32) *frame {
 	best, least := m.stacks[0], never
+	offer := func(f *frame, cost int32) {
+		if cost < least {
+			best, least = f, cost
+		}
+	}
 	for _, f := range m.stacks {
 		if f.mask == nil {
 			continue
 		}
 		for i, id := range f.mask.ids {
-			if id == token && f.mask.costs[i] < least {
-				best, least = f, f.mask.costs[i]
+			if id == token {
+				offer(f, f.mask.costs[i])
 			}
+		}
+		if f.node.kind != leafNode {
+			continue
+		}
+		k, ok := f.key, true
+		for _, b := range m.vocabulary.text(token) {
+			if ok {
+				k, ok = k.read(b)
+			}
+		}
+		if ok {
+			offer(f, add(k.node.dfa.distance(int32(k.at), k.want, k.room), f.below.cost))
 		}
 	}
 	return best

@@ -133,7 +133,7 @@ func (g *Grammar) costs(literal func(*node) int32) []int32 {
 		case n.kind == literalNode:
 			s.offer(n, literal(n))
 		case n.kind == leafNode:
-			s.offer(n, n.dfa.distance(0, int32(n.min), int32(n.max)))
+			s.offer(n, n.dfa.distance(start, int32(n.min), int32(n.max)))
 		case s.missing[n.id] == 0 && n.kind != choiceNode:
 			s.offer(n, 0)
 		}

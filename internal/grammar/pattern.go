@@ -81,21 +81,20 @@ func limit(w *work, d *dfa, least, most int, spell spelling) (*dfa, error) {
 		pair
 		count int
 	}
-	both := newAlphabet(func(c byte) [2]uint8 { return [2]uint8{d.class[c], one.class[c]} })
-	limited, err := explore(w, both, state{}, func(k state, c byte) (state, bool) {
-		k.a, k.b = d.step(k.a, c), one.step(k.b, c)
+	limited, err := explore(w, both(d, one), state{pair: pair{start, start}}, func(k state, c byte) (state, bool) {
+		k.a, k.b = d.follow(k.a, c), one.follow(k.b, c)
 		if k.a == dead || k.b == dead {
 			return k, false
 		}
 		if one.accept[k.b] {
-			k.b = 0
+			k.b = start
 			k.count++
 		}
 		if most < 0 {
 			k.count = min(k.count, least)
 		}
-		return k, most < 0 || k.count < most || k.count == most && k.b == 0
-	}, func(k state) bool { return k.b == 0 && k.count >= least && d.accept[k.a] })
+		return k, most < 0 || k.count < most || k.count == most && k.b == start
+	}, func(k state) bool { return k.b == start && k.count >= least && d.accept[k.a] })
 	if tighter := max(least, shorter); errors.Is(err, errTooBig) && (most < 0 || most > tighter) {
 		return limit(w, d, least, tighter, spell)
 	}
@@ -130,12 +129,8 @@ func except(w *work, d *dfa, texts []string, spell spelling) (*dfa, error) {
 	if err != nil {
 		return nil, err
 	}
-	both := newAlphabet(func(c byte) [2]uint8 { return [2]uint8{d.class[c], not.class[c]} })
-	return explore(w, both, pair{}, func(p pair, c byte) (pair, bool) {
-		p.a = d.step(p.a, c)
-		if p.b != dead {
-			p.b = not.step(p.b, c)
-		}
+	return explore(w, both(d, not), pair{start, start}, func(p pair, c byte) (pair, bool) {
+		p = pair{d.follow(p.a, c), not.follow(p.b, c)}
 		return p, p.a != dead
-	}, func(p pair) bool { return d.accept[p.a] && (p.b == dead || !not.accept[p.b]) })
+	}, func(p pair) bool { return d.accept[p.a] && !not.accept[p.b] })
 }

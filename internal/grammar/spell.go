@@ -19,39 +19,6 @@ func plain(n *nfa, lo, hi rune, from, to int32) {
 	}
 }
 
-// returns reports whether all characters beyond ASCII lead from a state back to it.
-func (d *dfa) returns(state int32) bool {
-	n := &nfa{}
-	end := n.state()
-	plain(n, 0x80, utf8.MaxRune, n.state(), end)
-	type at struct{ place, state int32 }
-	queue := []at{{end + 1, state}}
-	seen := map[at]bool{}
-	for len(queue) > 0 {
-		q := queue[0]
-		queue = queue[1:]
-		if q.place == end {
-			if q.state != state {
-				return false
-			}
-			continue
-		}
-		for _, e := range n.edges[q.place] {
-			for b := int(e.lo); b <= int(e.hi); b++ {
-				next := at{e.to, d.step(q.state, byte(b))}
-				if next.state == dead {
-					return false
-				}
-				if !seen[next] {
-					seen[next] = true
-					queue = append(queue, next)
-				}
-			}
-		}
-	}
-	return true
-}
-
 // spellRange spells characters that take equally many bytes. It cuts the range where the trailing bytes are not all of theirs.
 func (n *nfa) spellRange(lo, hi rune, from, to int32) {
 	size := utf8.RuneLen(lo)

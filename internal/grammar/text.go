@@ -20,7 +20,6 @@ type textLeaves struct {
 	value   *dfa // the same in a parameter of a call
 	raw     *dfa // a parameter that is a string, as it is, and closeTag
 	free    *dfa // any bytes without openTag; what is free may end everywhere
-	open    *dfa // any bytes up to the first openTag
 	integer *dfa
 	number  *dfa
 	reason  *dfa // any bytes up to the first thinkTag, without openTag
@@ -33,12 +32,11 @@ var sharedTexts = sync.OnceValue(func() *textLeaves {
 		value:   jsonString(closeTag),
 		raw:     rawString(),
 		free:    freeText("", openTag),
-		open:    freeText(openTag),
 		reason:  freeText(thinkTag, openTag),
 		integer: must(numbers(ample(), interval{}, 0)),
 		number:  must(numbers(ample(), interval{}, maxDecimals)),
 	}
-	for _, d := range []*dfa{t.content, t.value, t.raw, t.free, t.open, t.reason, t.integer, t.number} {
+	for _, d := range []*dfa{t.content, t.value, t.raw, t.free, t.reason, t.integer, t.number} {
 		d.shared = true
 	}
 	return t
@@ -75,8 +73,8 @@ func whole(tail string, tags []string) bool {
 
 // without makes the automaton of what d accepts and has no tag in it.
 func without(w *work, d *dfa, tags ...string) (*dfa, error) {
-	return explore(w, tagAlphabet(d, tags), tagged{}, func(k tagged, b byte) (tagged, bool) {
-		k = tagged{d.step(k.base, b), search(k.tail, b, tags)}
+	return explore(w, tagAlphabet(d, tags), tagged{base: start}, func(k tagged, b byte) (tagged, bool) {
+		k = tagged{d.follow(k.base, b), search(k.tail, b, tags)}
 		return k, k.base != dead && !whole(k.tail, tags)
 	}, func(k tagged) bool { return d.accept[k.base] })
 }
@@ -103,17 +101,12 @@ func must(d *dfa, err error) *dfa {
 func jsonString(tags ...string) *dfa {
 	base := must(compile(ample(), seqOf(repeat(escapedJSON(), 0, -1), literal(`"`)), plain))
 	d := must(without(ample(), base, tags...))
-	d.count = make([]uint8, len(d.next))
-	for s := range d.states() {
-		if d.dist[s] == 1 { // a quote ends it here: whatever else follows begins a character
-			for b := range 256 {
-				if b != '"' {
-					d.count[s*d.classes+int(d.class[b])] = 1
-				}
-			}
+	d.count(func(s int32, b byte) int {
+		if d.dist[s] == 1 && b != '"' { // a quote ends it here: whatever else follows begins a character
+			return 1
 		}
-	}
-	d.bound()
+		return 0
+	})
 	return d
 }
 
@@ -121,43 +114,40 @@ func jsonString(tags ...string) *dfa {
 func rawString() *dfa {
 	base := must(compile(ample(), repeat(anyChar(), 0, -1), plain))
 	tags := []string{closeTag}
-	step := func(k tagged, b byte) (tagged, bool) {
+	d := must(explore(ample(), tagAlphabet(base, tags), tagged{base: start}, func(k tagged, b byte) (tagged, bool) {
 		if k.tail == closeTag {
 			return k, false
 		}
-		k = tagged{base.step(k.base, b), search(k.tail, b, tags)}
+		k = tagged{base.follow(k.base, b), search(k.tail, b, tags)}
 		return k, k.base != dead
-	}
-	a := tagAlphabet(base, tags)
-	tails := map[int32]string{}
-	d := must(explore(ample(), a, tagged{}, step, func(k tagged) bool { return k.tail == closeTag }))
-	// The states were found in the order of a walk from the first; the same walk tells their tails again.
-	keys := []tagged{{}}
-	place := map[tagged]int32{{}: 0}
-	tails[0] = ""
-	for i := 0; i < len(keys); i++ {
-		for _, b := range a.bytes {
-			if k, ok := step(keys[i], b); ok {
-				if _, known := place[k]; !known {
-					place[k] = d.step(place[keys[i]], b)
-					tails[place[k]] = k.tail
-					keys = append(keys, k)
-				}
-			}
-		}
-	}
-	d.count = make([]uint8, len(d.next))
-	for s := range d.states() {
+	}, func(k tagged) bool { return k.tail == closeTag }))
+	tails := map[int32]string{start: ""}
+	for queue := []int32{start}; len(queue) > 0; queue = queue[1:] {
 		for b := range 256 {
-			if to := d.step(int32(s), byte(b)); to != dead {
-				begun := characters(tails[int32(s)]) + characters(string([]byte{byte(b)}))
-				d.count[s*d.classes+int(d.class[b])] = uint8(begun - characters(tails[to]))
+			to := d.follow(queue[0], byte(b))
+			if _, known := tails[to]; !known && to != dead {
+				tails[to] = search(tails[queue[0]], byte(b), tags)
+				queue = append(queue, to)
 			}
 		}
 	}
-	d.holds = true
-	d.bound()
+	d.count(func(s int32, b byte) int {
+		return characters(tails[s]) + characters(string([]byte{b})) - characters(tails[d.follow(s, b)])
+	})
 	return d
+}
+
+// count notes how many characters the steps count.
+func (d *dfa) count(of func(state int32, b byte) int) {
+	d.counting = make([]uint16, d.classes<<codeBits)
+	for c, b := range d.bytes() {
+		for s := range int32(d.states()) {
+			if to := d.follow(s, b); to != dead {
+				d.counting[c<<codeBits|int(s)] = uint16(int(to) | of(s, b)<<codeBits)
+			}
+		}
+	}
+	d.bound()
 }
 
 // characters counts the first bytes of characters.
@@ -198,7 +188,7 @@ const window = 16
 // commits one that was begun does so too. TestDistanceFalls tries all states and bounds.
 func (d *dfa) bound() {
 	const row = window + 2
-	bytes := newAlphabet(func(b byte) uint8 { return d.class[b] }).bytes
+	bytes := d.bytes()
 	d.distBy = make([]int32, d.states()*(window+1)*row)
 	for i := range d.distBy {
 		d.distBy[i] = never
@@ -229,11 +219,10 @@ func (d *dfa) bound() {
 
 // behind is the distance after a byte, within the table.
 func (d *dfa) behind(s int32, b byte, want, room int32) int32 {
-	to := d.step(s, b)
+	to, n := d.step(s, b)
 	if to == dead {
 		return never
 	}
-	n := int32(d.count[int(s)*d.classes+int(d.class[b])])
 	if room <= window {
 		if room -= n; room < 0 {
 			return never

@@ -14,7 +14,7 @@ import (
 // behind which the distance is one less, as far as the end; and a bound on characters never makes it less.
 func TestDistanceFalls(t *testing.T) {
 	for name, d := range map[string]*dfa{"content": sharedTexts().content, "value": sharedTexts().value, "raw": sharedTexts().raw} {
-		for s := range int32(d.states()) {
+		for s := start; s < int32(d.states()); s++ {
 			for want := int32(0); want < 3*window; want++ {
 				for room := int32(-1); room < 3*window; room++ {
 					if room >= 0 && room < want {
@@ -74,7 +74,6 @@ func TestTexts(t *testing.T) {
 		{texts.raw, "</｜DSML｜", true},
 		{texts.free, "any \xff\n </｜DSML｜ ｜DSML｜ <｜DSML", true},
 		{texts.free, "<<｜DSML｜", false},
-		{texts.open, "<<｜DSML｜", true},
 		{texts.reason, "<think></thin</think>", true},
 		{texts.reason, "<｜DSML｜</think>", false},
 		{texts.integer, "-9999999999999999", true},
@@ -85,11 +84,11 @@ func TestTexts(t *testing.T) {
 		{texts.number, "1e100", false},
 		{texts.number, "1.", false},
 	} {
-		s := int32(0)
-		for i := 0; i < len(c.text) && s != dead; i++ {
-			s = c.dfa.step(s, c.text[i])
+		s := start
+		for i := range len(c.text) {
+			s = c.dfa.follow(s, c.text[i])
 		}
-		if got := s != dead && c.dfa.accept[s]; got != c.want {
+		if got := c.dfa.accept[s]; got != c.want {
 			t.Errorf("%q: %v", c.text, got)
 		}
 	}
@@ -124,15 +123,11 @@ func TestNumbers(t *testing.T) {
 				continue // no -0
 			}
 			value, _ := new(big.Rat).SetString(text)
-			s := int32(0)
-			for i := 0; i < len(text) && s != dead; i++ {
-				if err != nil {
-					s = dead
-					break
-				}
-				s = d.step(s, text[i])
+			s := start
+			for i := 0; i < len(text) && err == nil; i++ {
+				s = d.follow(s, text[i])
 			}
-			if got, want := s != dead && d.accept[s], v.contains(value); got != want {
+			if got, want := err == nil && d.accept[s], v.contains(value); got != want {
 				t.Fatalf("%v, %d decimals: %s: %v", v, decimals, text, got)
 			}
 		}
@@ -239,7 +234,7 @@ func TestDeep(t *testing.T) {
 	t.Fatal("no end of brackets")
 }
 
-func byteTokenOf(v *Vocabulary, b byte) int32 { return v.places[v.begins[b]].token }
+func byteTokenOf(v *Vocabulary, b byte) int32 { return v.token[v.next(root, b)] }
 
 // TestThinking reads reasoning in front of an answer.
 func TestThinking(t *testing.T) {
@@ -277,7 +272,7 @@ func TestConcurrent(t *testing.T) {
 			for _, b := range []byte(want) {
 				allowed := make([]uint64, v.words)
 				m.Mask(allowed, 100)
-				if id := v.places[v.begins[b]].token; allowed[id>>6]&(1<<(id&63)) == 0 {
+				if id := byteTokenOf(v, b); allowed[id>>6]&(1<<(id&63)) == 0 {
 					t.Errorf("%q: byte %q is not allowed", want, b)
 					return
 				} else {

@@ -77,14 +77,14 @@ func (t *caller) answer(invoke *node, o ToolOptions) *node {
 	if o.Begun {
 		return invokes
 	}
-	calls := t.sequence(t.literal("tool_calls>\n"), invokes)
+	calls := func(before string) *node { return t.sequence(t.literal(before+openTag+"tool_calls>\n"), invokes) }
 	switch {
 	case o.Required || o.Name != "":
-		return t.sequence(t.literal("\n\n"+openTag), calls)
+		return calls("\n\n")
 	case o.Content != nil:
-		return t.choice(t.graft(o.Content), t.sequence(t.literal("\n\n"+openTag), calls))
+		return t.choice(t.graft(o.Content), calls("\n\n"))
 	}
-	return t.choice(t.leaf(sharedTexts().free), t.sequence(t.leaf(sharedTexts().open), calls))
+	return t.sequence(t.leaf(sharedTexts().free), t.choice(t.sequence(), calls("")))
 }
 
 // graft copies the nodes of another grammar into this one.

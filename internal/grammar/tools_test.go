@@ -247,4 +247,4 @@ func sameBytes(a, b string) bool {
 }
 
 // byteToken is the token of the toy vocabulary that is one byte.
-func byteToken(b byte) int32 { return toy().places[toy().begins[b]].token }
+func byteToken(b byte) int32 { return byteTokenOf(toy(), b) }

@@ -3,8 +3,9 @@ package grammar
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"slices"
-	"unicode/utf8"
+	"sync"
 
 	"baleen/internal/token"
 )
@@ -15,31 +16,35 @@ import (
 // Control tokens are not in it, since their text never belongs to an answer, but <think>, </think> and ｜DSML｜ are. Nor are
 // tokens of more than maxToken bytes, of which known models have none.
 type Vocabulary struct {
-	places []place
-	begins [256]int32            // the place behind each first byte, or 0
-	ids    []int32               // tokens in the order of their places
-	same   [][2]int32            // further tokens with the bytes of another
-	text   func(id int32) []byte // nothing for tokens that do not take part
-	chars  []uint16              // characters that the tokens begin, in the same order
-	below  []groups              // by place: of the bytes that tokens have behind it
-	tall   []uint16              // by place: the most bytes of a token that begins with its own
-	ends   []int32
-	words  int // of a mask
-	deep   int // the most bytes of a token
+	tree
+	same  [][2]int32            // further tokens with the bytes of another
+	text  func(id int32) []byte // nothing for tokens that do not take part
+	ends  []int32
+	words int // of a mask
+	deep  int // the most bytes of a token
 
 	shared *tables
+
+	mu   sync.Mutex
+	last reading
 }
 
-// place is a node of the tree: the bytes that lead there are those that a token begins with. Places lie in the order of a
-// walk: children follow their parent. The first one is the root.
-type place struct {
-	byte   byte
-	broken bool // what a token has behind these bytes is not whole characters
-	depth  uint16
-	token  int32 // that ends here, or -1
-	skip   int32 // the place behind all that begins with these bytes
-	first  int32 // in ids: of the tokens at this place and the ones that follow
+// tree has a place for all bytes that a token begins with. The places lie in the order of their number of bytes, and then of
+// these: so the children of neighbours are neighbours, as are all descendants of some number of bytes.
+type tree struct {
+	byte   []byte       // by place: the last one
+	parent []int32      // by place
+	child  []int32      // by place: the first of its children. They end where those of the next place begin
+	token  []int32      // by place: that ends there, or -1
+	ids    []int32      // tokens in the order of their places
+	at     []int32      // these places
+	with   [256][]int32 // the places that end with a byte behind others
 }
+
+const (
+	nowhere = int32(0)
+	root    = int32(1)
+)
 
 // NewVocabulary reads the tokens of a tokenizer. ends are the tokens that end an answer.
 func NewVocabulary(t *token.Tokenizer, ends ...int32) *Vocabulary {
@@ -52,13 +57,15 @@ func NewVocabulary(t *token.Tokenizer, ends ...int32) *Vocabulary {
 	})
 }
 
+// entry is a token of a vocabulary.
+type entry struct {
+	text []byte
+	id   int32
+}
+
 // newVocabulary makes the tree of size tokens; one without text does not take part.
 func newVocabulary(size int, ends []int32, text func(int32) []byte) *Vocabulary {
 	v := &Vocabulary{text: text, ends: ends, words: (size + 63) / 64}
-	type entry struct {
-		text []byte
-		id   int32
-	}
 	var entries []entry
 	for id := range int32(size) {
 		if text := text(id); len(text) > 0 && len(text) <= maxToken {
@@ -69,116 +76,158 @@ func newVocabulary(size int, ends []int32, text func(int32) []byte) *Vocabulary 
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		return cmp.Or(bytes.Compare(a.text, b.text), cmp.Compare(a.id, b.id))
 	})
-	v.places = append(v.places, place{token: -1})
-	var last []byte
-	path := make([]int32, v.deep+1)
+	var distinct []entry
 	for i, e := range entries {
-		if i > 0 && bytes.Equal(e.text, last) {
-			v.same = append(v.same, [2]int32{v.ids[len(v.ids)-1], e.id})
-			continue
+		if i > 0 && bytes.Equal(e.text, entries[i-1].text) {
+			v.same = append(v.same, [2]int32{entries[i-1].id, e.id})
+		} else {
+			distinct = append(distinct, e)
 		}
-		v.grow(last, e.text, e.id, path)
-		last = e.text
 	}
-	v.close()
+	v.grow(distinct)
+	v.last.codes = make([]uint16, len(v.byte))
 	v.shared = newTables(v)
 	return v
 }
 
-// grow adds the places of a token behind those of the one before it. path is the places on the way of both, by depth.
-func (v *Vocabulary) grow(last, text []byte, id int32, path []int32) {
-	n := 0
-	for n < len(last) && n < len(text) && last[n] == text[n] {
-		n++
-	}
-	for ; n < len(text); n++ {
-		path[n+1] = int32(len(v.places))
-		if n == 0 {
-			v.begins[text[0]] = path[1]
+// grow makes the tree of tokens that are sorted and differ, from the root down.
+func (t *tree) grow(entries []entry) {
+	type span struct{ from, to, depth int } // entries that begin with the bytes of a place
+	spans := []span{{}, {0, len(entries), 0}}
+	t.byte, t.parent = make([]byte, 2), make([]int32, 2)
+	for i := 0; i < len(spans); i++ {
+		s := spans[i]
+		token := int32(-1)
+		if s.from < s.to && len(entries[s.from].text) == s.depth {
+			token = entries[s.from].id
+			t.ids, t.at = append(t.ids, token), append(t.at, int32(i))
+			s.from++
 		}
-		v.places = append(v.places, place{byte: text[n], depth: uint16(n + 1), token: -1, first: int32(len(v.ids))})
+		t.token = append(t.token, token)
+		t.child = append(t.child, int32(len(spans)))
+		for s.from < s.to {
+			b := entries[s.from].text[s.depth]
+			next := s.from
+			for next < s.to && entries[next].text[s.depth] == b {
+				next++
+			}
+			if s.depth > 0 {
+				t.with[b] = append(t.with[b], int32(len(spans)))
+			}
+			t.byte = append(t.byte, b)
+			t.parent = append(t.parent, int32(i))
+			spans = append(spans, span{s.from, next, s.depth + 1})
+			s.from = next
+		}
 	}
-	v.places[path[n]].token = id
-	v.ids = append(v.ids, id)
-	v.chars = append(v.chars, uint16(characters(string(text))))
-	for depth := n; depth > 0; depth-- {
-		p := &v.places[path[depth]]
-		p.broken = p.broken || !utf8.Valid(text[depth:])
-	}
+	t.child = append(t.child, int32(len(spans)))
 }
 
-// close notes where the subtrees end and which bytes are in them.
-func (v *Vocabulary) close() {
-	end := make([]int32, v.deep+2) // by depth: the first place behind that is not deeper
-	for i := range end {
-		end[i] = int32(len(v.places))
-	}
-	v.below = make([]groups, len(v.places))
-	below := make([]groups, v.deep+2)
-	v.tall = make([]uint16, len(v.places))
-	tall := make([]uint16, v.deep+2)
-	for i, p := range slices.Backward(v.places) {
-		depth := int(p.depth)
-		p.skip = end[depth]
-		v.below[i] = below[depth+1]
-		v.tall[i] = max(p.depth, tall[depth+1])
-		v.places[i] = p
-		if depth > 0 {
-			below[depth].unite(v.below[i])
-			below[depth].add(p.byte)
-		}
-		tall[depth] = max(tall[depth], v.tall[i])
-		for j := depth; j < len(end); j++ {
-			end[j] = int32(i)
-			if j > depth {
-				below[j], tall[j] = groups{}, 0
-			}
-		}
-	}
-}
+// children are the places from the first to before the second.
+func (t *tree) children(at int32) (from, to int32) { return t.child[at], t.child[at+1] }
 
-// child returns the place behind a place and a byte, or 0.
-func (v *Vocabulary) child(at int32, b byte) int32 {
-	if at == 0 {
-		return v.begins[b]
+// next returns the place behind a place and a byte, or nowhere.
+func (t *tree) next(at int32, b byte) int32 {
+	from, to := t.children(at)
+	if i := bytes.IndexByte(t.byte[from:to], b); i >= 0 {
+		return from + int32(i)
 	}
-	for i := at + 1; i < v.places[at].skip; i = v.places[i].skip {
-		if c := v.places[i].byte; c >= b {
-			if c == b {
-				return i
-			}
-			break
-		}
-	}
-	return 0
+	return nowhere
 }
 
 // longer reports whether longer tokens begin with those of a place.
-func (v *Vocabulary) longer(at int32) bool { return v.places[at].skip > at+1 }
-
-// tokensUpTo is the number of tokens in front of a place.
-func (v *Vocabulary) tokensUpTo(at int32) int32 {
-	if int(at) == len(v.places) {
-		return int32(len(v.ids))
-	}
-	return v.places[at].first
-}
+func (t *tree) longer(at int32) bool { return t.child[at+1] > t.child[at] }
 
 // spell returns the fewest tokens that spell a text from each of its bytes on. A byte that no token spells is said to take
 // one; a tokenizer has tokens for all.
-func (v *Vocabulary) spell(text string) []int32 {
+func (t *tree) spell(text string) []int32 {
 	cost := make([]int32, len(text)+1)
 	for i := len(text) - 1; i >= 0; i-- {
 		cost[i] = add(cost[i+1], 1)
-		at := int32(0)
+		at := root
 		for j := i; j < len(text); j++ {
-			if at = v.child(at, text[j]); at == 0 {
+			if at = t.next(at, text[j]); at == nowhere {
 				break
 			}
-			if v.places[at].token >= 0 {
+			if t.token[at] >= 0 {
 				cost[i] = min(cost[i], add(cost[j+1], 1))
 			}
 		}
 	}
 	return cost
+}
+
+// block is how many neighbours are read before it is asked whether any could be.
+const block = 128
+
+// reading is all tokens as they are read from a state of a leaf.
+type reading struct {
+	leafState
+	codes []uint16 // by place: of the state that its bytes lead to, and the characters that were counted. Where that is dead, these may be any
+	runs  []run    // outside of which all is dead
+}
+
+// run is neighbours among places.
+type run struct{ from, to int32 }
+
+// read reads anew. (Level by level, no step waits for the one before it, and none asks anything. Runs of neighbours that are
+// all dead are not followed.)
+func (t *tree) read(r *reading) {
+	for _, run := range r.runs {
+		clear(r.codes[run.from:run.to])
+	}
+	r.codes[root] = uint16(r.state)
+	r.runs = append(r.runs[:0], run{root, root + 1})
+	for i := 0; i < len(r.runs); i++ {
+		for from, end := t.child[r.runs[i].from], t.child[r.runs[i].to]; from < end; from += block {
+			to := min(end, from+block)
+			if !t.readBlock(r.dfa, r.codes, from, to) {
+				clear(r.codes[from:to])
+				continue
+			}
+			if n := len(r.runs) - 1; n > i && r.runs[n].to == from {
+				r.runs[n].to = to
+			} else {
+				r.runs = append(r.runs, run{from, to})
+			}
+		}
+	}
+}
+
+// tokens are those that are not dead, and some others, with their places.
+func (t *tree) tokens(r *reading) iter.Seq2[[]int32, []int32] {
+	return func(yield func([]int32, []int32) bool) {
+		for _, run := range r.runs {
+			from, _ := slices.BinarySearch(t.at, run.from)
+			to, _ := slices.BinarySearch(t.at, run.to)
+			if !yield(t.ids[from:to], t.at[from:to]) {
+				return
+			}
+		}
+	}
+}
+
+// readBlock reads the last bytes of places, and reports whether any could be.
+func (t *tree) readBlock(d *dfa, codes []uint16, from, to int32) bool {
+	const states = 1<<codeBits - 1
+	class, bytes := &d.class, t.byte[from:to]
+	parents, into := t.parent[from:to][:len(bytes)], codes[from:to][:len(bytes)]
+	some := uint16(0)
+	if d.counting == nil {
+		next, classes := d.next, d.classes
+		for i, b := range bytes {
+			code := next[int(codes[parents[i]])*classes+int(class[b])]
+			into[i] = code
+			some |= code
+		}
+		return some != 0
+	}
+	next := d.counting
+	for i, b := range bytes {
+		code := codes[parents[i]]
+		code = code&^states + next[int(code&states)|int(class[b])<<codeBits]
+		into[i] = code
+		some |= code & states
+	}
+	return some != 0
 }

@@ -148,7 +148,7 @@ func difference(m *Matcher, v *Vocabulary, allowed []uint64, left int) string {
 			text := v.text(id)
 			stacks := m.stacks
 			for _, b := range text {
-				stacks = stepAll(m.arena, stacks, b)
+				stacks = stepOnce(m.arena, stacks, b)
 			}
 			least := never
 			for _, f := range stacks {
@@ -163,8 +163,8 @@ func difference(m *Matcher, v *Vocabulary, allowed []uint64, left int) string {
 	return ""
 }
 
-// stepAll returns the frames behind a byte, each once.
-func stepAll(a *arena, stacks []*frame, b byte) []*frame {
+// stepOnce returns the frames behind a byte, each once.
+func stepOnce(a *arena, stacks []*frame, b byte) []*frame {
 	var to []*frame
 	seen := make(map[*frame]bool, len(stacks))
 	for _, f := range stacks {

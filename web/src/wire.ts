@@ -69,6 +69,8 @@ function explain(status: number, said: { message?: string; code?: string }, retr
       return { what: 'The server wants an API key, and this is not it.', help: 'Enter the key under Preferences.', key: true }
     case said.code === 'context_length_exceeded':
       return { what: 'This conversation is longer than the model can read.', help: `${words} Branch from an earlier message, or begin a new one.`.trim() }
+    case said.code === 'shutting_down':
+      return { what: 'The server is shutting down.', help: 'Try again when it is back.' }
     case status === 429 || status === 503:
       return { what: 'The server is busy.', help: `Try again ${after}. ${words}`.trim() }
     case status === 413:

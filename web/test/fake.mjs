@@ -81,6 +81,9 @@ async function* answers(body) {
     yield* words('Half of it')
     await pause(60) // a browser drops what it has not handed on yet
     yield { broken: true }
+  } else if (said.includes('leave')) {
+    yield* words('Some of it')
+    yield { error: { message: 'shutting down: the server: ask another one, or later', type: 'server_error', code: 'shutting_down' } }
   } else if (said.includes('fail')) {
     yield* words('Begun')
     yield { error: { message: 'engine: a fault was found: see the log', type: 'server_error', code: 'server_error' } }

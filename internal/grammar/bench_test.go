@@ -115,6 +115,9 @@ var benchPlaces = []struct {
 	{"ambiguous-words", `abab`, 1000, func() (*Grammar, error) {
 		return EBNF("root ::= x*\nx ::= a | b\na ::= [a-z]+\nb ::= [a-f]+ y\ny ::= \"\" | \"z\" b")
 	}},
+	{"ambiguous-nested", `ab(abab`, 1000, func() (*Grammar, error) {
+		return EBNF("root ::= x*\nx ::= a | b | \"(\" root \")\"\na ::= [a-z]+\nb ::= [a-f]+ y\ny ::= \"\" | \"z\" b")
+	}},
 	{"words", `the `, 1000, func() (*Grammar, error) { return EBNF("root ::= (w \" \")* w\nw ::= [^ \\n]+") }},
 }
 
@@ -239,4 +242,73 @@ func BenchmarkStart(b *testing.B) {
 			m.Advance(byteTokenOf(v, 'x'))
 		}
 	})
+}
+
+// wholeSchema is a schema of 20 properties, and wholeText an answer of some 300 tokens.
+const (
+	wholeSchema = `{"type":"object","properties":{"title":{"type":"string"},"summary":{"type":"string","maxLength":400},"language":{"enum":["en","de","fr","zh","ja"]},"year":{"type":"integer","minimum":1900,"maximum":2100},
+		"score":{"type":"number","minimum":0,"maximum":1},"tags":{"type":"array","items":{"type":"string"},"maxItems":8},"author":{"$ref":"#/$defs/person"},"editors":{"type":"array","items":{"$ref":"#/$defs/person"}},
+		"published":{"type":"string","format":"date"},"url":{"type":["string","null"],"format":"uri"},"id":{"type":"string","pattern":"^[a-z]{2}-[0-9]{4}$"},"draft":{"type":"boolean"},"pages":{"type":"integer"},"notes":{"type":"string"},
+		"isbn":{"type":["string","null"]},"price":{"type":"number"},"currency":{"enum":["EUR","USD"]},"sections":{"type":"array","items":{"type":"object","properties":{"heading":{"type":"string"},"text":{"type":"string"}},"required":["heading","text"],"additionalProperties":false}},
+		"license":{"type":"string"},"rating":{"anyOf":[{"type":"integer"},{"type":"null"}]}},
+		"required":["title","summary","language","year","score","tags","author","editors","published","url","id","draft","pages","notes","isbn","price","currency","sections","license","rating"],"additionalProperties":false,
+		"$defs":{"person":{"type":"object","properties":{"name":{"type":"string"},"email":{"type":"string","format":"email"}},"required":["name","email"],"additionalProperties":false}}}`
+	wholeText = `{"title":"Concerning the pro-anst","summary":"The string was on thin requestion: \"alst\" erment, in sucon pro thal. Onre stque ingal suprobe.","language":"en","year":1987,"score":0.75,"tags":["anst","requer","conti","thin"],
+"author":{"name":"Ansth Quein","email":"an@st.com"},"editors":[{"name":"Re Thal","email":"re.thal@ing.org"},{"name":"Su Con","email":"su@con.net"}],"published":"2024-02-29","url":null,"id":"ab-1234","draft":false,"pages":312,
+"notes":"Thinly reconstructed\nin protion, alerly onmenting con the strein.","isbn":null,"price":12.50,"currency":"EUR","sections":[{"heading":"Onal","text":"Conti anst requer in thal prost, stan erque alment on."},{"heading":"Tial","text":"Re-inst thcon suan eror; alst in proti 7 ingly."}],"license":"None","rating":4}`
+)
+
+// BenchmarkAnswer times the masks and tokens of a whole answer, of the first request ever and of one that follows.
+func BenchmarkAnswer(b *testing.B) {
+	v := large()
+	tokens := cut(v, strings.ReplaceAll(wholeText, ",\n", ","))
+	allowed := make([]uint64, v.words)
+	run := func(b *testing.B, g *Grammar) {
+		m := g.Start(v)
+		for _, id := range append(tokens, endToken) {
+			for i := range allowed {
+				allowed[i] = ^uint64(0)
+			}
+			m.Mask(allowed, 1000)
+			if allowed[id>>6]&(1<<(id&63)) == 0 {
+				b.Fatalf("%q is not allowed", v.text(id))
+			}
+			m.Advance(id)
+		}
+	}
+	for _, first := range []bool{true, false} {
+		b.Run(map[bool]string{true: "first", false: "later"}[first], func(b *testing.B) {
+			g, err := JSONSchema([]byte(wholeSchema))
+			for b.Loop() {
+				if first {
+					v.shared, v.last.leafState = newTables(v), leafState{}
+					g, err = JSONSchema([]byte(wholeSchema))
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				run(b, g)
+			}
+			b.ReportMetric(float64(len(tokens))*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+	b.Logf("%d tokens", len(tokens))
+}
+
+// cut cuts a text into tokens, each as long as can be.
+func cut(v *Vocabulary, text string) (tokens []int32) {
+	for i := 0; i < len(text); {
+		best, end := int32(-1), i
+		for at, j := v.next(root, text[i]), i; at != nowhere; at = v.next(at, text[j]) {
+			j++
+			if v.token[at] >= 0 {
+				best, end = v.token[at], j
+			}
+			if j == len(text) {
+				break
+			}
+		}
+		tokens, i = append(tokens, best), end
+	}
+	return tokens
 }

@@ -19,6 +19,7 @@ type compiler struct {
 	parents  map[*value]parent
 	ids      map[*value]int // of schemas, to know a conjunction by
 	rules    map[string]*node
+	places   map[*node]*value // of rules
 	leaves   map[string]*node // of numbers and patterns
 	readings int
 	matchers map[string]*regexp.Regexp // of patterns, nil where Go has none
@@ -43,7 +44,7 @@ func newCompiler(what string, schema []byte) (*compiler, error) {
 	if err != nil {
 		return nil, fault(what, "JSON", err.Error(), "write a JSON object")
 	}
-	c := &compiler{builder: newBuilder(), root: root, parents: map[*value]parent{}, ids: map[*value]int{}, rules: map[string]*node{}, leaves: map[string]*node{}, matchers: map[string]*regexp.Regexp{}, what: what}
+	c := &compiler{builder: newBuilder(), root: root, parents: map[*value]parent{}, ids: map[*value]int{}, rules: map[string]*node{}, places: map[*node]*value{}, leaves: map[string]*node{}, matchers: map[string]*regexp.Regexp{}, what: what}
 	c.index(root)
 	return c, nil
 }

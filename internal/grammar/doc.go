@@ -8,8 +8,9 @@
 // A language is a tree of nodes. What is regular in it and read byte by byte (the inside of a string, a number, a pattern)
 // is a deterministic automaton in one node, a leaf; what nests is a stack of frames, each a node and how far it is read. An
 // answer that is being written is a set of stacks, since its bytes may have several readings. The tokens that may come
-// next are the union over the stacks: a literal is followed down the tree of the vocabulary, a leaf walks that tree with its
-// automaton, and what a token has behind the end of a leaf is tried on the frames below.
+// next are the union over the stacks: a literal, or some that are read as one (words, the keys of an object), is followed down
+// the tree of the vocabulary; a leaf reads all of the tree at once, level by level, and what comes of that is remembered by its
+// state; and what a token has behind the end of a leaf is tried on the frames below.
 //
 // # An answer is always completed
 //

@@ -26,10 +26,14 @@ func EBNF(text string) (*Grammar, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	c := ebnfCompiler{builder: newBuilder(), rules: p.rules, nodes: map[string]*node{}, regular: map[string]verdict{}, known: map[*expr]bool{}}
+	c := ebnfCompiler{builder: newBuilder(), rules: p.rules, nodes: map[string]*node{}, regular: map[string]bool{}, loops: map[string]bool{}, known: map[*expr]bool{}}
 	root := p.first
 	if p.rules["root"] != nil {
 		root = "root"
+	}
+	j := judging{ebnfCompiler: &c, met: map[string]int{}}
+	if j.judge(root); c.err != nil {
+		return nil, c.err
 	}
 	n := c.node(&expr{op: opRule, name: root})
 	if c.err != nil {

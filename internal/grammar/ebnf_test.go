@@ -3,6 +3,7 @@ package grammar
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +48,11 @@ var grammars = []string{
 	`root ::= "日本" [語人]{2,3} . (* comment *)`,
 	`root ::= a a a  a ::= b b b | "(" root ")"  b ::= c{2} c ::= "x" | "y"`,
 	`root ::= (("a"|"b")* "a" ("a"|"b"){12} | "[" root "]")`,
+	"root ::= x*\nx ::= a | b\na ::= [a-z]+\nb ::= [a-f]+ y\ny ::= \"\" | \"z\" b",
+	`root ::= list ";" list "." list ::= "a" | "ab" "," list | [c-d] other other ::= "o" list | "p" other | "q"`,
+	`root ::= "(" tail ")" | "!" tail ::= "x" tail | root | ""`,
+	`root ::= x "." x ::= x | y | "a" y ::= x`,
+	`root ::= ("[" loop "]")* loop ::= "s" loop | ""`,
 }
 
 // ambiguous grammars have so many readings that limits drop some.
@@ -190,4 +196,87 @@ func TestEBNFErrors(t *testing.T) {
 		}
 		oneLine(t, err)
 	}
+}
+
+// grammarMaker writes random grammars.
+type grammarMaker struct {
+	*rand.Rand
+	rules int
+}
+
+func (r *grammarMaker) expr(depth int) string {
+	if depth == 0 || r.IntN(4) == 0 {
+		switch r.IntN(6) {
+		case 0, 1:
+			return fmt.Sprintf("r%d", r.IntN(r.rules))
+		case 2:
+			return []string{"[ab]", "[^c]", "[a-z]", "."}[r.IntN(4)]
+		}
+		return `"` + []string{"a", "ab", "b", "ba", "c", "é", ""}[r.IntN(7)] + `"`
+	}
+	switch r.IntN(5) {
+	case 0:
+		return "(" + r.expr(depth-1) + ")" + []string{"*", "+", "?", "{2}", "{1,3}"}[r.IntN(5)]
+	case 1, 2:
+		return "(" + r.expr(depth-1) + " | " + r.expr(depth-1) + ")"
+	}
+	return r.expr(depth-1) + " " + r.expr(depth-1)
+}
+
+// TestRandomGrammars has answers within random grammars judged by the naive reader, and masks compared with the definition, with a
+// vocabulary of their letters.
+func TestRandomGrammars(t *testing.T) {
+	count, used, regular := 600, 0, 0
+	if *full {
+		count = 6_000
+	}
+	for seed := range uint64(count) {
+		r := grammarMaker{Rand: rand.New(rand.NewPCG(seed, 11)), rules: 1 + int(seed%4)}
+		text := ""
+		for i := range r.rules {
+			text += fmt.Sprintf("r%d ::= %s\n", i, r.expr(1+r.IntN(3)))
+		}
+		g, err := EBNF(text)
+		if err != nil {
+			oneLine(t, err)
+			continue
+		}
+		used++
+		if strings.Count(text, "r") > r.rules && len(g.nodes) == 1 {
+			regular++
+		}
+		v := letters(seed)
+		if g.Start(v).cost() > 50 {
+			continue
+		}
+		p := ebnfParser{text: text, line: 1, rules: map[string]*expr{}}
+		p.parse()
+		made, _ := answer(t, g, v, seed, 2+r.IntN(8))
+		n := naive{rules: p.rules, text: made, memo: map[*expr]map[int]map[int]bool{}}
+		if !n.ends(p.rules["r0"], 0)[len(made)] {
+			t.Fatalf("%s: made %q", text, made)
+		}
+		checkMasks(t, g, v, seed, 4)
+	}
+	t.Logf("%d grammars, %d of them one leaf though they have rules in rules", used, regular)
+	if used < count/4 || regular == 0 {
+		t.Errorf("only %d of %d grammars are of use, %d regular", used, count, regular)
+	}
+}
+
+// letters is a random vocabulary of all bytes and of short words of few letters.
+func letters(seed uint64) *Vocabulary {
+	r := rand.New(rand.NewPCG(seed, 12))
+	tokens := []string{"", ""}
+	for b := range 256 {
+		tokens = append(tokens, string([]byte{byte(b)}))
+	}
+	for range 20 + r.IntN(60) {
+		word := ""
+		for range 2 + r.IntN(4) {
+			word += []string{"a", "b", "c", "é", "\xc3", "z", "\"", "\\"}[r.IntN(8)]
+		}
+		tokens = append(tokens, word)
+	}
+	return newVocabulary(len(tokens), []int32{endToken}, func(id int32) []byte { return []byte(tokens[id]) })
 }

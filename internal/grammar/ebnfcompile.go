@@ -6,26 +6,88 @@ import (
 	"slices"
 )
 
-// ebnfCompiler makes nodes of rules. What is regular becomes a leaf, as large as it can be; what recurses, or would be too large,
-// becomes nodes. The first fault sticks in err.
+// ebnfCompiler makes nodes of rules. What is regular becomes a leaf, as large as it can be; what recurses but at its end, or would
+// be too large, becomes nodes. The first fault sticks in err.
 type ebnfCompiler struct {
 	builder
 	rules   map[string]*expr
 	nodes   map[string]*node
-	regular map[string]verdict
-	known   map[*expr]bool // that are regular, or not
+	regular map[string]bool
+	loops   map[string]bool // rules that lead to themselves
+	known   map[*expr]bool  // that are regular, or not
 	err     error
 }
 
-// verdict says whether a rule is regular: it leads to no rule that leads back to itself.
-type verdict uint8
+// judging finds the rules that lead to one another (after Tarjan). Those are regular where each stands at the end of what leads
+// to it, and all others that they lead to are.
+type judging struct {
+	*ebnfCompiler
+	met   map[string]int // in which turn
+	stack []string
+}
 
-const (
-	unknown verdict = iota
-	asking
-	isRegular
-	recurses
-)
+// call is a rule in an expression.
+type call struct {
+	*expr
+	last bool // nothing follows it
+}
+
+// calls adds those of an expression.
+func calls(list []call, e *expr, last bool) []call {
+	if e.op == opRule {
+		return append(list, call{e, last})
+	}
+	for i, sub := range e.subs {
+		list = calls(list, sub, last && (e.op == opAlt || e.op == opSeq && i == len(e.subs)-1))
+	}
+	return list
+}
+
+// judge returns the earliest turn of what leads to a rule and is led to by it.
+func (j *judging) judge(name string) int {
+	turn := len(j.met) + 1
+	j.met[name] = turn
+	first, from := turn, len(j.stack)
+	j.stack = append(j.stack, name)
+	for _, call := range calls(nil, j.rules[name], true) {
+		switch _, done := j.regular[call.name]; {
+		case j.rules[call.name] == nil:
+			j.fail(call.at, "no rule "+quote(call.name), "define it")
+			return first
+		case j.met[call.name] == 0:
+			first = min(first, j.judge(call.name))
+		case !done:
+			first = min(first, j.met[call.name])
+		}
+	}
+	if first == turn {
+		j.settle(j.stack[from:])
+		j.stack = j.stack[:from]
+	}
+	return first
+}
+
+// settle judges rules that lead to one another.
+func (j *judging) settle(names []string) {
+	among := map[string]bool{}
+	for _, name := range names {
+		among[name] = true
+	}
+	regular := true
+	for _, name := range names {
+		for _, call := range calls(nil, j.rules[name], true) {
+			if among[call.name] {
+				j.loops[name] = true
+				regular = regular && call.last
+			} else {
+				regular = regular && j.regular[call.name]
+			}
+		}
+	}
+	for _, name := range names {
+		j.regular[name] = regular
+	}
+}
 
 func (c *ebnfCompiler) fail(at int, found, mend string) {
 	if c.err == nil {
@@ -33,33 +95,17 @@ func (c *ebnfCompiler) fail(at int, found, mend string) {
 	}
 }
 
-// isRegular reports whether an expression leads to no rule that leads back to itself.
+// isRegular reports whether an expression leads to regular rules alone.
 func (c *ebnfCompiler) isRegular(e *expr) bool {
-	if e.op != opRule {
-		ok, known := c.known[e]
-		if !known {
-			ok = true
-			for _, sub := range e.subs {
-				ok = c.isRegular(sub) && ok
-			}
-			c.known[e] = ok
-		}
-		return ok
+	if e.op == opRule {
+		return c.regular[e.name]
 	}
-	if c.regular[e.name] == unknown {
-		c.regular[e.name] = asking
-		rule := c.rules[e.name]
-		if rule == nil {
-			c.fail(e.at, "no rule "+quote(e.name), "define it")
-			return false
-		}
-		v := recurses
-		if c.isRegular(rule) {
-			v = isRegular
-		}
-		c.regular[e.name] = v
+	ok, known := c.known[e]
+	if !known {
+		ok = !slices.ContainsFunc(e.subs, func(sub *expr) bool { return !c.isRegular(sub) })
+		c.known[e] = ok
 	}
-	return c.regular[e.name] == isRegular
+	return ok
 }
 
 // node makes the node of an expression.
@@ -143,7 +189,7 @@ func (c *ebnfCompiler) regularNode(e *expr) *node {
 	}
 	try := work{left: min(attempt, c.work.left)}
 	start := try.left
-	n := nfa{spell: plain, rules: c.rules}
+	n := nfa{spell: plain, rules: c.rules, loops: c.loops, begins: map[ruleEnd]int32{}}
 	end := n.add(e, n.state())
 	if n.full() || !try.spend(n.count) {
 		c.work.left -= n.count
@@ -163,9 +209,12 @@ func (c *ebnfCompiler) regularNode(e *expr) *node {
 // literals is an expression that is one text, or some.
 func (c *ebnfCompiler) literals(e *expr) *node {
 	for e.op == opRule || e.op == opSeq && len(e.subs) == 1 {
-		if e.op == opSeq {
+		switch {
+		case e.op == opSeq:
 			e = e.subs[0]
-		} else {
+		case c.loops[e.name]:
+			return nil
+		default:
 			e = c.rules[e.name]
 		}
 	}

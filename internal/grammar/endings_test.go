@@ -133,3 +133,63 @@ func TestEndingsAreFew(t *testing.T) {
 		}
 	}
 }
+
+// TestTokensAreRead compares what is read at once with every token read by itself, byte by byte, from states of leaves of all kinds
+// with random vocabularies.
+func TestTokensAreRead(t *testing.T) {
+	leaves := []*dfa{sharedTexts().content, sharedTexts().value, sharedTexts().raw, sharedTexts().free, sharedTexts().integer, sharedTexts().number}
+	for _, pattern := range patterns {
+		g, err := Regex(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, g.root.dfa)
+	}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 13))
+		v := []*Vocabulary{toy(), joined(), letters(seed)}[seed%3]
+		tables := newTables(v)
+		for range 8 { // one behind another: what the last one left does not show
+			d := leaves[r.IntN(len(leaves))]
+			k := leafState{d, start + r.Int32N(int32(d.states())-1)}
+			checkRead(t, v, tables, k)
+		}
+	}
+}
+
+func checkRead(t *testing.T, v *Vocabulary, tables *tables, k leafState) {
+	t.Helper()
+	ends := tables.endings(k)
+	exits := map[[3]int32]bool{} // byte, place, characters
+	for b := range 256 {
+		for _, e := range tables.exits(k, byte(b)) {
+			exits[[3]int32{int32(b), e.at, e.count}] = true
+		}
+	}
+	want := map[[3]int32]bool{}
+	for id := range partOf(v) {
+		state, count, at := k.state, int32(0), root
+		for i, b := range v.text(id) {
+			at = v.next(at, b)
+			if i > 0 && k.dfa.accept[state] {
+				want[[3]int32{int32(b), at, count}] = true
+			}
+			to, n := k.dfa.step(state, b)
+			state, count = to, count+n
+		}
+		if v.token[at] != id {
+			continue // one with the same bytes
+		}
+		if got, n := k.dfa.split(ends[id]); got != state || got != dead && n != count {
+			t.Fatalf("token %q from state %d: state %d and %d characters, want %d and %d", v.text(id), k.state, got, n, state, count)
+		}
+	}
+	for e := range want {
+		if !exits[e] {
+			t.Fatalf("from state %d: no exit %v", k.state, e)
+		}
+	}
+	if len(exits) != len(want) {
+		t.Fatalf("from state %d: %d exits, want %d", k.state, len(exits), len(want))
+	}
+}

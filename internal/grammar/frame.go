@@ -23,7 +23,8 @@ type frame struct {
 //	leaf        at: state; want, room: characters wanted and allowed, -1 for no bound
 //	sequence    at: the part that comes next
 //	repetition  want, room: times wanted and allowed, -1 for no bound
-//	object      at: the members used, or the place in their order; room: 1 once something was written
+//	object      at: the members used, or the place in their order; room: see below
+//	words       want, room: as in the key of an object
 //
 // The bottom has no node.
 type key struct {
@@ -77,7 +78,11 @@ func (a *arena) head(k key) int32 {
 	case repetitionNode:
 		return times(int(k.want), a.view.cost[k.node.subs[0].id])
 	case objectNode:
-		return k.node.rest(a.view.cost, k.at, k.room > 0)
+		return a.objectHead(k)
+	case choiceNode:
+		if k.node.sorted != nil {
+			return a.wordsHead(k)
+		}
 	}
 	return a.view.cost[k.node.id]
 }
@@ -91,6 +96,10 @@ func (a *arena) enter(n *node, below *frame) *frame {
 		fallthrough
 	case repetitionNode:
 		k.want, k.room = int32(n.min), int32(n.max)
+	case choiceNode:
+		if n.sorted != nil {
+			k.want, k.room = int32(len(n.sorted)), inKey
+		}
 	}
 	return a.frame(k)
 }
@@ -148,6 +157,10 @@ func (o *opening) visit(f *frame) {
 	case objectNode:
 		o.object(f)
 	default:
+		if n.sorted != nil {
+			o.found = append(o.found, f)
+			return
+		}
 		for _, sub := range n.subs {
 			o.visit(o.enter(sub, f.below))
 		}
@@ -173,38 +186,6 @@ func (o *opening) repetition(f *frame) {
 	if f.room != 0 {
 		rest := key{node: f.node, want: max(0, f.want-1), room: max(-1, f.room-1), below: f.below}
 		o.visit(o.enter(f.node.subs[0], o.frame(rest)))
-	}
-}
-
-func (o *opening) object(f *frame) {
-	n := f.node
-	member := func(m member, used uint64) {
-		node := m.first
-		if f.room > 0 {
-			node = m.later
-		}
-		o.visit(o.enter(node, o.frame(key{node: n, at: used, room: 1, below: f.below})))
-	}
-	ends := true
-	for i, m := range n.members {
-		switch {
-		case n.has(f.at, i):
-			continue
-		case !n.ordered:
-			member(m, f.at|1<<i)
-		case ends: // no required one before it
-			member(m, uint64(i)+1)
-		}
-		ends = ends && !m.required
-	}
-	switch {
-	case n.extra != nil && !n.ordered:
-		member(*n.extra, f.at)
-	case n.extra != nil && ends:
-		member(*n.extra, uint64(len(n.members)))
-	}
-	if ends {
-		o.visit(f.below)
 	}
 }
 
@@ -239,11 +220,20 @@ func (f *frame) step(a *arena, b byte) []*frame {
 		}
 		return []*frame{a.frame(key{node: f.node, at: f.at + 1, below: f.below})}
 	}
-	k, ok := f.key.read(b)
-	if !ok {
-		return nil
+	var next *frame
+	if f.node.sorted != nil {
+		from, to, depth := f.nextKeys(b)
+		if from == to {
+			return nil
+		}
+		next = a.keyFrame(f, from, to, depth)
+	} else {
+		k, ok := f.key.read(b)
+		if !ok {
+			return nil
+		}
+		next = a.frame(k)
 	}
-	next := a.frame(k)
 	if next.cost >= never {
 		return nil
 	}

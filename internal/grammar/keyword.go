@@ -53,9 +53,13 @@ func (c *compiler) readType(s *shape, _, v *value) error {
 	for _, name := range list {
 		k := kindNames[name.text]
 		if k == 0 {
-			return c.fault(v, "an unknown type", "use null, boolean, integer, number, string, array or object")
+			allowed = 0
+			break
 		}
 		allowed |= k
+	}
+	if allowed == 0 {
+		return c.fault(v, "an unknown type, or none", "use null, boolean, integer, number, string, array or object")
 	}
 	s.kinds &= allowed
 	return nil
@@ -142,8 +146,8 @@ func (c *compiler) readMultiple(s *shape, _, v *value) error {
 	case r.Sign() <= 0:
 		return c.fault(v, "no number above 0", "write one")
 	}
-	if _, err := decimals(r); err != nil {
-		return c.fault(v, err.Error(), "use 1 to 1000, or 0.1, 0.01 and so on")
+	if _, _, ok := multiple(r); !ok {
+		return c.fault(v, "a step that is not supported", fmt.Sprintf("use 1 to %d, or tenths, hundredths and so on of these", maxStep))
 	}
 	s.multiples = append(s.multiples, r)
 	return nil
@@ -184,14 +188,17 @@ func (c *compiler) readPattern(s *shape, _, v *value) error {
 	if _, err := parsePattern(v.text); err != nil {
 		return c.fault(v, err.Error(), "write a regular expression without it")
 	}
-	s.patterns = append(s.patterns, v.text)
+	s.patterns, s.pattern = append(s.patterns, v.text), v
 	return nil
 }
 
 // readFormat enforces the formats that are plain patterns. Others say nothing of what is valid.
 func (c *compiler) readFormat(s *shape, _, v *value) error {
-	if pattern := formats[v.text]; pattern != "" && v.kind == kindString {
-		s.patterns = append(s.patterns, pattern)
+	if v.kind != kindString {
+		return c.fault(v, "no name of a format", "write a string")
+	}
+	if pattern := formats[v.text]; pattern != "" {
+		s.patterns, s.pattern = append(s.patterns, pattern), v
 	}
 	return nil
 }

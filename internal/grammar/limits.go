@@ -13,7 +13,7 @@ const (
 	maxNodes    = 200_000  // of a grammar
 	maxShapes   = 512      // alternatives of one schema, multiplied out
 	maxReadings = 200_000  // schemas looked at while alternatives are multiplied out
-	maxMembers  = 2_000    // properties of an object
+	maxMembers  = 5_000    // properties of an object, values of an enum
 	maxRepeat   = 1 << 20  // a bound on items or characters above this is as good as none
 	maxFragment = 40_000   // states of the nondeterministic automaton of one leaf
 	maxStates   = 20_000   // states of one leaf
@@ -29,7 +29,7 @@ const maxToken = 256
 const (
 	maxDepth  = 500     // frames of a stack, where there is a way that is not deeper
 	maxOpened = 4_096   // frames that may be read first where one is on top
-	maxStacks = 256     // readings of an answer between two tokens
+	maxStacks = 1_024   // readings of an answer between two tokens
 	maxVisits = 1 << 15 // places of the vocabulary's tree that one mask looks at, beside leaves' own tables
 	maxFrames = 100_000 // frames that a matcher remembers
 	maxListed = 1 << 18 // tokens in the masks that a matcher remembers

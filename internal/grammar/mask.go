@@ -1,5 +1,7 @@
 package grammar
 
+import "iter"
+
 // mask is tokens that may come next where a frame is on top, with what they cost afterwards: those of a literal, or those that
 // end behind a leaf. (Those that end in the leaf are not the frame's own, see markLeaf.)
 type mask struct {
@@ -17,8 +19,7 @@ type masking struct {
 	*arena
 	vocabulary *Vocabulary
 	mask
-	seen  map[placed]bool
-	queue []reached // of walkLeaf
+	seen map[placed]bool
 }
 
 // placed is a frame that is read on from a place of the vocabulary's tree.
@@ -50,10 +51,10 @@ func (a *arena) leafOf(f *frame) (*tables, leafState) {
 func (w *masking) run(f *frame) {
 	switch {
 	case f.node == nil:
-	case f.node.kind == literalNode:
-		w.walk(f, root)
-	default:
+	case f.node.kind == leafNode:
 		w.leave(f)
+	default:
+		w.walk(f, root)
 	}
 }
 
@@ -61,17 +62,8 @@ func (w *masking) run(f *frame) {
 func (w *masking) leave(f *frame) {
 	var behind [256][]*frame // by what they read first
 	for _, g := range f.below.opened(w.arena) {
-		switch {
-		case g.node == nil:
-		case g.node.kind == literalNode:
-			b := g.node.text[g.at]
+		for b := range g.begins() {
 			behind[b] = append(behind[b], g)
-		default:
-			for b := range 256 {
-				if g.mayRead(byte(b)) {
-					behind[b] = append(behind[b], g)
-				}
-			}
 		}
 	}
 	t, k := w.leafOf(f)
@@ -101,15 +93,31 @@ func stepAll(a *arena, frames []*frame, b byte) (behind []*frame) {
 	return behind
 }
 
-// mayRead reports whether a frame can read a byte.
-func (f *frame) mayRead(b byte) bool {
-	switch {
-	case f.node == nil:
-		return false
-	case f.node.kind == literalNode:
-		return f.node.text[f.at] == b
+// begins is the bytes that a frame may read.
+func (f *frame) begins() iter.Seq[byte] {
+	return func(yield func(byte) bool) {
+		switch {
+		case f.node == nil:
+		case f.node.kind == literalNode:
+			yield(f.node.text[f.at])
+		case f.node.sorted != nil:
+			from, to, depth := f.keys()
+			last := -1
+			for _, i := range f.node.sorted[from:to] {
+				b := f.node.key(i).text[depth]
+				if int(b) != last && !yield(b) {
+					return
+				}
+				last = int(b)
+			}
+		default:
+			for b := range 256 {
+				if f.node.dfa.follow(int32(f.at), byte(b)) != dead && !yield(byte(b)) {
+					return
+				}
+			}
+		}
 	}
-	return f.node.dfa.follow(int32(f.at), b) != dead
 }
 
 // arrive takes the token at a place, behind which the frames are read from, and goes on.
@@ -141,10 +149,23 @@ func (w *masking) walk(f *frame, at int32) {
 		return
 	}
 	w.seen[k] = true
-	if f.node.kind == literalNode {
+	switch f.node.kind {
+	case literalNode:
 		w.walkLiteral(f, at)
-	} else {
-		w.walkLeaf(f, at)
+	case leafNode:
+		w.walkLeaf(f, reached{at, int32(f.at), f.want, f.room})
+	default:
+		w.walkKeys(f, at)
+	}
+}
+
+// walkKeys takes the tokens that go on from a place with a key.
+func (w *masking) walkKeys(f *frame, at int32) {
+	for b := range f.begins() {
+		w.visits++
+		if to := w.vocabulary.next(at, b); to != nowhere {
+			w.arrive(f.step(w.arena, b), to)
+		}
 	}
 }
 
@@ -168,43 +189,40 @@ func (w *masking) walkLiteral(f *frame, at int32) {
 	}
 }
 
-// reached is a place in a leaf that is still to be gone on from.
+// reached is a place of a leaf.
 type reached struct{ place, state, want, room int32 }
 
-// walkLeaf takes the tokens that go on from a place inside a leaf, in the order of their lengths, and those behind its end.
-func (w *masking) walkLeaf(f *frame, from int32) {
-	d, v, first := f.node.dfa, w.vocabulary, len(w.queue)
-	w.queue = append(w.queue, reached{from, int32(f.at), f.want, f.room})
-	for i := first; i < len(w.queue); i++ {
-		at, end := v.children(w.queue[i].place)
-		for ; at < end && w.visits <= maxVisits; at++ {
-			w.visits++
-			r, count := w.queue[i], int32(0)
-			r.state, count = d.step(r.state, v.byte[at])
-			if r.place = at; r.state == dead || r.room >= 0 && r.room < count {
-				continue
-			}
-			r.want = max(0, r.want-count)
-			if r.room >= 0 {
-				r.room -= count
-			}
-			cost := add(d.distance(r.state, r.want, r.room), f.below.cost)
-			if cost >= never {
-				continue
-			}
-			if token := v.token[at]; token >= 0 {
-				w.add(token, cost)
-			}
-			if !v.longer(at) {
-				continue
-			}
-			if d.accept[r.state] && r.want <= 0 {
-				for _, g := range f.below.opened(w.arena) {
-					w.walk(g, at)
-				}
-			}
-			w.queue = append(w.queue, r)
+// walkLeaf takes the tokens that go on from a place inside a leaf, and those behind its end.
+func (w *masking) walkLeaf(f *frame, from reached) {
+	d, v := f.node.dfa, w.vocabulary
+	at, end := v.children(from.place)
+	for ; at < end && w.visits <= maxVisits; at++ {
+		w.visits++
+		r, count := from, int32(0)
+		r.place = at
+		r.state, count = d.step(r.state, v.byte[at])
+		if r.state == dead || r.room >= 0 && r.room < count {
+			continue
 		}
+		r.want = max(0, r.want-count)
+		if r.room >= 0 {
+			r.room -= count
+		}
+		cost := add(d.distance(r.state, r.want, r.room), f.below.cost)
+		if cost >= never {
+			continue
+		}
+		if token := v.token[at]; token >= 0 {
+			w.add(token, cost)
+		}
+		if !v.longer(at) {
+			continue
+		}
+		if d.accept[r.state] && r.want <= 0 {
+			for _, g := range f.below.opened(w.arena) {
+				w.walk(g, at)
+			}
+		}
+		w.walkLeaf(f, r)
 	}
-	w.queue = w.queue[:first]
 }

@@ -43,6 +43,7 @@ func (m *Matcher) mark(left int) {
 		m.markEnd()
 	}
 	m.arena.visits = 0
+	inLeaf := map[key]bool{}
 	for i, f := range m.stacks {
 		if f.node == nil {
 			m.markEnd()
@@ -52,7 +53,10 @@ func (m *Matcher) mark(left int) {
 			continue // the cheapest comes first
 		}
 		m.markSome(m.maskOf(f), most)
-		if f.node.kind == leafNode {
+		k := f.key
+		k.below = nil
+		if f.node.kind == leafNode && !inLeaf[k] { // of those that differ only below, the first costs least
+			inLeaf[k] = true
 			m.markLeaf(f, most)
 		}
 	}

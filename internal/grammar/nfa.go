@@ -49,7 +49,18 @@ type nfa struct {
 	edges [][]edge // by state
 	count int      // of edges and of expressions added
 	spell spelling
-	rules map[string]*expr // of a grammar; they do not recurse
+
+	// Of a grammar: rules, and those that lead to themselves, though only at their ends. Where one is read to the same end again,
+	// it is where it began.
+	rules  map[string]*expr
+	loops  map[string]bool
+	begins map[ruleEnd]int32
+}
+
+// ruleEnd is a rule and the state that it leads to.
+type ruleEnd struct {
+	name string
+	to   int32
 }
 
 type edge struct {
@@ -90,6 +101,11 @@ func (n *nfa) add(e *expr, from int32) int32 {
 	}
 	switch e.op {
 	case opRule:
+		if n.loops[e.name] {
+			to := n.state()
+			n.addTo(e, from, to)
+			return to
+		}
 		return n.add(n.rules[e.name], from)
 	case opSeq:
 		for _, sub := range e.subs {
@@ -115,6 +131,35 @@ func (n *nfa) add(e *expr, from int32) int32 {
 		n.link(from, edge{kind: atEnd, to: to})
 	}
 	return to
+}
+
+// addTo puts an expression between two states.
+func (n *nfa) addTo(e *expr, from, to int32) {
+	n.count++
+	switch {
+	case n.full():
+	case e.op == opRule:
+		k := ruleEnd{e.name, to}
+		begin, known := n.begins[k]
+		if !known {
+			begin = n.state()
+			n.begins[k] = begin
+			n.addTo(n.rules[e.name], begin, to)
+		}
+		n.link(from, edge{kind: free, to: begin})
+	case e.op == opSeq && len(e.subs) > 0:
+		last := len(e.subs) - 1
+		for _, sub := range e.subs[:last] {
+			from = n.add(sub, from)
+		}
+		n.addTo(e.subs[last], from, to)
+	case e.op == opAlt:
+		for _, sub := range e.subs {
+			n.addTo(sub, from, to)
+		}
+	default:
+		n.link(n.add(e, from), edge{kind: free, to: to})
+	}
 }
 
 func (n *nfa) repeat(e *expr, from int32) int32 {

@@ -2,6 +2,8 @@ package grammar
 
 import (
 	"container/heap"
+	"slices"
+	"strings"
 )
 
 // node is a part of a language. Nodes are made by a builder and never change after finish.
@@ -12,9 +14,13 @@ type node struct {
 	dfa      *dfa    // of a leaf
 	min, max int     // of a leaf: characters; of a repetition: times; max is -1 for no bound
 	subs     []*node // of a sequence, the alternatives, a repetition or a rule: its parts
-	members  []member
-	extra    *member // of an object: what may be there any number of times
-	ordered  bool    // of an object: members come in their order, extras last
+	sorted   []int   // of an object: its members by their keys; of some alternatives: all of them by their texts
+
+	// Of an object: what stands in front of the first key and of those that follow, and what an extra member is behind that,
+	// or nil. Extras may be there any number of times.
+	first, later, extra *node
+	members             []member
+	ordered             bool // members come in their order, extras last
 }
 
 type nodeKind uint8
@@ -29,10 +35,10 @@ const (
 	ruleNode                // subs[0], set later, so that it may be what the rule is part of
 )
 
-// member is a member of an object: what is written where it is the first one, and where it is not.
+// member is a member of an object. No key is the beginning of another.
 type member struct {
-	first, later *node
-	required     bool
+	key, value *node
+	required   bool
 }
 
 // maxUnordered is how many members may come in any order: they are bits of a word.
@@ -87,6 +93,42 @@ func (b *builder) choice(subs ...*node) *node {
 
 func (b *builder) repetition(sub *node, min, max int) *node {
 	return b.node(&node{kind: repetitionNode, subs: []*node{sub}, min: min, max: max})
+}
+
+// words is a choice of texts, none of which is the beginning of another.
+func (b *builder) words(texts []string) *node {
+	slices.Sort(texts)
+	var subs []*node
+	for _, text := range slices.Compact(texts) {
+		subs = append(subs, b.literal(text))
+	}
+	n := b.choice(subs...)
+	if len(subs) > 1 {
+		n.sort(len(subs))
+	}
+	return n
+}
+
+// object makes an object of its members and what is around them.
+func (b *builder) object(n *node) *node {
+	n.kind = objectNode
+	n.sort(len(n.members))
+	return b.node(n)
+}
+
+func (n *node) sort(size int) {
+	for i := range size {
+		n.sorted = append(n.sorted, i)
+	}
+	slices.SortFunc(n.sorted, func(i, j int) int { return strings.Compare(n.key(i).text, n.key(j).text) })
+}
+
+// key is the text of what is sorted.
+func (n *node) key(i int) *node {
+	if n.kind == objectNode {
+		return n.members[i].key
+	}
+	return n.subs[i]
 }
 
 func (b *builder) rule() *node { return b.node(&node{kind: ruleNode}) }
@@ -166,7 +208,7 @@ func (n *node) needs() []*node {
 		var needs []*node
 		for _, m := range n.members {
 			if m.required {
-				needs = append(needs, m.first, m.later)
+				needs = append(needs, n.first, n.later, m.key, m.value)
 			}
 		}
 		return needs
@@ -200,18 +242,14 @@ func times(n int, cost int32) int32 { return int32(min(int64(n)*int64(cost), int
 // rest is the cost of the members that an object still must have: those of the bits not in used, or, where they are ordered,
 // from the place used on. begun says that something has been written.
 func (n *node) rest(cost []int32, used uint64, begun bool) int32 {
-	sum, gain := int32(0), never
+	sum := int32(0)
 	for i, m := range n.members {
-		if !m.required || n.has(used, i) {
-			continue
-		}
-		sum = add(sum, cost[m.later.id])
-		if !n.ordered || gain == never {
-			gain = min(gain, cost[m.first.id]-cost[m.later.id])
+		if m.required && !n.has(used, i) {
+			sum = add(sum, n.price(cost, m))
 		}
 	}
-	if !begun && gain < never && sum < never {
-		sum += gain
+	if !begun && sum > 0 && sum < never {
+		sum += cost[n.first.id] - cost[n.later.id]
 	}
 	return sum
 }
@@ -293,11 +331,7 @@ func (g *Grammar) recursesLeft(bytes []int32) bool {
 // heads are the parts that a node may begin with.
 func (n *node) heads(bytes []int32) []*node {
 	if n.kind == objectNode {
-		var heads []*node
-		for _, m := range n.members {
-			heads = append(heads, m.first)
-		}
-		return heads
+		return []*node{n.first}
 	}
 	if n.kind == sequenceNode {
 		for i, sub := range n.subs {

@@ -228,3 +228,50 @@ func (d *decimal) rest(at int) *expr {
 	}
 	return seqOf(repeat(digits('0', '9'), d.whole-at, d.whole-at), repeat(decimals, 0, 1))
 }
+
+// maxStep is the greatest step of which multiples are, counted in units of its last decimal.
+const maxStep = 1000
+
+// multiple returns a step as a number of units, and how many decimals a unit has.
+func multiple(step *big.Rat) (by int64, decimals int, ok bool) {
+	for unit := new(big.Rat).Set(step); decimals <= maxDecimals; decimals++ {
+		if unit.IsInt() {
+			return unit.Num().Int64(), decimals, unit.Num().IsInt64() && unit.Num().Int64() <= maxStep
+		}
+		unit.Mul(unit, big.NewRat(10, 1))
+	}
+	return 0, 0, false
+}
+
+// divisible is the numbers without an exponent that are so many units, or a multiple of that. A unit has so many decimals, and so
+// have the numbers at most.
+func divisible(by int64, decimals int) *dfa {
+	type seen struct {
+		rest    int64 // -1 where nothing was read
+		decimal int   // decimals that were read, -1 in front of the point
+	}
+	a := newAlphabet(func(b byte) byte {
+		if b == '-' || b == '.' || b >= '0' && b <= '9' {
+			return b
+		}
+		return 0
+	})
+	return must(explore(ample(), a, seen{-1, -1}, func(r seen, b byte) (seen, bool) {
+		switch {
+		case b == '-':
+			return r, r.rest < 0
+		case b == '.':
+			return seen{r.rest, 0}, r.rest >= 0 && r.decimal < 0
+		case r.decimal >= 0:
+			r.decimal++
+		}
+		r.rest = (max(r.rest, 0)*10 + int64(b-'0')) % by
+		return r, b >= '0' && b <= '9' && r.decimal <= decimals
+	}, func(r seen) bool {
+		rest := r.rest
+		for range decimals - max(r.decimal, 0) {
+			rest = rest * 10 % by
+		}
+		return rest == 0 && r.rest >= 0
+	}))
+}

@@ -33,7 +33,7 @@ const (
 // patternLeaf is a text with patterns, spelt in some way, without tags.
 func (c *compiler) patternLeaf(s *shape, spell spelling, tags []string) (*node, error) {
 	key := fmt.Sprintf("%p %q ", spell, slices.Concat(tags, s.patterns)) + strconv.Itoa(s.minChars) + " " + strconv.Itoa(s.maxChars)
-	return c.leafOf(s.at, key, func() (*dfa, error) {
+	return c.leafOf(s.pattern, key, func() (*dfa, error) {
 		d, err := compilePatterns(c.work, s.patterns, spell)
 		if err == nil {
 			d, err = limit(c.work, d, s.minChars, s.maxChars, spell)

@@ -3,7 +3,6 @@ package grammar
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 )
@@ -24,7 +23,33 @@ func JSONSchema(schema []byte) (*Grammar, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.finish(root, c.what)
+	g, err := c.finish(root, c.what)
+	if err == nil {
+		return g, nil
+	}
+	if at := c.impossible(root); at != nil {
+		return nil, c.fault(at, "nothing fits it", "take out what contradicts itself")
+	}
+	return nil, err
+}
+
+// impossible returns the innermost schema that is to blame where nothing fits a node, or nil.
+func (c *compiler) impossible(n *node) (at *value) {
+	bytes := (&Grammar{nodes: c.nodes}).bytes()
+	is := func(n *node) bool { return bytes[n.id] >= never }
+	met := map[*node]bool{}
+	for n != nil && is(n) && !met[n] {
+		met[n] = true
+		if place := c.places[n]; place != nil {
+			at = place
+		}
+		parts := n.needs()
+		n = nil
+		if i := slices.IndexFunc(parts, is); i >= 0 {
+			n = parts[i]
+		}
+	}
+	return at
 }
 
 // JSONObject is the language of all JSON objects, spaced as those of JSONSchema.
@@ -44,6 +69,9 @@ func (c *compiler) compile(schemas conjunction) (*node, error) {
 	}
 	n := c.rule()
 	c.rules[key] = n
+	if len(schemas) > 0 {
+		c.places[n] = schemas[len(schemas)-1]
+	}
 	if c.full {
 		return nil, fault(c.what, "size", "more than can be compiled", "make it smaller")
 	}
@@ -82,14 +110,19 @@ func (c *compiler) ways(shapes []*shape) (ways []*node, err error) {
 // shape returns the alternatives of a shape.
 func (c *compiler) shape(s *shape) (ways []*node, err error) {
 	if s.listed {
+		var words []string
 		for _, v := range s.values {
-			if s.kinds&v.kind != 0 {
-				var b strings.Builder
-				v.write(&b, c.tags)
+			var b strings.Builder
+			v.write(&b, c.tags)
+			switch {
+			case s.kinds&v.kind == 0:
+			case v.kind == kindString:
+				words = append(words, b.String())
+			default:
 				ways = append(ways, c.literal(b.String()))
 			}
 		}
-		return ways, nil
+		return append(ways, c.words(words)), nil
 	}
 	for _, k := range []struct {
 		kinds kinds
@@ -145,54 +178,20 @@ func (c *compiler) numeral(s *shape) (*node, error) {
 		return c.leaf(sharedTexts().number), nil
 	}
 	for _, m := range s.multiples {
-		n, err := decimals(m)
-		if err != nil {
-			return nil, err
-		}
+		_, n, _ := multiple(m)
 		places = min(places, n)
 	}
 	key := fmt.Sprint("number ", s.number.String(), places, s.multiples)
-	return c.leafOf(s.at, key, func() (*dfa, error) { return multiples(c.work, s, places) })
-}
-
-// multiples makes the automaton of the numbers in an interval that are multiples.
-func multiples(w *work, s *shape, places int) (*dfa, error) {
-	d, err := numbers(w, s.number, places)
-	for _, m := range s.multiples {
-		if err == nil && m.IsInt() && m.Num().Int64() > 1 {
-			d, err = intersect(w, d, divisible(m.Num().Int64()))
+	return c.leafOf(s.at, key, func() (*dfa, error) {
+		d, err := numbers(c.work, s.number, places)
+		for _, m := range s.multiples {
+			if err == nil {
+				by, n, _ := multiple(m)
+				d, err = intersect(c.work, d, divisible(by, n))
+			}
 		}
-	}
-	return d, err
-}
-
-// decimals is how many decimals the multiples of a number have, of 1 to 1000 and of 0.1, 0.01 and so on.
-func decimals(r *big.Rat) (int, error) {
-	if r.IsInt() && r.Num().IsInt64() && r.Num().Int64() <= 1000 {
-		return 0, nil
-	}
-	for n := 1; n <= maxDecimals; n++ {
-		if r.Cmp(new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil))) == 0 {
-			return n, nil
-		}
-	}
-	return 0, errors.New("a step that is not supported")
-}
-
-// divisible is the integers that are multiples.
-func divisible(by int64) *dfa {
-	a := newAlphabet(func(b byte) byte {
-		if b == '-' || b >= '0' && b <= '9' {
-			return b
-		}
-		return 0
+		return d, err
 	})
-	return must(explore(ample(), a, int64(-1), func(rest int64, b byte) (int64, bool) {
-		if b == '-' {
-			return rest, rest < 0
-		}
-		return (max(rest, 0)*10 + int64(b-'0')) % by, b >= '0' && b <= '9'
-	}, func(rest int64) bool { return rest == 0 }))
 }
 
 // string is a JSON string.
@@ -268,62 +267,56 @@ func (c *compiler) optional(n *node) *node { return c.choice(c.sequence(), n) }
 
 // object is a JSON object.
 func (c *compiler) object(s *shape) (*node, error) {
-	n, err := c.members(s, func(name string, schemas conjunction) (member, error) {
-		sub, err := c.compile(schemas)
-		if err != nil {
-			return member{}, err
-		}
+	gap := c.optional(c.literal(" "))
+	n, err := c.members(s, func(name string, schemas conjunction) (key string, value *node, err error) {
 		var b strings.Builder
 		writeString(&b, name, c.tags)
-		return c.pair(func(before string) *node { return c.literal(before + b.String() + ":") }, sub), nil
+		value, err = c.compile(schemas)
+		return b.String()[1:] + ":", c.sequence(gap, value), err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if n.extra, err = c.extra(s); err != nil {
+	n.first, n.later = c.literal(`"`), c.choice(c.literal(`,"`), c.literal(`, "`))
+	if n.extra, err = c.extra(s, gap); err != nil {
 		return nil, err
 	}
-	return c.sequence(c.literal("{"), n, c.literal("}")), nil
+	return c.sequence(c.literal("{"), c.builder.object(n), c.literal("}")), nil
 }
 
-// pair is a member of a JSON object.
-func (c *compiler) pair(key func(before string) *node, value *node) member {
-	after := c.sequence(c.optional(c.literal(" ")), value)
-	return member{
-		first: c.sequence(key(""), after),
-		later: c.sequence(c.choice(key(","), key(", ")), after),
+// members makes an object of the properties that have a name. make writes a key, but for what stands in front of all of them, and
+// the value.
+func (c *compiler) members(s *shape, make func(string, conjunction) (string, *node, error)) (*node, error) {
+	n := &node{ordered: c.ordered}
+	wanted := map[string]bool{}
+	for _, name := range s.required {
+		wanted[name] = true
 	}
-}
-
-// members makes the object of the properties that have a name.
-func (c *compiler) members(s *shape, make func(string, conjunction) (member, error)) (*node, error) {
-	n := &node{kind: objectNode, ordered: c.ordered}
 	for _, name := range s.propertyNames() {
 		schemas, named := s.property(name)
-		required := slices.Contains(s.required, name)
+		required := wanted[name]
 		allowed := (named || !s.closed) && c.admitsAll(s.names, &value{kind: kindString, text: name})
 		if !allowed && !required {
 			continue
 		}
-		m := member{first: c.choice(), later: c.choice()}
+		key, value := name, c.choice()
 		if allowed {
 			var err error
-			if m, err = make(name, schemas); err != nil {
+			if key, value, err = make(name, schemas); err != nil {
 				return nil, err
 			}
 		}
-		m.required = required
-		n.members = append(n.members, m)
+		n.members = append(n.members, member{c.literal(key), value, required})
 	}
 	if s.most >= 0 && len(n.members) > s.most {
 		return nil, c.fault(s.at, fmt.Sprintf("maxProperties of %d, and %d properties", s.most, len(n.members)), "take it out")
 	}
 	n.ordered = n.ordered || len(n.members) > maxUnordered
-	return c.node(n), nil
+	return n, nil
 }
 
 // extra is the properties of a JSON object that have no name, or nil.
-func (c *compiler) extra(s *shape) (*member, error) {
+func (c *compiler) extra(s *shape, gap *node) (*node, error) {
 	schemas, pattern, ok := s.others()
 	if !ok || s.closed {
 		return nil, nil
@@ -332,15 +325,14 @@ func (c *compiler) extra(s *shape) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	inside := c.leaf(c.text)
+	inside, colon := c.leaf(c.text), ":"
 	if named := s.propertyNames(); pattern != "" || len(s.names) > 0 || len(named) > 0 {
 		if inside, err = c.names(s, []string{pattern}, named, inJSON); err != nil {
 			return nil, err
 		}
-		inside = c.sequence(inside, c.literal(`"`))
+		colon = `":`
 	}
-	m := c.pair(func(before string) *node { return c.sequence(c.literal(before+`"`), inside, c.literal(":")) }, sub)
-	return &m, nil
+	return c.sequence(inside, c.literal(colon), gap, sub), nil
 }
 
 // names is the leaf of property names that match patterns and are none of those named.

@@ -19,6 +19,7 @@ type shape struct {
 
 	minChars, maxChars int // maxChars and maxItems are -1 for no bound
 	patterns           []string
+	pattern            *value // where the last of them is
 
 	minItems, maxItems int
 	arrays             []arrayRule
@@ -151,7 +152,8 @@ func (s *shape) others() (c conjunction, pattern string, ok bool) {
 			}
 		}
 	}
-	return c, pattern, ok || !named
+	no := func(v *value) bool { return v.kind == kindBoolean && !v.truth }
+	return c, pattern, (ok || !named) && !slices.ContainsFunc(c, no)
 }
 
 // disjoint reports whether no value has both shapes, as far as that is easily seen.

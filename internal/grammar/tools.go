@@ -105,12 +105,16 @@ func (t *caller) graft(g *Grammar) *node {
 		for j, sub := range c.subs {
 			c.subs[j] = of(sub)
 		}
+		if n.kind != objectNode {
+			continue
+		}
+		c.first, c.later = of(n.first), of(n.later)
 		c.members = slices.Clone(n.members)
 		for j, m := range c.members {
-			c.members[j].first, c.members[j].later = of(m.first), of(m.later)
+			c.members[j].key, c.members[j].value = of(m.key), of(m.value)
 		}
 		if n.extra != nil {
-			c.extra = &member{first: of(n.extra.first), later: of(n.extra.later)}
+			c.extra = of(n.extra)
 		}
 	}
 	return of(g.root)
@@ -171,7 +175,9 @@ func (c *compiler) parameters() (*node, error) {
 		if n.extra, err = c.extraParameter(s); err != nil {
 			return nil, err
 		}
-		ways = append(ways, n)
+		tag := openTag + `parameter name="`
+		n.first, n.later = c.literal(tag), c.literal("\n"+tag)
+		ways = append(ways, c.builder.object(n))
 	}
 	if len(ways) == 0 {
 		return nil, c.fault(c.root, "no object", `write a schema of type "object"`)
@@ -179,21 +185,18 @@ func (c *compiler) parameters() (*node, error) {
 	return c.choice(ways...), nil
 }
 
-// parameter is a parameter by name.
-func (c *compiler) parameter(name string, schemas conjunction) (member, error) {
+// parameter is a parameter by name, behind the beginning of its tag.
+func (c *compiler) parameter(name string, schemas conjunction) (key string, value *node, err error) {
 	if err := checkName("parameter", name); err != nil {
-		return member{}, err
+		return "", nil, err
 	}
-	n, err := c.argument(c.literal(openTag+`parameter name="`+name+`"`), schemas)
-	if err != nil {
-		return member{}, err
-	}
-	return member{first: n, later: c.sequence(c.literal("\n"), n)}, nil
+	value, err = c.argument(schemas)
+	return name + `"`, value, err
 }
 
 // extraParameter is the parameters that have no name in the schema, where it says what they are. Their names are kept plain, and
 // are none of those that a parser could take for the object of all arguments.
-func (c *compiler) extraParameter(s *shape) (*member, error) {
+func (c *compiler) extraParameter(s *shape) (*node, error) {
 	schemas, pattern, ok := s.others()
 	declared := slices.ContainsFunc(s.objects, func(r objectRule) bool { return r.additional != nil || len(r.patterns) > 0 })
 	if !ok || !declared || s.closed {
@@ -203,15 +206,15 @@ func (c *compiler) extraParameter(s *shape) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.argument(c.sequence(c.literal(openTag+`parameter name="`), name, c.literal(`"`)), schemas)
+	n, err := c.argument(schemas)
 	if err != nil {
 		return nil, err
 	}
-	return &member{first: n, later: c.sequence(c.literal("\n"), n)}, nil
+	return c.sequence(name, c.literal(`"`), n), nil
 }
 
 // argument is a parameter behind its name: its strings as they are, all else as JSON.
-func (c *compiler) argument(head *node, schemas conjunction) (*node, error) {
+func (c *compiler) argument(schemas conjunction) (*node, error) {
 	shapes, err := c.read(schemas)
 	if err != nil {
 		return nil, err
@@ -241,18 +244,19 @@ func (c *compiler) argument(head *node, schemas conjunction) (*node, error) {
 	if len(others) > 0 {
 		kinds = append(kinds, c.sequence(c.literal(` string="false">`), c.choice(others...), c.literal(closeTag+closeName)))
 	}
-	return c.sequence(head, c.choice(kinds...)), nil
+	return c.choice(kinds...), nil
 }
 
 // raw is a string as it is, and the tag that closes it.
 func (c *compiler) raw(s *shape) (ways []*node, err error) {
 	if s.listed {
+		var words []string
 		for _, text := range texts(s.values) {
 			if !strings.Contains(text, closeTag) {
-				ways = append(ways, c.literal(text+closeTag+closeName))
+				words = append(words, text+closeTag+closeName)
 			}
 		}
-		return ways, nil
+		return []*node{c.words(words)}, nil
 	}
 	if s.maxChars >= 0 && s.minChars > s.maxChars {
 		return nil, nil

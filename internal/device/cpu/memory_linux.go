@@ -7,31 +7,48 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// hugePage is what memory is asked in, so that a walk through weights misses no translation.
-const hugePage = 2 << 20
-
-// allocate returns at least n bytes of zeros on a page boundary, in huge pages if they are many. They lie outside of Go's
-// heap: the garbage collector neither scans nor counts them.
+// allocate returns at least n bytes of zeros: from a page on, or where they are many from a huge page on and in huge pages.
+// They lie outside of Go's heap: the garbage collector neither scans nor counts them.
 func allocate(n int64) ([]byte, error) {
-	page := int64(4096)
+	page := uintptr(4096)
 	if n >= hugePage/2 {
 		page = hugePage
 	}
-	size := (max(n, 1) + page - 1) &^ (page - 1)
-	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	size := (uintptr(max(n, 1)) + page - 1) &^ (page - 1)
+	spare := page - 4096 // a mapping begins at any page
+	at, err := unix.MmapPtr(-1, 0, nil, size+spare, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("out of memory: %d bytes (%w): use a smaller model, context or batch, or give more memory", n, err)
 	}
+	skip := -uintptr(at) & (page - 1)
+	unmap(at, skip)
+	unmap(unsafe.Add(at, skip+size), spare-skip)
+	b := unsafe.Slice((*byte)(unsafe.Add(at, skip)), size)
 	_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // a matter of speed only
 	return b, nil
 }
 
+// populate has the system make the pages of memory now, on whose first use a whole huge page would be cleared.
+func populate(b []byte) {
+	if len(b) > 0 {
+		_ = unix.Madvise(b, unix.MADV_POPULATE_WRITE) // a matter of speed only
+	}
+}
+
+// unmap gives n bytes of mapped pages back.
+func unmap(at unsafe.Pointer, n uintptr) {
+	if n > 0 {
+		_ = unix.MunmapPtr(at, n) // fails for what is not mapped
+	}
+}
+
 // release gives back what allocate returned.
-func release(b []byte) { _ = unix.Munmap(b) }
+func release(b []byte) { unmap(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b))) }
 
 // freeMemory is how many bytes the machine has free, without some that others may want: what the kernel says is available,
 // and what control groups allow.

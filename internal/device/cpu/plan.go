@@ -73,6 +73,7 @@ func (d *Device) settle() error {
 		return err
 	}
 	c.arena.bind(&d.team.topology)
+	d.readers.prepare(c.arena.bytes)
 	p.used += int64(len(c.arena.bytes))
 	d.cache = c
 	d.memory = append(d.memory, c.arena.bytes)

@@ -53,6 +53,7 @@ func compilePatterns(w *work, patterns []string, spell spelling) (*dfa, error) {
 		if err != nil {
 			return nil, err
 		}
+		e.script()
 		d, err := compile(w, anywhere(e), spell)
 		if err == nil && all != nil {
 			d, err = intersect(w, all, d)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -57,7 +58,7 @@ func fromSyntax(r *syntax.Regexp) (*expr, error) {
 	case syntax.OpAnyChar:
 		return anyChar(), nil
 	case syntax.OpAnyCharNotNL:
-		return &expr{op: opClass, ranges: []rune{0, '\n' - 1, '\n' + 1, unicode.MaxRune}}, nil
+		return &expr{op: opClass, ranges: notLine()}, nil
 	case syntax.OpBeginText:
 		return &expr{op: opBegin}, nil
 	case syntax.OpEndText:
@@ -85,6 +86,26 @@ func fromSyntax(r *syntax.Regexp) (*expr, error) {
 		e.op, e.min, e.max = opRepeat, r.Min, r.Max
 	}
 	return e, nil
+}
+
+// notLine and notSpace are what . and \S are in package regexp.
+func notLine() []rune { return []rune{0, '\n' - 1, '\n' + 1, unicode.MaxRune} }
+
+func notSpace() []rune { return complement([]rune{'\t', '\n', '\f', '\r', ' ', ' '}) }
+
+// script leaves out of . and \S, and what equals them, what they are not in ECMA-262 either: the answer matches under both.
+func (e *expr) script() {
+	lines := []rune{'\n', '\n', '\r', '\r', 0x2028, 0x2029}
+	spaces := []rune{'\t', '\r', ' ', ' ', 0xa0, 0xa0, 0x1680, 0x1680, 0x2000, 0x200a, 0x2028, 0x2029, 0x202f, 0x202f, 0x205f, 0x205f, 0x3000, 0x3000, 0xfeff, 0xfeff}
+	switch {
+	case e.op == opClass && slices.Equal(e.ranges, notLine()):
+		e.ranges = complement(lines)
+	case e.op == opClass && slices.Equal(e.ranges, notSpace()):
+		e.ranges = complement(spaces)
+	}
+	for _, sub := range e.subs {
+		sub.script()
+	}
 }
 
 // folded returns the range of a character, or of all that differ from it only in case.

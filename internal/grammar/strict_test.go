@@ -60,6 +60,8 @@ var strictSchemas = []struct {
 	{"pattern", `{"type":"string","pattern":"^@[a-zA-Z0-9_]+$"}`, []string{`"@a"`, `"@A_9"`}, []string{`"a"`, `"@"`, `"@ä"`}},
 	{"pattern in the middle", `{"type":"string","pattern":"b+"}`, []string{`"b"`, `"abba"`, `"\nb\""`}, []string{`"a"`, `""`}},
 	{"pattern of escapes", `{"type":"string","pattern":"^\\d{2}\\.\\w\\s\\S\\x41é\\/$"}`, []string{`"12.a bAé/"`}, []string{`"12xa bAé/"`}},
+	{"pattern of any character", `{"type":"string","pattern":"^.[^\\n]$"}`, []string{`"aé"`, `"🙂\t"`}, []string{`"a\n"`, `"\ra"`, "\"\u2028a\""}},
+	{"pattern of no space", `{"type":"string","pattern":"^\\S[\\s\\S]$"}`, []string{`"a "`, `"é\u000b"`, `"x\n"`}, []string{`" a"`, `"\u000ba"`, "\"\u00a0a\""}},
 	{"pattern with quotes", `{"type":"string","pattern":"^[\"\\\\]*$"}`, []string{`""`, `"\"\\"`}, []string{`"a"`}},
 	{"pattern and lengths", `{"type":"string","pattern":"^a*b*$","minLength":2,"maxLength":3}`, []string{`"ab"`, `"aab"`, `"bbb"`}, []string{`"a"`, `"aabb"`, `"ba"`}},
 	{"two patterns", `{"allOf":[{"type":"string","pattern":"a"},{"pattern":"b"}]}`, []string{`"ab"`, `"b a"`}, []string{`"a"`, `"b"`}},

@@ -2,6 +2,7 @@ package qualify
 
 import (
 	"math"
+	"slices"
 
 	"baleen/internal/op"
 )
@@ -15,6 +16,8 @@ func (v *view) bounds(o op.Op, id op.ID) []float64 {
 		return v.expertLinear(o)
 	case op.Add:
 		return v.add(o)
+	case op.Mean:
+		return v.mean(o)
 	case op.AddBias:
 		x, bias := v.floats(o.X), v.numbers(o.Bias, 0)
 		return v.each(id, func(i, j int) float64 { return u * math.Abs(float64(x[i*len(bias)+j])+float64(bias[j])) })
@@ -89,6 +92,18 @@ func (v *view) add(o op.Add) []float64 {
 	return v.each(op.ID(o.Y), func(i, j int) float64 { return u * math.Abs(float64(a[i*n+j%n])+float64(b[i*wide+j])) })
 }
 
+func (v *view) mean(o op.Mean) []float64 {
+	x, d, wide := v.floats(o.X), v.cols(op.ID(o.Y)), v.cols(op.ID(o.X))
+	return v.each(op.ID(o.Y), func(i, j int) float64 {
+		sum := 0.0
+		for at := j; at < wide; at += d {
+			sum += math.Abs(float64(x[i*wide+at]))
+		}
+		parts := float64(wide / d)
+		return (parts+2)*u*sum/parts + 0x1p-149
+	})
+}
+
 // rho is 1/sqrt(mean(x^2) + eps) and its relative error.
 func rho(x []float32, eps float64) (value, err float64) {
 	return 1 / math.Sqrt(product(x, x)/float64(len(x))+eps), (float64(len(x))/16 + 12) * u
@@ -118,13 +133,14 @@ func (v *view) rope(o op.RoPE) []float64 {
 	x, cols := v.floats(op.In(o.X)), v.cols(op.ID(o.X))
 	freq, position := v.p.Buffer(op.ID(o.Freq)).Values, v.table(o.Position)
 	return v.each(op.ID(o.X), func(i, j int) float64 {
-		pair := (j%o.Width - (o.Width - 2*len(freq))) / 2
-		if j%o.Width < o.Width-2*len(freq) {
+		rotating := j%o.Width - (o.Width - 2*len(freq))
+		if rotating < 0 {
 			return 0
 		}
+		pair := rotating / 2
 		sin, cos := math.Sincos(float64(float32(position[i]) * freq[pair]))
 		at := i*cols + j
-		self, other := float64(x[at]), float64(x[at^1])
+		self, other := float64(x[at]), float64(x[at+1-rotating%2*2])
 		return 4*u*(math.Abs(self*cos)+math.Abs(other*sin)) + 0x1p-148
 	})
 }
@@ -147,8 +163,13 @@ func (v *view) hcSplit(o op.HCSplit, id op.ID) []float64 {
 	x, m := v.floats(o.X), v.floats(o.M)
 	base, scale := v.numbers(o.Base, 0), v.numbers(o.Scale, 0)
 	wide, cols := v.cols(op.ID(o.X)), v.cols(op.ID(o.M))
+	var norms [][2]float64
+	for row := range slices.Chunk(x, wide) {
+		r, e := rho(row, o.NormEps)
+		norms = append(norms, [2]float64{r, e})
+	}
 	delta := func(i, j, kind int) (logit, err float64) {
-		r, e := rho(x[i*wide:][:wide], o.NormEps)
+		r, e := norms[i][0], norms[i][1]
 		term := float64(m[i*cols+j]) * r * float64(scale[kind])
 		logit = term + float64(base[j])
 		return logit, math.Abs(term)*(e+3*u) + math.Abs(logit)*u

@@ -99,6 +99,9 @@ type attendFault struct {
 	score, weight func(float32) float32
 	visible       func(s *site, t, ratio int) int
 	keys          func(n int) int
+	pick          func(keys [][]float32) [][]float32
+	scores        func(x []float64)
+	sink          func(sink, most float64) float64
 	sameSink      bool
 }
 
@@ -138,6 +141,9 @@ func (f attendFault) seen(s *site, v *view, o op.Attend, i int) [][]float32 {
 	if f.keys != nil {
 		keys = keys[:f.keys(len(keys))]
 	}
+	if f.pick != nil {
+		keys = f.pick(keys)
+	}
 	return keys
 }
 
@@ -149,6 +155,12 @@ func (f attendFault) head(y, q []float32, keys [][]float32, sink, scale float64)
 			scores[j] = float64(f.score(float32(scores[j])))
 		}
 		most = max(most, scores[j])
+	}
+	if f.scores != nil {
+		f.scores(scores)
+	}
+	if f.sink != nil {
+		sink = f.sink(sink, most)
 	}
 	sum, above := math.Exp(sink-most), make([]float64, len(y))
 	for j, key := range keys {

@@ -4,6 +4,7 @@ package qualify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,7 @@ type fault struct {
 	upload   func(f *faulty, b op.Buffer, parts []matrix) // changes weights
 	fill     func(b op.Buffer, data []byte)               // changes what is uploaded to a state or IO
 	download func(b op.Buffer, offset int64, data []byte) // changes what comes back
+	late     bool                                         // uploads of states may arrive late
 }
 
 // FaultNames lists what Plant can plant.
@@ -38,7 +40,8 @@ func FaultNames() (names []string) {
 
 func catalogue() []fault {
 	return slices.Concat(weightFaults(), productFaults(), routerFaults(), expertFaults(), normFaults(), rotaryFaults(), hyperFaults(),
-		quantiserFaults(), attentionFaults(), choiceFaults(), compressorFaults(), stateFaults(), reuseFaults(), transferFaults())
+		quantiserFaults(), attentionFaults(), choiceFaults(), compressorFaults(), stateFaults(), reuseFaults(), transferFaults(),
+		edgeFaults(), valueFaults(), runFaults(), draftFaults())
 }
 
 // Plant wraps a device so that it has a fault.
@@ -57,6 +60,9 @@ type faulty struct {
 	fault  fault
 	memory map[any]any // what the fault remembers from run to run
 	runs   int
+	failed bool           // a run failed since this was last unset
+	late   []func() error // uploads that come after the next run
+	states int            // uploads of states so far
 }
 
 var _ device.Device = (*faulty)(nil)
@@ -109,6 +115,11 @@ func (f *faulty) Upload(b device.Buffer, parts []device.Source) error {
 		}
 		f.fault.fill(held.is, data)
 		parts = memorySource(parts[0].Name, data)
+	case held.is.Space == op.State && f.fault.late:
+		if f.states++; f.states%24 == 0 {
+			f.late = append(f.late, func() error { return f.Device.Upload(held.Buffer, parts) })
+			return nil
+		}
 	}
 	return f.Device.Upload(held.Buffer, parts)
 }
@@ -240,7 +251,23 @@ func (f *faulty) patched(p *op.Program) *op.Program {
 }
 
 func (f *faulty) Run(exe device.Executable, args *op.Args) error {
-	e := exe.(*executable)
+	err := f.run(exe.(*executable), args)
+	f.failed = f.failed || err != nil
+	for _, upload := range f.late {
+		err = errors.Join(err, f.Device.Sync(), upload())
+	}
+	f.late = nil
+	return err
+}
+
+// Sync sees what went wrong with the last run.
+func (f *faulty) Sync() error {
+	err := f.Device.Sync()
+	f.failed = f.failed || err != nil
+	return err
+}
+
+func (f *faulty) run(e *executable, args *op.Args) error {
 	f.runs++
 	for _, piece := range e.pieces {
 		if piece.site == nil {

@@ -56,6 +56,8 @@ type poolFault struct {
 	tokens func(s *site, first, start, end int) (int, int)
 	ape    func(s *site, p int) int
 	clip   float64
+
+	maxOfWindow bool
 }
 
 func poolAgain(f poolFault) func(s *site) {
@@ -95,7 +97,20 @@ func poolAgain(f poolFault) func(s *site) {
 					}
 				}
 				each(func(z, _ float64) { most = max(most, z) })
-				each(func(z, u float64) { sum += math.Exp(z - most); above += math.Exp(z-most) * u })
+				if f.maxOfWindow {
+					most = math.Inf(-1)
+					whole := first
+					first = start
+					each(func(z, _ float64) { most = max(most, z) })
+					first = whole
+				}
+				each(func(z, u float64) {
+					if z-most > 88 {
+						above = math.NaN() // infinity over infinity in float32
+					}
+					sum += math.Exp(z - most)
+					above += math.Exp(z-most) * u
+				})
 				y[i*width+j] = float32(above / sum)
 			}
 		}

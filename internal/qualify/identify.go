@@ -101,10 +101,14 @@ func (q *suite) unmet() (sentences []string) {
 	if err != nil {
 		return nil
 	}
-	has, caps := q.device.Info().Has, op.Caps{Rows: 1, Slots: 1, Pages: 1, Context: op.PageSize}
+	has := q.device.Info().Has
+	drafter, err := drafterModel(deepseek.Reference)
+	if err != nil {
+		return nil
+	}
 	counts := map[string]*Route{}
-	for _, p := range []*op.Program{m.Forward(caps), m.Draft(caps)} {
-		for _, o := range p.Ops {
+	for _, t := range slices.Concat(turns(m)[:3], drafterTurns(drafter)) {
+		for _, o := range t.program.Ops {
 			kind := op.KindOf(o)
 			if counts[kind] == nil {
 				counts[kind] = &Route{Op: kind, Runs: "device"}
@@ -137,7 +141,7 @@ func (q *suite) limits() []string {
 		"how near numerics fast comes: only that its bits do not depend on company, chunks, slots and launches, where the device has it",
 		"layers are looked at with the demo's trained weights alone" + map[bool]string{true: " and those of the model", false: "; no released checkpoint was read"}[q.Model != nil],
 		"matrices and attention of released sizes: products are looked at to 7168 columns, attention to 128 heads, but not whole layers of such a width",
-		"runs of more than 513 rows, batches of more than 20 sequences in attention and of more than 11 in the model",
+		"runs of more than 513 rows, batches of more than 70 sequences in attention and of more than 11 in the model",
 		"memories beyond 100 MB: an address that wraps at 2 GiB or 4 GiB is not seen",
 		"faults that come and go: each run is repeated once in a process, and the device is opened twice; what strikes fewer than half of the runs or launches may be missed",
 		"a real prefill of a million tokens: far positions stand on memories that are drawn",

@@ -1,7 +1,7 @@
 package qualify
 
 import (
-	"time"
+	"slices"
 
 	"baleen/internal/op"
 	"baleen/internal/quant"
@@ -10,13 +10,7 @@ import (
 // longPositions are ops near position 2^20 over memories that are drawn, not computed: the whole of a compressed context,
 // selections out of a quarter million entries, and what was selected.
 func (q *suite) longPositions() error {
-	for _, s := range []*scene{longSelect(q.Seed), longAttend(q.Seed, 128, 0), longAttend(q.Seed, 4, 512), largePool(q.Seed)} {
-		began := time.Now()
-		if err := q.record(Check{Level: "long", Op: s.op, Shape: s.shape}, began, q.compare(s)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return q.tryAll("long", slices.Values([]*scene{longSelect(q.Seed), longAttend(q.Seed, 128, 0), longAttend(q.Seed, 4, 512), largePool(q.Seed)}))
 }
 
 const million = 1 << 20
@@ -27,7 +21,7 @@ func longSelect(seed uint64) *scene {
 	q, w := s.in("q", heads*width), s.in("w", heads)
 	keys := s.Pages("keys", keyRow(width, true), op.PageSize/ratio)
 	s.Add(op.Select{Q: q, W: w, Slot: op.Slot, Position: op.Position, Keys: op.In(keys), Ids: s.idsOut("ids", k), Ratio: ratio, Scale: 0.125})
-	for i, position := range []int{million - 2, 40000, million - 6} {
+	for i, position := range []int{million - 1, 40000, million - 6} {
 		r := s.round(sequenceRows(int32(i%2), position, 1), s.manyPages())
 		r.data["keys"] = s.memory("keys", 0, s.small)
 		r.exact = true
@@ -49,7 +43,7 @@ func longAttend(seed uint64, ratio, k int) *scene {
 	}
 	o.Y = s.out("y", heads*row.Width)
 	s.Add(o)
-	for i, position := range []int{million - 3, 65534, 300000} {
+	for i, position := range []int{million - 2, 65534, 300000} {
 		s.looking(s.round(sequenceRows(int32(i%2), position, 2), s.manyPages()), a, i)
 	}
 	return s

@@ -18,26 +18,32 @@ func (s *scene) memory(name string, exponent int, value func() float32) []byte {
 // drawState draws the bytes of a state: any codes with scales of about 2^exponent, and tails that value makes.
 func drawState(rng *rand.Rand, p *op.Program, b op.Buffer, exponent int, value func() float32) []byte {
 	data := make([]byte, 0, p.Bytes(b))
-	codes, scales := b.Row.Quantised, 0
-	if b.Row.Kind == quant.KindE2M1 {
+	for int64(len(data)) < p.Bytes(b) {
+		data = drawRow(data, rng, b.Row, exponent, value)
+	}
+	return data
+}
+
+// drawRow appends one row.
+func drawRow(data []byte, rng *rand.Rand, row quant.Row, exponent int, value func() float32) []byte {
+	codes, scales := row.Quantised, 0
+	if row.Kind == quant.KindE2M1 {
 		codes = (codes + 1) / 2
 	}
-	if b.Row.Quantised > 0 {
-		scales = (b.Row.Quantised + b.Row.Group - 1) / b.Row.Group
+	if row.Quantised > 0 {
+		scales = (row.Quantised + row.Group - 1) / row.Group
 	}
-	for int64(len(data)) < p.Bytes(b) {
-		for range codes {
-			data = append(data, drawCode(rng, b.Row.Kind))
-		}
-		for range scales {
-			data = append(data, byte(127+exponent+rng.IntN(2)))
-		}
-		for range b.Row.Width - b.Row.Quantised {
-			if b.Row.Tail == quant.KindBF16 {
-				data = binary.LittleEndian.AppendUint16(data, quant.ToBF16(value()))
-			} else {
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(value()))
-			}
+	for range codes {
+		data = append(data, drawCode(rng, row.Kind))
+	}
+	for range scales {
+		data = append(data, byte(127+exponent+rng.IntN(2)))
+	}
+	for range row.Width - row.Quantised {
+		if row.Tail == quant.KindBF16 {
+			data = binary.LittleEndian.AppendUint16(data, quant.ToBF16(value()))
+		} else {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(value()))
 		}
 	}
 	return data

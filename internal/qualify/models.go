@@ -48,7 +48,7 @@ func (q *suite) models() error {
 		if err != nil {
 			return err
 		}
-		if err := q.walk(q.device, newSubject("demo", m), q.excerpts(m.Config.Vocab, false)); err != nil {
+		if err := q.walk(q.device, newSubject("demo", m), turns(m), q.excerpts(m.Config.Vocab, false)); err != nil {
 			return err
 		}
 	}
@@ -67,6 +67,9 @@ func (q *suite) models() error {
 		if err := q.histories(newSubject("demo", m)); err != nil {
 			return err
 		}
+	}
+	if err := q.blockDrafter(); err != nil {
+		return err
 	}
 	return q.theModel()
 }
@@ -102,7 +105,7 @@ func (q *suite) theModel() error {
 			return err
 		}
 		backbone, _ := m.Weights.Bytes()
-		err = q.walk(d, newSubject("the model", m), q.excerpts(m.Config.Vocab, backbone > 1<<28))
+		err = q.walk(d, newSubject("the model", m), turns(m), q.excerpts(m.Config.Vocab, backbone > 1<<28))
 		d.Close()
 		if err != nil {
 			return err
@@ -116,6 +119,9 @@ func (q *suite) golden(s *subject) error {
 	list, err := expectations()
 	if err != nil {
 		return err
+	}
+	if q.Tier == Gate {
+		list = list[1:] // one of the two short ones will do
 	}
 	m, err := newMachine(q.device, s, op.Caps{Rows: 64, Slots: 1, Pages: 2, Context: 256})
 	if err != nil {

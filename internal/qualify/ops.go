@@ -1,8 +1,10 @@
 package qualify
 
 import (
-	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 
 	"baleen/internal/op"
 	"baleen/internal/quant"
@@ -16,18 +18,19 @@ var (
 
 // ops looks at every op by itself.
 func (q *suite) ops() error {
-	for round := range []int{Gate: 1, Standard: 8, Deep: 60}[q.Tier] {
-		for _, family := range []func(seed uint64) []*scene{
-			nans, routers, rows, quantisers, stores, pools, norms, selections, hypers, attentions, experts, linears,
-		} {
-			for _, s := range family(q.Seed + uint64(round)) {
-				if err := q.try(s); err != nil {
-					return err
+	return q.tryAll("op", func(yield func(*scene) bool) {
+		for round := range []int{Gate: 1, Standard: 8, Deep: 60}[q.Tier] {
+			for _, family := range []func(seed uint64) []*scene{
+				nans, nansAnywhere, everySize, routers, rows, quantisers, stores, pools, norms, selections, hypers, attentions, experts, linears,
+			} {
+				for _, s := range family(q.Seed + uint64(round)) {
+					if !yield(s) {
+						return
+					}
 				}
 			}
 		}
-	}
-	return nil
+	})
 }
 
 // flat are the capacities of scenes whose rows stand anywhere.
@@ -39,31 +42,70 @@ func flat(rows int) op.Caps {
 // quantiser.
 func linears(seed uint64) (list []*scene) {
 	for _, f := range formats {
-		for _, size := range [][2]int{{160, 256}, {40, 416}, {1, 128}} {
-			list = append(list, exactLinear(seed, f, size[0], size[1], 0))
+		for _, size := range [][3]int{{160, 256, 0}, {40, 416, 0}, {1, 128, 0}, {160, 256, 128}, {48, 256, 0}, {48, 256, 128}} {
+			list = append(list, exactLinear(seed, f, size[0], size[1], size[2]))
 		}
 		list = append(list,
-			exactLinear(seed, f, 160, 256, 128),
 			randomLinear(seed, f, [3]int{48, 1024, 0}, "any codes", drawCodes(anyCode, nearOne)),
 			randomLinear(seed, f, [3]int{48, 1024, 128}, "any codes, quantised", drawCodes(anyCode, likeModel)),
 			randomLinear(seed, f, [3]int{33, 512, 128}, "scales far apart", drawCodes(anyCode, farApart)),
 			randomLinear(seed, f, [3]int{33, 512, 0}, "one scale far from the others", drawCodes(anyCode, everyFifth)),
 			randomLinear(seed, f, [3]int{33, 512, 0}, "subnormal codes", drawCodes(subnormal, nearOne)),
+			randomLinear(seed, f, [3]int{48, 512, asBF16}, "any codes, in bfloat16", drawCodes(anyCode, nearOne)),
 			oneHot(seed, f), allActivations(seed, f), groupedLinear(seed, f, 2), groupedLinear(seed, f, 4), sideBySide(seed, f, 4),
 		)
 	}
+	for _, f := range []quant.Format{formats[1], formats[2], formats[5]} {
+		list = append(list, manyRows(seed, f))
+	}
+	list = append(list, groupedLinear(seed, formats[2], 16), exactLinear(seed, formats[2], 33, 16384, 128))
 	for _, k := range []int{2048, 4096, 7168} {
 		for _, f := range []quant.Format{formats[1], formats[2], formats[5]} {
 			list = append(list, randomLinear(seed, f, [3]int{17, k, 128}, "real width", drawCodes(anyCode, likeModel)), exactLinear(seed, f, 33, k, 128))
 		}
 	}
-	return append(list, wanted(seed), manyOutputs(seed))
+	for i, size := range [][2]int{{17, 96}, {31, 160}, {65, 224}, {129, 288}, {15, 32}, {63, 352}, {7, 64}, {2, 416}, {191, 32}} {
+		for _, f := range formats { // what is left over from tiles of either
+			list = append(list, exactLinear(seed, f, size[0], size[1], []int{0, 128}[i%2]))
+		}
+	}
+	return append(list, exactLinear(seed, formats[2], 200, 128, 128), exactLinear(seed, formats[5], 200, 128, 0), wanted(seed), manyOutputs(seed),
+		endsOfScales(seed, formats[2]), endsOfScales(seed, formats[3]), endsOfScales(seed, formats[5]))
+}
+
+// asBF16 stands for a group: there is none, and numbers are rounded to bfloat16.
+const asBF16 = -1
+
+// endsOfScales has all scales from 2^-126 to 2^127 in turn, and 2^-127, which may count as zero. Each row of activations meets one block.
+func endsOfScales(seed uint64, f quant.Format) *scene {
+	const n = 48
+	exponents := []int{127, -126, 126, -125, 120, -127, 100, -100}
+	k := f.BlockCols * len(exponents)
+	s := newScene(seed, "linear", describe(f, "the ends of scales"), flat(9))
+	code := func(rng *rand.Rand, _ quant.Kind) float32 { return float32(rng.IntN(7)-3) / 2 } // more times 2^127 is no number
+	s.addLinear(f, n, k, 0, drawCodes(code, func(_ *rand.Rand, block int) int { return exponents[block%len(exponents)] }))
+	for i, e := range exponents {
+		for _, m := range []int{1, 9} {
+			r := s.sequence(m)
+			r.exact, r.orZero = true, e == -127
+			x := make([]float32, m*k)
+			for row := range m {
+				copy(x[row*k+i*f.BlockCols:], scaled(signs(s.rng, f.BlockCols, f.BlockCols, f.BlockCols), float32(math.Ldexp(1, -e*4/5))))
+			}
+			r.floats("x", x)
+		}
+	}
+	return s
 }
 
 // addLinear adds a product, behind a quantiser if group is not 0.
 func (s *scene) addLinear(f quant.Format, n, k, group int, d draw) {
 	x, y := s.in("x", k), s.out("y", n)
-	if group != 0 {
+	if group == asBF16 {
+		rounded := s.Temp("x.rounded", op.Rows, k)
+		s.Add(op.Quantise{X: x, Y: op.Out(rounded), Kind: quant.KindBF16, Width: k, Channels: k, Group: k})
+		x = op.In(rounded)
+	} else if group != 0 {
 		rounded := s.Temp("x.quantised", op.Rows, k)
 		s.Add(op.Quantise{X: x, Y: op.Out(rounded), Kind: quant.KindE4M3, Width: k, Channels: k, Group: group})
 		x = op.In(rounded)
@@ -82,17 +124,32 @@ func exactDraw(f quant.Format) (d draw, most int) {
 	return drawCodes(smallNumber, nearOne), 1 << 20
 }
 
-// exactLinear is a fingerprint: a wrong code, scale or place of either changes some sum of signs.
+// exactLinear is a fingerprint: a wrong code, scale or place of either changes some sum of signs. Of 160 outputs there are runs of
+// up to 65 rows, of 48 and 200 longer ones, of others few.
 func exactLinear(seed uint64, f quant.Format, n, k, group int) *scene {
 	s := newScene(seed, "linear", describe(f, n, "x", k, "fingerprint, group", group), flat(512))
 	d, most := exactDraw(f)
 	s.addLinear(f, n, k, group, d)
 	for _, m := range counts {
-		if n == 160 || m < 10 || m == 129 {
+		if n == 160 && m <= 65 || n == 48 && m > 65 && m != 191 && m != 256 || n == 200 && m > 32 || m < 10 && n != 160 && n != 48 || n < 50 && n != 48 && m == 129 {
 			r := s.sequence(m)
 			r.exact = true
 			r.floats("x", signs(s.rng, m*k, k, most))
 		}
+	}
+	return s
+}
+
+// manyRows are those of a long prompt.
+func manyRows(seed uint64, f quant.Format) *scene {
+	const n, k = 48, 128
+	s := newScene(seed, "linear", describe(f, "many rows"), flat(2049))
+	d, most := exactDraw(f)
+	s.addLinear(f, n, k, 128, d)
+	for _, m := range []int{2049, 1025} {
+		r := s.sequence(m)
+		r.exact = true
+		r.floats("x", signs(s.rng, m*k, k, most))
 	}
 	return s
 }
@@ -136,11 +193,13 @@ func allActivations(seed uint64, f quant.Format) *scene {
 // manyOutputs has more of them than 16 bits count, as a head has.
 func manyOutputs(seed uint64) *scene {
 	const n, k = 70001, 32
-	s := newScene(seed, "linear", describe(formats[1], n, "x", k), flat(2))
+	s := newScene(seed, "linear", describe(formats[1], n, "x", k), flat(9))
 	s.addLinear(formats[1], n, k, 0, drawCodes(smallNumber, nearOne))
-	r := s.sequence(2)
-	r.exact = true
-	r.floats("x", signs(s.rng, 2*k, k, k))
+	for _, m := range []int{2, 1, 9} {
+		r := s.sequence(m)
+		r.exact = true
+		r.floats("x", signs(s.rng, m*k, k, k))
+	}
 	return s
 }
 
@@ -218,6 +277,9 @@ func experts(seed uint64) (list []*scene) {
 	}
 	list = append(list, fusedExperts(seed, formats[5], mixture{384, 6, 128, 96, 128}), fusedExperts(seed, formats[5], mixture{1, 1, 128, 96, 128}),
 		fusedExperts(seed, formats[5], mixture{8, 6, 1024, 512, 128}), fusedExperts(seed, formats[2], mixture{4, 2, 512, 384, 128}))
+	for _, f := range []quant.Format{formats[2], formats[5]} {
+		list = append(list, everyLoad(seed, f, false), everyLoad(seed, f, true))
+	}
 	return append(list, combine(seed, 8, 2, 256), combine(seed, 384, 6, 4096), combine(seed, 8, 8, 7168))
 }
 
@@ -257,6 +319,38 @@ func expertLinear(seed uint64, f quant.Format, e, k int, slots bool) *scene {
 	return s
 }
 
+// everyLoad gives each expert a number of tokens at which a kernel may choose another way, in no order.
+func everyLoad(seed uint64, f quant.Format, fused bool) *scene {
+	const d, m = 128, 64
+	var ids []int32
+	for e, n := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 24, 25, 33} {
+		ids = append(ids, slices.Repeat([]int32{int32(e)}, n)...)
+	}
+	experts, rows := int(ids[len(ids)-1])+1, len(ids)
+	name := map[bool]string{false: "expertlinear", true: "experts"}[fused]
+	s := newScene(seed, name, describe(f, "every number of tokens"), flat(rows))
+	exponent := map[quant.Kind]int{quant.KindE4M3: -9, quant.KindE2M1: -4}[f.Kind]
+	draw := drawCodes(anyCode, func(*rand.Rand, int) int { return exponent })
+	x, chosen := s.in("x", d), s.idsIn("ids", 1)
+	if fused {
+		s.Add(op.Experts{X: x, Ids: chosen, W: s.in("weights", 1), Shared: s.in("shared", d), W1: s.weight("w1", f, experts, m, d, draw),
+			W2: s.weight("w2", f, experts, d, m, draw), W3: s.weight("w3", f, experts, m, d, draw), Y: s.out("y", d), Limit: 10})
+	} else {
+		s.Add(op.ExpertLinear{X: x, Ids: chosen, W: s.weight("w", f, experts, m, d, draw), Y: s.out("y", m)})
+	}
+	for range 2 {
+		r := s.sequence(rows)
+		s.rng.Shuffle(rows, func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		r.ids("ids", ids)
+		r.floats("x", normal(s.rng, rows*d))
+		if fused {
+			r.floats("weights", scattered(s.rng, rows, -6, 1))
+			r.floats("shared", normal(s.rng, rows*d))
+		}
+	}
+	return s
+}
+
 // mixture is the shape of fused experts: how many, how many of them active, their widths, and the quantiser's group.
 type mixture struct{ e, k, d, m, group int }
 
@@ -284,8 +378,27 @@ func fusedExperts(seed uint64, f quant.Format, x mixture) *scene {
 		r.floats("x", scaled(normal(s.rng, n*d), []float32{1, 4, 0.2}[i%3]))
 		r.floats("weights", scattered(s.rng, n*k, -6, 1))
 		r.floats("shared", normal(s.rng, n*d))
+		if n < 4 {
+			r.same = r.turned(k, "ids", "weights")
+		}
 	}
 	return s
+}
+
+// turned is a run in which the slots of every row have changed places, in all that counts slots: the sum is by id, so it is the same.
+func (r *round) turned(slots int, names ...string) *round {
+	other := &round{rows: r.rows, pages: r.pages, data: maps.Clone(r.data)}
+	for _, name := range names {
+		data := slices.Clone(r.data[name])
+		size := len(data) / len(r.rows)
+		for row := range slices.Chunk(data, size) {
+			old := slices.Clone(row)
+			n := copy(row, old[size/slots:])
+			copy(row[n:], old)
+		}
+		other.data[name] = data
+	}
+	return other
 }
 
 func scaled(x []float32, by float32) []float32 {
@@ -309,52 +422,12 @@ func combine(seed uint64, e, k, d int) *scene {
 		if !r.exact {
 			r.floats("x", normal(s.rng, n*k*d))
 		}
+		r.same = r.turned(k, "ids", "x")
 	}
+	r := s.sequence(2) // sums of which the order shows
+	r.ids("ids", s.choose(2, e, k))
+	r.floats("x", scattered(s.rng, 2*k*d, -12, 12))
+	r.floats("shared", scattered(s.rng, 2*d, -12, 12))
+	r.same = r.turned(k, "ids", "x")
 	return s
 }
-
-// rows are the ops that move or add rows.
-func rows(seed uint64) []*scene {
-	list := []*scene{gather(seed), embed(seed, 300, 160, 1, false), embed(seed, 300, 160, 4, true), embed(seed, 300, 96, 4, false), embed(seed, 70001, 32, 4, false)}
-	for _, parts := range []int{1, 4} {
-		s := newScene(seed, "add", fmt.Sprint("to ", parts, " parts"), flat(33))
-		s.Add(op.Add{A: s.in("a", 96), B: s.in("b", 96*parts), Y: s.out("y", 96*parts)})
-		for _, m := range []int{33, 1, 2} {
-			r := s.sequence(m)
-			r.floats("a", scattered(s.rng, 96*m, -30, 30))
-			r.floats("b", scattered(s.rng, 96*parts*m, -30, 30))
-		}
-		list = append(list, s)
-	}
-	return list
-}
-
-func gather(seed uint64) *scene {
-	s := newScene(seed, "gather", "wanted rows", flat(512))
-	s.Add(op.Gather{X: s.in("x", 100), Row: op.LogitRow, Y: op.Out(s.IO("y", op.Logits, 100))})
-	for _, m := range counts {
-		s.sequence(m).floats("x", scattered(s.rng, 100*m, -140, 120))
-	}
-	return s
-}
-
-func embed(seed uint64, vocabulary, d, copies int, zeroFirst bool) *scene {
-	s := newScene(seed, "embed", describe(vocabulary, "x", d, copies, "copies, zero first:", zeroFirst), op.Caps{Rows: 512, Slots: 2, Pages: 8, Context: 512})
-	o := op.Embed{Token: op.Token, W: s.weight("w", formats[min(1, copies/4)], 1, vocabulary, d, drawCodes(anyCode, nearOne)), Y: s.out("y", copies*d), Copies: copies}
-	if zeroFirst {
-		o.ZeroFirst = op.Position
-	}
-	s.Add(o)
-	for _, m := range counts {
-		rows := append(sequenceRows(1, 0, m/2), sequenceRows(0, m%3, m-m/2)...)
-		for i := range rows {
-			rows[i].Token = int32(s.rng.IntN(vocabulary))
-		}
-		rows[0].Token, rows[len(rows)-1].Token = 0, int32(vocabulary-1)
-		s.round(rows, twoTables())
-	}
-	return s
-}
-
-// twoTables are pages of two slots in no order.
-func twoTables() [][]int32 { return [][]int32{{7, 2, 4, 0}, {1, 6, 3, 5}} }

@@ -190,9 +190,9 @@ func scores(seed uint64, heads int, quantised bool) *scene {
 	keys := s.Pages("keys", keyRow(width, quantised), op.PageSize/ratio)
 	s.Add(op.IndexScore{Q: q, W: w, Slot: op.Slot, Position: op.Position, Keys: op.In(keys), Scores: s.out("scores", caps.Context/ratio),
 		Ratio: ratio, Scale: 0.25})
-	for i, position := range []int{0, 1, 2, 3, 4, 126, 127, 128, 200, 300} {
-		m := []int{1, 2, 9}[i%3]
-		r := s.round(append(sequenceRows(1, position, m), sequenceRows(0, 300-position, 1+i%7)...), twoTables())
+	for i, position := range []int{0, 1, 2, 3, 4, 126, 127, 128, 200, 300, caps.Context - 1} {
+		m := min([]int{1, 2, 9}[i%3], caps.Context-position)
+		r := s.round(append(sequenceRows(1, position, m), sequenceRows(0, max(0, 300-position), 1+i%7)...), twoTables())
 		n := len(r.rows)
 		r.exact = i%2 == 0
 		r.data["keys"] = s.memory("keys", 0, s.small)
@@ -224,8 +224,8 @@ func entries(seed uint64, ratio, k, heads int) *scene {
 	for i, page := range order {
 		tables[i%2][i/2] = int32(page)
 	}
-	for i, position := range []int{0, ratio - 1, k*ratio - 2, k*ratio - 1, k * ratio, k*ratio + ratio - 1, 2*k*ratio + 3, n - 40} {
-		m := []int{1, 33, 2, 5}[i%4]
+	for i, position := range []int{0, ratio - 1, k*ratio - 2, k*ratio - 1, k * ratio, k*ratio + ratio - 1, 2*k*ratio + 3, n - 40, pages*op.PageSize - 1} {
+		m := min([]int{1, 33, 2, 5}[i%4], pages*op.PageSize-position)
 		r := s.round(append(sequenceRows(1, position, m-m/3), sequenceRows(0, max(0, n-40-position), m/3)...), tables)
 		s.scoring(r, i, heads, width)
 	}
@@ -245,6 +245,7 @@ func (s *scene) scoring(r *round, i, heads, width int) {
 	case 2:
 		r.floats("q", make([]float32, n*heads*width))
 	case 3:
+		r.data["keys"] = s.memory("keys", 5, s.any)
 		r.floats("q", normal(s.rng, n*heads*width))
 		r.floats("w", normal(s.rng, n*heads))
 	}

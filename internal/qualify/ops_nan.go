@@ -54,7 +54,24 @@ func nans(seed uint64) (list []*scene) {
 		s.Add(op.RMSNorm{X: x, Y: y, Width: n, Eps: 1e-6})
 		s.Add(op.Hadamard{X: op.InOut(y), Width: n})
 	})
+	for _, f := range formats[:5] {
+		list = append(list, damagedWeight(seed, f))
+	}
 	return append(list, inexact(seed), damagedMemory(seed))
+}
+
+// damagedWeight has a NaN for a number, in the last row of a product.
+func damagedWeight(seed uint64, f quant.Format) *scene {
+	const n, k = 40, 128
+	s := newScene(seed, "linear", describe(f, "a NaN in a weight"), flat(9))
+	s.addLinear(f, n, k, 0, drawCodes(anyCode, nearOne))
+	s.parts["w"][0].set((n-1)*k+k/2, float32(math.NaN()))
+	for _, m := range []int{1, 9} {
+		r := s.sequence(m)
+		r.refuse = true
+		r.floats("x", normal(s.rng, m*k))
+	}
+	return s
 }
 
 // inexact stores rows that their packing cannot hold.
@@ -66,7 +83,7 @@ func inexact(seed uint64) *scene {
 	for _, bad := range []float32{1.0 / 3, float32(math.NaN())} {
 		r := s.sequence(3)
 		r.refuse = true
-		x := s.packable(row, 3)
+		x := s.packable(row, 3, 0)
 		x[row.Width+5] = bad
 		r.floats("x", x)
 		s.stored("ring", row, s.sequence(3))

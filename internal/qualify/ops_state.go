@@ -28,9 +28,9 @@ func stores(seed uint64) (list []*scene) {
 	return list
 }
 
-// packable draws rows that a state can hold.
-func (s *scene) packable(row quant.Row, n int) []float32 {
-	x := normal(s.rng, n*row.Width)
+// packable draws rows of about 2^size that a state can hold.
+func (s *scene) packable(row quant.Row, n int, size float64) []float32 {
+	x := scaled(normal(s.rng, n*row.Width), float32(math.Exp2(size)))
 	for at := 0; at < len(x); at += row.Width {
 		switch part := x[at:][:row.Quantised]; {
 		case row.Quantised == 0:
@@ -40,8 +40,8 @@ func (s *scene) packable(row quant.Row, n int) []float32 {
 			quant.FakeE4M3(part, row.Group)
 		}
 		if row.Tail == quant.KindBF16 {
-			for j := row.Quantised; j < row.Width; j++ {
-				x[at+j] = quant.BF16(quant.ToBF16(x[at+j]))
+			for j := row.Quantised; j < row.Width; j += 3 { // in the middle of two
+				x[at+j] = math.Float32frombits(math.Float32bits(x[at+j])&^0xffff | 0x8000)
 			}
 		}
 	}
@@ -79,7 +79,7 @@ func (s *scene) manyPages() [][]int32 {
 func (s *scene) stored(state string, row quant.Row, r *round) {
 	r.data[state] = s.memory(state, 0, s.any)
 	p := s.Program()
-	x := s.packable(row, len(r.rows))
+	x := s.packable(row, len(r.rows), []float64{0, -12, 20, 4}[len(s.rounds)%4])
 	r.floats("x", x[:min(len(x), p.Dims[p.Buffer(p.Lookup("x")).Dim].Capacity*row.Width)])
 }
 
@@ -151,7 +151,35 @@ func attentions(seed uint64) (list []*scene) {
 	for _, ratio := range []int{0, 4} {
 		list = append(list, batch(seed, ratio), averages(seed, ratio))
 	}
+	for _, ratio := range []int{0, 4} {
+		list = append(list, everyRun(seed, ratio))
+	}
 	return append(list, attend(seed, attention{row: kvRows[0], heads: 128, span: 8}), attend(seed, attention{row: kvRows[0], heads: 2, span: 32, ratio: 4}))
+}
+
+// everyRun stores rows and attends to them, with every number of rows in a run.
+func everyRun(seed uint64, ratio int) *scene {
+	const most, heads = 257, 3
+	row := quant.Row{Width: 32, Tail: quant.KindF32}
+	a := attention{row: row, heads: heads, span: 8, ratio: ratio}
+	s := newScene(seed, "attend", describe("every number of rows, ratio", ratio), op.Caps{Rows: most, Slots: 2, Pages: 9, Context: 512})
+	kv, window := s.in("kv", row.Width), s.Ring("window", row, a.span-1+most)
+	o := op.Attend{Q: s.in("q", heads*row.Width), Slot: op.Slot, Position: op.Position, Window: op.In(window),
+		Sink: s.vector("sink", []float32{1, -1, 0}), Y: s.out("y", heads*row.Width), Span: a.span, Ratio: ratio, Scale: 0.2}
+	if ratio != 0 {
+		o.Compressed = op.In(s.Pages("pages", row, op.PageSize/ratio))
+	}
+	s.Add(op.Store{X: kv, Slot: op.Slot, Entry: op.Position, S: op.InOut(window), Divide: 1})
+	s.Add(o)
+	for i, m := range counts {
+		if m > most {
+			continue
+		}
+		r := s.round(sequenceRows(int32(i%2), 5*i, m), s.manyPages())
+		s.looking(r, a, 0)
+		r.floats("kv", normal(s.rng, m*row.Width))
+	}
+	return s
 }
 
 // attention is the shape of a scene of attention.
@@ -167,7 +195,7 @@ func attend(seed uint64, a attention) *scene {
 	s := newScene(seed, "attend", describe(a.row, "heads", a.heads, "window", a.span, "ratio", a.ratio, "of", a.k), op.Caps{Rows: most, Slots: 2, Pages: 17, Context: context})
 	sinks := make([]float32, a.heads)
 	for h := range sinks {
-		sinks[h] = []float32{0.5, -30, 9, -200}[h%4]
+		sinks[h] = []float32{0.5, -30, 9, -200, 40}[h%5]
 	}
 	o := op.Attend{Q: s.in("q", wide), Slot: op.Slot, Position: op.Position, Window: op.In(s.Ring("window", a.row, a.span-1+most)),
 		Sink: s.vector("sink", sinks), Span: a.span, Ratio: a.ratio, Scale: 1 / math.Sqrt(float64(a.row.Width))}
@@ -179,9 +207,9 @@ func attend(seed uint64, a attention) *scene {
 	}
 	o.Y = s.out("y", wide)
 	s.Add(o)
-	for i, position := range []int{0, 1, 2, 3, 6, 61, 62, 63, 64, 126, 127, 128, 129, 255, 256, 511, 700, 990} {
-		m := []int{1, 2, 1, 5}[i%4]
-		rows := append(sequenceRows(int32(i%2), position, m), sequenceRows(int32(1-i%2), 990-position, i%3)...)
+	for i, position := range []int{0, 1, 2, 3, 6, 61, 62, 63, 64, 126, 127, 128, 129, 255, 256, 511, 700, 990, context - 1} {
+		m := min([]int{1, 2, 1, 5}[i%4], context-position)
+		rows := append(sequenceRows(int32(i%2), position, m), sequenceRows(int32(1-i%2), max(0, 990-position), i%3)...)
 		if i == 8 && wide < 1000 {
 			rows = sequenceRows(1, position, most)
 		}
@@ -228,9 +256,9 @@ func averages(seed uint64, ratio int) *scene {
 
 // batch is one row of each of many sequences, as in decoding: from a store to attention.
 func batch(seed uint64, ratio int) *scene {
-	const slots, heads = 20, 2
-	a := attention{row: kvRows[0], heads: heads, span: 32, ratio: ratio}
-	s := newScene(seed, "attend", describe("a batch of", slots, "ratio", ratio), op.Caps{Rows: slots, Slots: slots, Pages: 61, Context: 2048})
+	const slots, heads = 70, 2
+	a := attention{row: kvRows[0], heads: heads, span: 16, ratio: ratio}
+	s := newScene(seed, "attend", describe("a batch of", slots, "ratio", ratio), op.Caps{Rows: slots, Slots: slots, Pages: 73, Context: 2048})
 	kv, window := s.in("kv", a.row.Width), s.Ring("window", a.row, a.span-1+slots)
 	o := op.Attend{Q: s.in("q", heads*a.row.Width), Slot: op.Slot, Position: op.Position, Window: op.In(window),
 		Sink: s.vector("sink", []float32{1, -1}), Span: a.span, Ratio: ratio, Scale: 0.1}
@@ -240,14 +268,14 @@ func batch(seed uint64, ratio int) *scene {
 	o.Y = s.out("y", heads*a.row.Width)
 	s.Add(op.Store{X: kv, Slot: op.Slot, Entry: op.Position, S: op.InOut(window), Divide: 1})
 	s.Add(o)
-	for i, n := range []int{slots, 1, 2, 7, slots} {
+	for i, n := range []int{slots, 1, 2, 7, 33} {
 		var rows []op.Row
 		for _, slot := range s.rng.Perm(slots)[:n] {
 			rows = append(rows, op.Row{Slot: int32(slot), Position: int32(s.rng.IntN(1000))})
 		}
 		r := s.round(rows, s.manyPages())
 		s.looking(r, a, i)
-		r.floats("kv", s.packable(a.row, n))
+		r.floats("kv", s.packable(a.row, n, 0))
 	}
 	return s
 }
@@ -255,11 +283,17 @@ func batch(seed uint64, ratio int) *scene {
 // looking fills a run of attention: any scores, one that outweighs all, equal ones.
 func (s *scene) looking(r *round, a attention, i int) {
 	n := len(r.rows) * a.heads * a.row.Width
-	r.data["window"] = s.memory("window", -6, s.any)
-	if a.ratio != 0 {
-		r.data["pages"] = s.memory("pages", -6, s.any)
+	exponent, by := -6, []float32{1, 4, 20}[i%3]
+	switch i % 7 { // scales above 1, and far below
+	case 3:
+		exponent, by = 3, 0x1p-9
+	case 6:
+		exponent = -20
 	}
-	by := []float32{1, 4, 20}[i%3]
+	r.data["window"] = s.memory("window", exponent, s.any)
+	if a.ratio != 0 {
+		r.data["pages"] = s.memory("pages", exponent, s.any)
+	}
 	if i%5 == 4 {
 		by = 0
 	}

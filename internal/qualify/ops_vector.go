@@ -216,6 +216,7 @@ func quantisers(seed uint64) (list []*scene) {
 		{quant.KindE4M3, 512, 512, 128, 1, false}, {quant.KindE4M3, 128, 128, 128, 3, false}, {quant.KindE4M3, 448, 448, 32, 1, false},
 		{quant.KindE4M3, 512, 448, 64, 1, true}, {quant.KindE4M3, 128, 64, 64, 2, true}, {quant.KindE4M3, 100, 90, 64, 2, true},
 		{quant.KindE4M3, 200, 200, 128, 1, false}, {quant.KindE2M1, 128, 128, 32, 4, true}, {quant.KindE2M1, 100, 70, 32, 2, false},
+		{quant.KindBF16, 256, 256, 256, 1, false}, {quant.KindBF16, 96, 64, 96, 2, true},
 	} {
 		s := newScene(seed, "quantise", describe(c.kind, c.parts, "x", c.width, "first", c.channels, "per", c.group, "in place:", c.inPlace), flat(129))
 		n := c.parts * c.width
@@ -252,8 +253,11 @@ func apart(rng *rand.Rand, n, group int) []float32 {
 // one step beside, a power of two times the largest code.
 func borders(rng *rand.Rand, kind quant.Kind, n, group int) []float32 {
 	value, last, most := quant.E4M3, 0x7e, float32(448)
-	if kind == quant.KindE2M1 {
+	switch kind {
+	case quant.KindE2M1:
 		value, last, most = quant.E2M1, 7, 6
+	case quant.KindBF16:
+		value, last = func(c byte) float32 { return 1 + float32(c)/128 }, 127
 	}
 	beside := func(v float32) float32 {
 		return math.Float32frombits(math.Float32bits(v) + uint32(rng.IntN(3)) - 1)

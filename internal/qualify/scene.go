@@ -28,19 +28,26 @@ type round struct {
 	rows   []op.Row
 	pages  [][]int32
 	data   map[string][]byte
-	exact  bool // there is no room for rounding
-	refuse bool // the device must say no, or show the NaN that it made
+	exact  bool   // there is no room for rounding
+	orZero bool   // but what is not right may be zero
+	same   *round // has rows with other places and the same bits, or is nil
+	refuse bool   // the device must say no, or show the NaN that it made
 }
 
 func newScene(seed uint64, opName, shape string, caps op.Caps) *scene {
 	s := &scene{op: opName, shape: shape, parts: map[string][]matrix{}, given: map[string]bool{}}
 	s.Builder = op.NewBuilder(opName, caps)
+	s.rng = rand.New(rand.NewPCG(seed, hashOf(opName+"/"+shape)))
+	return s
+}
+
+// hashOf is FNV-1a.
+func hashOf(name string) uint64 {
 	h := uint64(14695981039346656037)
-	for _, c := range []byte(opName + "/" + shape) {
+	for _, c := range []byte(name) {
 		h = (h ^ uint64(c)) * 1099511628211
 	}
-	s.rng = rand.New(rand.NewPCG(seed, h))
-	return s
+	return h
 }
 
 // in makes an activation that the caller gives.

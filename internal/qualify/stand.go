@@ -104,14 +104,30 @@ func (s *stand) alloc(p *op.Program, id op.ID) error {
 
 // fill fills a state or IO from its beginning; what is behind the data is filled with what nobody may read.
 func (s *stand) fill(p *op.Program, b op.Buffer, data []byte) error {
-	full := make([]byte, p.Bytes(b))
-	rest := full[copy(full, data):]
-	if b.Space == op.IO {
-		for n := copy(rest, poison[:]); n > 0 && n < len(rest); n *= 2 {
-			copy(rest[n:], rest[:n])
-		}
+	from := padded{data, b.Space == op.IO}
+	return s.device.Upload(s.buffers[b.Name], []device.Source{{Name: b.Name, Data: device.Span{From: from, Length: p.Bytes(b)}}})
+}
+
+// padded is data and, without end, zeros or poison behind it.
+type padded struct {
+	data   []byte
+	poison bool
+}
+
+func (p padded) ReadAt(to []byte, offset int64) (int, error) {
+	n := copy(to, p.data[min(offset, int64(len(p.data))):])
+	rest := to[n:]
+	if !p.poison {
+		clear(rest)
+		return len(to), nil
 	}
-	return s.device.Upload(s.buffers[b.Name], memorySource(b.Name, full))
+	for i := range min(4, len(rest)) {
+		rest[i] = poison[(offset+int64(n+i))%4]
+	}
+	for i := 4; i < len(rest); i *= 2 {
+		copy(rest[i:], rest[:i])
+	}
+	return len(to), nil
 }
 
 // fetch reads the rows that a run has of a buffer: of an IO those that args count, of a state all.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"baleen/internal/checkpoint"
 	"baleen/internal/device"
-	"baleen/internal/device/ref"
 	"baleen/internal/op"
 )
 
@@ -124,42 +122,6 @@ func (q *suite) record(c Check, began time.Time, d deviation) error {
 // broken is the deviation of what did not run.
 func broken(err error) deviation { return deviation{math.MaxFloat64, 0, err.Error()} }
 
-// try runs a scene on the device and on ref, and compares.
-func (q *suite) try(s *scene) error {
-	q.met[op.KindOf(s.Program().Ops[len(s.Program().Ops)-1])] = true
-	began := time.Now()
-	return q.record(Check{Level: "op", Op: s.op, Shape: s.shape}, began, q.compare(s))
-}
-
-// pair is a scene on both devices.
-type pair struct {
-	scene     *scene
-	dut, spec *loaded // the device under test, and the specification
-}
-
-func (q *suite) compare(s *scene) deviation {
-	spec, err := newStand(ref.New(), s.sources()).load(everything(s.program()))
-	if err != nil {
-		return broken(fmt.Errorf("the suite's own reference: %w", err))
-	}
-	dut, err := newStand(q.device, s.sources()).load(s.program())
-	if err != nil {
-		return broken(err)
-	}
-	p := &pair{s, dut, spec}
-	var worst deviation
-	var outputs []map[string][]byte
-	for _, r := range s.rounds {
-		d, got := p.round(r)
-		worst = worst.worse(d)
-		outputs = append(outputs, got)
-	}
-	if worst.bad() {
-		return worst
-	}
-	return worst.worse(p.again(outputs))
-}
-
 // start fills the buffers of a run and runs it.
 func start(l *loaded, r *round) (*op.Args, error) {
 	for name, data := range r.data {
@@ -195,91 +157,5 @@ func through(l *loaded, r *round) (map[string][]byte, error) {
 	return l.outputs(args)
 }
 
-// round judges one run.
-func (p *pair) round(r *round) (deviation, map[string][]byte) {
-	if r.refuse {
-		return p.refused(start(p.dut, r)), nil
-	}
-	specified := specify(func() (map[string][]byte, error) { return through(p.spec, r) })
-	got, err := through(p.dut, r)
-	want, specErr := specified()
-	if err != nil {
-		return broken(err), nil
-	}
-	if specErr != nil {
-		return broken(specErr), nil
-	}
-	args, err := p.spec.Args(r.rows, r.pages)
-	if err != nil {
-		return broken(err), nil
-	}
-	v := &view{p: p.spec.Program, args: args, weight: func(b op.Buffer, part int) *matrix { return &p.scene.parts[b.Name][part] }}
-	v.data = func(name string) []byte {
-		b := p.spec.Buffer(p.spec.Lookup(name))
-		if data, ok := r.data[name]; ok && (b.Space != op.State || want[name] == nil) {
-			return data
-		}
-		return want[name] // what an op before it left
-	}
-	return judge(p.scene.last(), v, got, want, r.exact), got
-}
-
 // last is the op that is looked at.
 func (s *scene) last() op.Op { return s.Program().Ops[len(s.Program().Ops)-1] }
-
-// refused wants an error, or at least a NaN that everybody can see.
-func (p *pair) refused(args *op.Args, err error) deviation {
-	if err != nil {
-		return deviation{}
-	}
-	got, err := p.dut.outputs(args)
-	if err != nil {
-		return deviation{}
-	}
-	for name, data := range got {
-		b := p.dut.Buffer(p.dut.Lookup(name))
-		if b.Space == op.IO && slices.ContainsFunc(toFloats(data), func(x float32) bool { return x != x }) && p.scene.last().Class() != op.Exact {
-			return deviation{}
-		}
-	}
-	return deviation{math.MaxFloat64, 0, "a NaN went in, and neither an error nor a NaN came out"}
-}
-
-// again repeats runs after others, and rows of them alone: the same bits.
-func (p *pair) again(outputs []map[string][]byte) (worst deviation) {
-	for i, r := range p.scene.rounds {
-		if r.refuse || outputs[i] == nil {
-			continue
-		}
-		worst = worst.worse(p.equal(r, outputs[i], "a second time"))
-		if n := len(r.rows); n > 1 && rowwise(p.dut.Program) {
-			for _, row := range slices.Compact([]int{0, n / 2, n - 1}) {
-				want := map[string][]byte{}
-				for name, data := range outputs[i] {
-					size := len(data) / n
-					want[name] = data[row*size:][:size]
-				}
-				worst = worst.worse(p.equal(r.alone(p.dut.Program, row), want, fmt.Sprintf("row %d alone", row)))
-			}
-		}
-		if worst.bad() {
-			break
-		}
-	}
-	return worst
-}
-
-func (p *pair) equal(r *round, want map[string][]byte, what string) (worst deviation) {
-	got, err := through(p.dut, r)
-	if err != nil {
-		return broken(err)
-	}
-	for name, data := range want {
-		d := sameBits(name, p.dut.Buffer(p.dut.Lookup(name)), got[name], data)
-		if d.bad() {
-			d.where = what + " it has other bits: " + d.where
-		}
-		worst = worst.worse(d)
-	}
-	return worst
-}

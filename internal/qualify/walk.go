@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"baleen/internal/deepseek"
@@ -75,8 +76,11 @@ func newWalker(d device.Device, s *subject) *walker {
 
 // prepare loads every op of a program by itself.
 func (w *walker) prepare(p *op.Program) error {
+	if w.steps[p.Name] != nil {
+		return nil
+	}
 	has := w.dut.device.Info().Has
-	p = everything(p.Lower(func(o op.Op) bool { return has(o) && judged(o) }))
+	p = everything(p.Lower(func(o op.Op) bool { return has(o) && bounded(o) }))
 	for i, o := range p.Ops {
 		alone := *p
 		alone.Ops = p.Ops[i : i+1]
@@ -93,9 +97,9 @@ func (w *walker) prepare(p *op.Program) error {
 	return nil
 }
 
-// judged tells whether the suite has a bound for an op. A fused op without one is looked at in parts, and whole only with the
+// bounded tells whether the suite has a bound for an op. A fused op without one is looked at in parts, and whole only with the
 // whole program.
-func judged(o op.Op) bool {
+func bounded(o op.Op) bool {
 	switch o.(type) {
 	case op.Select, op.Experts:
 		return true
@@ -118,80 +122,95 @@ func labelOf(p *op.Program, o op.Op) string {
 	return place + " " + op.KindOf(o)
 }
 
-// run takes a program's steps.
-func (w *walker) run(name string, rows []op.Row, pages [][]int32) error {
-	for _, s := range w.steps[name] {
-		args, err := s.dut.Args(rows, pages)
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		d := w.take(s, args)
-		t := w.worst[s.label]
-		if t == nil {
-			t = &tally{}
-			w.worst[s.label] = t
-			w.order = append(w.order, s.label)
-		}
-		t.deviation, t.runs, t.ms = t.worse(d), t.runs+1, t.ms+float64(time.Since(began).Microseconds())/1000
-		if d.bad() {
-			return nil // what follows has no meaning
-		}
-	}
-	return nil
+// taken is a step that the device has taken, and what it had before and after.
+type taken struct {
+	step
+	args        *op.Args
+	before, got map[string][]byte
+	err         error
+	ms          float64
 }
 
-// take runs one step and judges it.
-func (w *walker) take(s step, args *op.Args) deviation {
-	before := map[string][]byte{}
-	for _, operand := range op.Operands(s.op) {
-		b := s.dut.Buffer(operand.ID)
-		if b.Space != op.IO && b.Space != op.State {
-			continue
-		}
-		if before[b.Name] != nil {
-			continue // in place
-		}
-		if !operand.Reads { // nothing of a former run may be left
-			if err := s.dut.put(b.Name, nil); err != nil {
-				return broken(err)
-			}
-			continue
-		}
-		data, err := s.dut.get(b.Name, args)
-		if err == nil {
-			err = s.spec.put(b.Name, data)
-		}
-		if err != nil {
-			return broken(err)
-		}
-		before[b.Name] = data
-	}
-	specified := specify(func() (map[string][]byte, error) { return finish(s.spec, args) })
-	got, err := finish(s.dut, args)
-	want, specErr := specified()
-	if err != nil {
-		return broken(err)
-	}
-	if specErr != nil {
-		return broken(specErr)
-	}
-	v := &view{p: s.dut.Program, args: args, decoded: w.decoded, weight: w.matrix, data: func(name string) []byte { return before[name] }}
-	return judge(s.op, v, got, want, false)
-}
-
-// specify runs the reference beside the device; what it returns waits for it.
-func specify(run func() (map[string][]byte, error)) func() (map[string][]byte, error) {
-	var want map[string][]byte
-	var err error
-	done := make(chan struct{})
+// run takes a program's steps on the device, while those before are specified and judged. What follows one that fails has no
+// meaning.
+func (w *walker) run(name string, rows []op.Row, pages [][]int32) (err error) {
+	queue, settled := make(chan *taken, ahead), make(chan struct{})
+	var bad atomic.Bool
 	go func() {
-		defer close(done)
-		if want, err = run(); err != nil {
-			err = fmt.Errorf("the suite's own reference: %w", err)
+		defer close(settled)
+		for t := range queue {
+			if !bad.Load() {
+				bad.Store(w.settle(t))
+			}
 		}
 	}()
-	return func() (map[string][]byte, error) { <-done; return want, err }
+	for _, s := range w.steps[name] {
+		t := &taken{step: s}
+		if t.args, err = s.dut.Args(rows, pages); err != nil || bad.Load() {
+			break
+		}
+		began := time.Now()
+		t.take()
+		t.ms = sinceMS(began)
+		if queue <- t; t.err != nil {
+			break
+		}
+	}
+	close(queue)
+	<-settled
+	return err
+}
+
+func sinceMS(began time.Time) float64 { return float64(time.Since(began).Microseconds()) / 1000 }
+
+// take runs a step on the device.
+func (t *taken) take() {
+	t.before = map[string][]byte{}
+	for _, operand := range op.Operands(t.op) {
+		b := t.dut.Buffer(operand.ID)
+		switch {
+		case b.Space != op.IO && b.Space != op.State || t.before[b.Name] != nil: // the latter is in place
+		case operand.Reads:
+			t.before[b.Name], t.err = t.dut.get(b.Name, t.args)
+		default: // nothing of a former run may be left
+			t.err = t.dut.put(b.Name, nil)
+		}
+		if t.err != nil {
+			return
+		}
+	}
+	t.got, t.err = finish(t.dut, t.args)
+}
+
+// settle specifies and judges what the device has done, and tells whether it is bad.
+func (w *walker) settle(t *taken) bool {
+	began := time.Now()
+	d := w.judged(t)
+	sum := w.worst[t.label]
+	if sum == nil {
+		sum = &tally{}
+		w.worst[t.label] = sum
+		w.order = append(w.order, t.label)
+	}
+	sum.deviation, sum.runs, sum.ms = sum.worse(d), sum.runs+1, sum.ms+t.ms+sinceMS(began)
+	return d.bad()
+}
+
+func (w *walker) judged(t *taken) deviation {
+	if t.err != nil {
+		return broken(t.err)
+	}
+	for name, data := range t.before {
+		if err := t.spec.put(name, data); err != nil {
+			return broken(err)
+		}
+	}
+	want, err := finish(t.spec, t.args)
+	if err != nil {
+		return broken(fmt.Errorf("the suite's own reference: %w", err))
+	}
+	v := &view{p: t.dut.Program, args: t.args, decoded: w.decoded, weight: w.matrix, data: func(name string) []byte { return t.before[name] }}
+	return judge(t.op, v, t.got, want, false)
 }
 
 func finish(l *loaded, args *op.Args) (map[string][]byte, error) {
@@ -240,35 +259,87 @@ func (q *suite) excerpts(vocabulary int, large bool) []excerpt {
 	return list
 }
 
-// walk judges every op of a model's programs, and then that the whole programs give the same bits as their ops one by one.
-func (q *suite) walk(d device.Device, s *subject, excerpts []excerpt) error {
-	w := newWalker(d, s)
-	programs := []*op.Program{s.Forward(walkCaps)}
-	if p := s.Draft(walkCaps); p != nil {
-		programs = append(programs, p)
+// turn is a program of a walk, and which rows it runs of an excerpt.
+type turn struct {
+	program *op.Program
+	rows    func(rows []op.Row) []op.Row
+}
+
+// turns are a model's programs, in the order in which an engine runs them.
+func turns(m *deepseek.Model) []turn {
+	same := func(rows []op.Row) []op.Row { return rows }
+	list := []turn{{m.Forward(walkCaps), same}}
+	if p := m.Draft(walkCaps); p != nil {
+		next := turn{m.DraftNext(walkCaps), func(rows []op.Row) []op.Row { return behind(rows, 1, 2) }}
+		list = append(list, turn{p, same}, next, next) // the block feeds on its own streams, and again
 	}
+	return append(list, drafterTurns(m)...)
+}
+
+// drafterTurns are the programs of a block drafter, of which a model may have none.
+func drafterTurns(m *deepseek.Model) []turn {
+	p := m.DraftContext(walkCaps)
+	if p == nil {
+		return nil
+	}
+	n := m.Config.DSpark.BlockSize
+	block := func(rows []op.Row) []op.Row { return behind(rows, n, 1) }
+	return []turn{ // of as many rows each: activations of one name are then one
+		{p, func(rows []op.Row) []op.Row { return rows }}, {m.DraftBlock(walkCaps, walkCaps.Rows), block}, {m.DraftChain(walkCaps, walkCaps.Rows), block},
+	}
+}
+
+// behind gives each sequence of an excerpt rows behind its own: ahead of the last, and of as many of those before as it has, up to
+// a number of them. All of them want logits.
+func behind(rows []op.Row, ahead, most int) (list []op.Row) {
+	for i, r := range rows {
+		if i+1 < len(rows) && rows[i+1].Slot == r.Slot {
+			continue
+		}
+		first := i
+		for first > 0 && rows[first-1].Slot == r.Slot && i-first+1 < most {
+			first--
+		}
+		start := min(int(rows[first].Position)+1, walkCaps.Context-ahead-(i-first))
+		for k := range ahead + i - first {
+			list = append(list, op.Row{Token: rows[(first+k)%len(rows)].Token, Slot: r.Slot, Position: int32(start + k), Logits: true})
+		}
+	}
+	return list
+}
+
+// pace is a turn that is ready, whole and op by op.
+type pace struct {
+	turn
+	whole *loaded
+}
+
+// walk judges every op of a model's programs, and then that the whole programs give the same bits as their ops one by one.
+func (q *suite) walk(d device.Device, s *subject, list []turn, excerpts []excerpt) error {
+	w := newWalker(d, s)
 	whole := w.dut.beside()
-	var loads []*loaded
+	var paces []pace
 	began := time.Now()
-	for _, p := range programs {
-		l, err := whole.load(p)
+	for _, t := range list {
+		l, err := whole.load(t.program)
 		if err == nil {
-			err = w.prepare(p)
+			err = w.prepare(t.program)
 		}
 		if err != nil {
-			return q.record(Check{Level: "mechanism", Op: p.Name, Shape: s.name, Numerics: s.Numerics.String()}, began, broken(err))
+			return q.record(Check{Level: "mechanism", Op: t.program.Name, Shape: s.name, Numerics: s.Numerics.String()}, began, broken(err))
 		}
-		loads = append(loads, l)
+		paces = append(paces, pace{t, l})
 	}
 	var same deviation
 	for i, e := range excerpts {
-		if err := w.excerpt(e, loads, uint64(i)); err != nil {
+		d, err := w.excerpt(e, paces, uint64(i))
+		if err != nil {
 			return err
 		}
+		same = same.worse(d)
 		if w.failed() {
 			break
 		}
-		same = same.worse(w.compareWhole(e, loads))
 	}
 	return q.tallies(w, same, began)
 }
@@ -277,19 +348,38 @@ func (w *walker) failed() bool {
 	return slices.ContainsFunc(w.order, func(label string) bool { return w.worst[label].bad() })
 }
 
-// excerpt seeds memories, on both stands alike, and takes the steps of all programs.
-func (w *walker) excerpt(e excerpt, loads []*loaded, seed uint64) error {
+// excerpt seeds memories, on both stands alike, takes the steps of all programs, and then runs all of them whole, one after the other.
+func (w *walker) excerpt(e excerpt, paces []pace, seed uint64) (same deviation, err error) {
 	if e.seeded {
-		if err := w.seed(loads, seed); err != nil {
-			return err
+		if err := w.seed(paces, seed); err != nil {
+			return same, err
 		}
 	}
-	for _, l := range loads {
-		if err := w.run(l.Name, e.rows, walkPages()); err != nil || w.failed() {
-			return err
+	var wants []map[string][]byte
+	for _, p := range paces {
+		rows := p.rows(e.rows)
+		if err := w.run(p.program.Name, rows, walkPages()); err != nil || w.failed() {
+			return same, err
 		}
+		want, err := w.left(rows, p.whole)
+		if err != nil {
+			return broken(err), nil
+		}
+		wants = append(wants, want)
 	}
-	return nil
+	for i, p := range paces {
+		same = same.worse(compareWhole(p.rows(e.rows), p.whole, wants[i]))
+	}
+	return same, nil
+}
+
+// left is what a program's steps have left where the whole program writes.
+func (w *walker) left(rows []op.Row, l *loaded) (map[string][]byte, error) {
+	args, err := l.Args(rows, walkPages())
+	if err != nil {
+		return nil, err
+	}
+	return (&loaded{stand: w.dut, Program: l.Program}).outputs(args)
 }
 
 // walkPages gives slots pages that repeat, the last of the pool among them.
@@ -304,23 +394,30 @@ func walkPages() [][]int32 {
 	return tables
 }
 
-func (w *walker) seed(loads []*loaded, seed uint64) error {
+// seed draws memories, and what programs read that none of them writes.
+func (w *walker) seed(paces []pace, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 5))
-	value := func() float32 { return float32(rng.NormFloat64()) }
-	for _, l := range loads {
-		for _, b := range l.Buffers {
-			if b.Space != op.State {
+	made := map[string]bool{}
+	for _, p := range paces {
+		for _, o := range p.whole.Ops {
+			for _, operand := range op.Operands(o) {
+				if b := p.whole.Buffer(operand.ID); operand.Writes && b.Space == op.IO {
+					made[b.Name] = true
+				}
+			}
+		}
+	}
+	for _, p := range paces {
+		for _, b := range p.whole.Buffers {
+			if b.Space != op.State && b.Space != op.IO || made[b.Name] {
 				continue
 			}
-			exponent := -6
-			if strings.Contains(b.Name, "indexer") {
-				exponent = -2
-			}
-			data := drawState(rng, l.Program, b, exponent, value)
-			if err := l.put(b.Name, data); err != nil {
+			made[b.Name] = true
+			data := drawn(rng, p.whole.Program, b)
+			if err := p.whole.put(b.Name, data); err != nil {
 				return err
 			}
-			if err := w.dut.fill(l.Program, b, data); err != nil {
+			if err := w.dut.fill(p.whole.Program, b, data); err != nil {
 				return err
 			}
 		}
@@ -328,32 +425,35 @@ func (w *walker) seed(loads []*loaded, seed uint64) error {
 	return nil
 }
 
-// compareWhole runs whole programs over the same rows: results and memories are those of the steps, bit by bit.
-func (w *walker) compareWhole(e excerpt, loads []*loaded) (worst deviation) {
-	for _, l := range loads {
-		args, err := l.Args(e.rows, walkPages())
-		if err == nil {
-			err = l.run(args)
+func drawn(rng *rand.Rand, p *op.Program, b op.Buffer) []byte {
+	switch {
+	case b.Space == op.IO:
+		return toBytes(normal(rng, int(p.Bytes(b)/4)))
+	case strings.Contains(b.Name, "indexer"):
+		return drawState(rng, p, b, -2, func() float32 { return float32(rng.NormFloat64()) })
+	}
+	return drawState(rng, p, b, -6, func() float32 { return float32(rng.NormFloat64()) })
+}
+
+// compareWhole runs a whole program over the same rows: results and memories are those of the steps, bit by bit.
+func compareWhole(rows []op.Row, l *loaded, want map[string][]byte) (worst deviation) {
+	args, err := l.Args(rows, walkPages())
+	if err == nil {
+		err = l.run(args)
+	}
+	if err != nil {
+		return broken(err)
+	}
+	got, err := l.outputs(args)
+	if err != nil {
+		return broken(err)
+	}
+	for name, data := range got {
+		d := sameBits(name, l.Buffer(l.Lookup(name)), data, want[name])
+		if d.bad() {
+			d.where = "the whole program gives other bits than its ops one by one: " + d.where
 		}
-		if err != nil {
-			return broken(err)
-		}
-		got, err := l.outputs(args)
-		if err != nil {
-			return broken(err)
-		}
-		for name, data := range got {
-			b := l.Buffer(l.Lookup(name))
-			want, err := w.dut.fetch(l.Program, b, args)
-			if err != nil {
-				return broken(err)
-			}
-			d := sameBits(name, b, data, want)
-			if d.bad() {
-				d.where = "the whole program gives other bits than its ops one by one: " + d.where
-			}
-			worst = worst.worse(d)
-		}
+		worst = worst.worse(d)
 	}
 	return worst
 }

@@ -64,7 +64,7 @@ func (c *compiler) index(v *value) {
 
 // fault is the error of a value of the input, named by its JSON pointer.
 func (c *compiler) fault(at *value, found, mend string) error {
-	const most = 100
+	const most = 80
 	path := ""
 	for p, ok := c.parents[at]; ok; p, ok = c.parents[p.of] {
 		if path = "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(p.key) + path; len(path) > most {
@@ -72,8 +72,8 @@ func (c *compiler) fault(at *value, found, mend string) error {
 			break
 		}
 	}
-	where := quote("#" + path)
-	return fault(c.what, where[1:len(where)-1], found, mend)
+	where := strings.Replace(quote("#" + path)[1:]+" ", `" `, "", 1)
+	return fault(c.what, strings.TrimSpace(strings.Replace(where, `"...`, "...", 1)), found, mend)
 }
 
 // read multiplies out what schemas say together. No shape at all means that nothing satisfies them.

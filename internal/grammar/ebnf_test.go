@@ -48,6 +48,7 @@ var grammars = []string{
 	`root ::= "日本" [語人]{2,3} . (* comment *)`,
 	`root ::= a a a  a ::= b b b | "(" root ")"  b ::= c{2} c ::= "x" | "y"`,
 	`root ::= (("a"|"b")* "a" ("a"|"b"){12} | "[" root "]")`,
+	"root ::= x*\nx ::= a | b | \"(\" root \")\"\na ::= [a-z]+\nb ::= [a-f]+ y\ny ::= \"\" | \"z\" b",
 	"root ::= x*\nx ::= a | b\na ::= [a-z]+\nb ::= [a-f]+ y\ny ::= \"\" | \"z\" b",
 	`root ::= list ";" list "." list ::= "a" | "ab" "," list | [c-d] other other ::= "o" list | "p" other | "q"`,
 	`root ::= "(" tail ")" | "!" tail ::= "x" tail | root | ""`,

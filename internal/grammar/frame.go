@@ -9,6 +9,7 @@ import (
 // equal ones are one.
 type frame struct {
 	key
+	id    int32 // in its arena
 	cost  int32 // tokens to complete this and what is below, the end token not counted
 	depth int32
 
@@ -39,12 +40,14 @@ type arena struct {
 	*view
 	frames map[key]*frame
 	bottom *frame
+	sets   *sets
 	size   int // of the masks of its frames, in tokens
 	visits int // of frames and places, by the mask or token at hand
 }
 
 func newArena(v *view) *arena {
 	a := &arena{view: v, frames: map[key]*frame{}}
+	a.sets = newSets(a)
 	a.bottom = a.frame(key{})
 	return a
 }
@@ -52,7 +55,7 @@ func newArena(v *view) *arena {
 func (a *arena) frame(k key) *frame {
 	f := a.frames[k]
 	if f == nil {
-		f = &frame{key: k}
+		f = &frame{key: k, id: int32(len(a.frames))}
 		if k.below != nil {
 			f.cost = add(a.head(k), k.below.cost)
 			f.depth = k.below.depth + 1

@@ -121,7 +121,7 @@ func (v *Vocabulary) readLeaf(k leafState, use func(*reading)) {
 	defer v.mu.Unlock()
 	if v.last.leafState != k {
 		v.last.leafState = k
-		v.read(&v.last)
+		v.read(&v.last, uint16(k.state), func(from, to int32) bool { return v.readBlock(k.dfa, v.last.codes, from, to) })
 	}
 	use(&v.last)
 }

@@ -29,8 +29,10 @@ const maxToken = 256
 const (
 	maxDepth  = 500     // frames of a stack, where there is a way that is not deeper
 	maxOpened = 4_096   // frames that may be read first where one is on top
-	maxStacks = 1_024   // readings of an answer between two tokens
-	maxVisits = 1 << 15 // places of the vocabulary's tree that one mask looks at, beside leaves' own tables
+	maxStacks = 512     // readings of an answer between two tokens
+	maxVisits = 1 << 14 // frames that one mask or token looks at
+	fewVisits = 1 << 12 // places of the vocabulary's tree that are tried one by one, before all are read at once
+	maxSets   = 1 << 12 // sets of frames that a matcher remembers
 	maxFrames = 100_000 // frames that a matcher remembers
 	maxListed = 1 << 18 // tokens in the masks that a matcher remembers
 )
@@ -48,9 +50,14 @@ func fault(what, where, found, mend string) error {
 
 // quote keeps a text from outside on one line and of a bearable length.
 func quote(text string) string {
-	const limit = 80
-	if len(text) > limit {
-		return fmt.Sprintf("%q...", strings.ToValidUTF8(text[:limit], "?"))
+	const limit = 100
+	for n := min(len(text), limit-10); ; n /= 2 {
+		quoted := fmt.Sprintf("%q", strings.ToValidUTF8(text[:n], "?"))
+		if n < len(text) {
+			quoted += "..."
+		}
+		if len(quoted) <= limit || n == 0 {
+			return quoted
+		}
 	}
-	return fmt.Sprintf("%q", text)
 }

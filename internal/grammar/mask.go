@@ -5,8 +5,9 @@ import "iter"
 // mask is tokens that may come next where a frame is on top, with what they cost afterwards: those of a literal, or those that
 // end behind a leaf. (Those that end in the leaf are not the frame's own, see markLeaf.)
 type mask struct {
-	ids   []int32
-	costs []int32
+	ids     []int32
+	costs   []int32
+	crowded bool // there are more, see fewVisits
 }
 
 func (m *mask) add(id, cost int32) {
@@ -20,6 +21,7 @@ type masking struct {
 	vocabulary *Vocabulary
 	mask
 	seen map[placed]bool
+	most int // visits
 }
 
 // placed is a frame that is read on from a place of the vocabulary's tree.
@@ -31,7 +33,7 @@ type placed struct {
 // maskOf returns the mask of a frame that is read from, and remembers it.
 func (m *Matcher) maskOf(f *frame) *mask {
 	if f.mask == nil {
-		w := masking{arena: m.arena, vocabulary: m.vocabulary, seen: map[placed]bool{}}
+		w := masking{arena: m.arena, vocabulary: m.vocabulary, seen: map[placed]bool{}, most: m.arena.visits + fewVisits}
 		w.run(f)
 		f.mask = &w.mask
 		m.arena.size += len(w.ids)
@@ -48,6 +50,7 @@ func (a *arena) leafOf(f *frame) (*tables, leafState) {
 	return a.tables, k
 }
 
+// run takes the tokens that go on from a frame.
 func (w *masking) run(f *frame) {
 	switch {
 	case f.node == nil:
@@ -71,15 +74,27 @@ func (w *masking) leave(f *frame) {
 		if len(frames) == 0 {
 			continue
 		}
+		if w.full() {
+			return
+		}
 		if exits := t.exits(k, byte(b)); len(exits) > 0 {
 			w.leaveBy(f, exits, stepAll(w.arena, frames, byte(b)))
 		}
 	}
 }
 
+// full reports whether enough was looked at.
+func (w *masking) full() bool {
+	w.crowded = w.crowded || w.visits > w.most
+	return w.crowded
+}
+
 func (w *masking) leaveBy(f *frame, exits []counted, behind []*frame) {
 	for _, e := range exits {
-		if e.count >= f.want && (f.room < 0 || e.count <= f.room) {
+		if w.full() {
+			return
+		}
+		if w.visits++; e.count >= f.want && (f.room < 0 || e.count <= f.room) {
 			w.arrive(behind, e.at)
 		}
 	}
@@ -145,7 +160,7 @@ func (w *masking) walk(f *frame, at int32) {
 		w.visits++
 		return
 	}
-	if f.node == nil || at != root && w.visits > maxVisits || w.seen[k] {
+	if f.node == nil || w.seen[k] || at != root && w.full() {
 		return
 	}
 	w.seen[k] = true
@@ -196,7 +211,7 @@ type reached struct{ place, state, want, room int32 }
 func (w *masking) walkLeaf(f *frame, from reached) {
 	d, v := f.node.dfa, w.vocabulary
 	at, end := v.children(from.place)
-	for ; at < end && w.visits <= maxVisits; at++ {
+	for ; at < end && !w.full(); at++ {
 		w.visits++
 		r, count := from, int32(0)
 		r.place = at

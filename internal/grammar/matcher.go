@@ -43,22 +43,33 @@ func (m *Matcher) mark(left int) {
 		m.markEnd()
 	}
 	m.arena.visits = 0
-	inLeaf := map[key]bool{}
+	inLeaf, crowded := map[key]bool{}, false
 	for i, f := range m.stacks {
 		if f.node == nil {
 			m.markEnd()
 			continue
 		}
-		if i > 0 && m.arena.visits > maxVisits && f.mask == nil {
-			continue // the cheapest comes first
+		if i > 0 && m.arena.visits > fewVisits && f.mask == nil {
+			crowded = true // the cheapest comes first
+			continue
 		}
-		m.markSome(m.maskOf(f), most)
-		k := f.key
-		k.below = nil
-		if f.node.kind == leafNode && !inLeaf[k] { // of those that differ only below, the first costs least
-			inLeaf[k] = true
+		k := m.maskOf(f)
+		crowded = crowded || k.crowded
+		m.markSome(k, most)
+		leaf := f.key
+		leaf.below = nil
+		if f.node.kind == leafNode && !inLeaf[leaf] { // of those that differ only below, the first costs least
+			inLeaf[leaf] = true
 			m.markLeaf(f, most)
 		}
+	}
+	if crowded {
+		m.arena.visits = 0
+		m.arena.sets.read(m.vocabulary, m.stacks, func(token, cost int32) {
+			if cost <= most {
+				m.set(token)
+			}
+		})
 	}
 	for _, s := range m.vocabulary.same {
 		if m.marked(s[0]) {
@@ -177,10 +188,18 @@ func (m *Matcher) Advance(token int32) {
 	if a.visits > maxVisits {
 		a.visits, a.seen = 0, map[placed]bool{}
 		a.walk(m.promised(token), 0)
+		a.visits = 0
+		set := a.sets.of(m.stacks)
+		for _, b := range a.text {
+			set = a.sets.step(set, b)
+		}
+		for _, f := range a.sets.frames[set] {
+			a.walk(f, len(a.text))
+		}
 	}
 	slices.SortStableFunc(a.found, byCost)
 	m.stacks = trim(a.found, maxStacks)
-	if len(m.arena.frames) > maxFrames || m.arena.size > maxListed {
+	if len(m.arena.frames) > maxFrames || m.arena.size > maxListed || len(m.arena.sets.frames) > maxSets/2 {
 		m.renew()
 	}
 }

@@ -157,8 +157,8 @@ func (t *tree) spell(text string) []int32 {
 	return cost
 }
 
-// block is how many neighbours are read before it is asked whether any could be.
-const block = 128
+// blockSize is how many neighbours are read before it is asked whether any could be.
+const blockSize = 128
 
 // reading is all tokens as they are read from a state of a leaf.
 type reading struct {
@@ -170,18 +170,18 @@ type reading struct {
 // run is neighbours among places.
 type run struct{ from, to int32 }
 
-// read reads anew. (Level by level, no step waits for the one before it, and none asks anything. Runs of neighbours that are
+// read reads anew, from a code on. block reads the last bytes of some neighbours, and reports whether any could be. (Level by level, no step waits for the one before it, and none asks anything. Runs of neighbours that are
 // all dead are not followed.)
-func (t *tree) read(r *reading) {
+func (t *tree) read(r *reading, first uint16, block func(from, to int32) bool) {
 	for _, run := range r.runs {
 		clear(r.codes[run.from:run.to])
 	}
-	r.codes[root] = uint16(r.state)
+	r.codes[root] = first
 	r.runs = append(r.runs[:0], run{root, root + 1})
 	for i := 0; i < len(r.runs); i++ {
-		for from, end := t.child[r.runs[i].from], t.child[r.runs[i].to]; from < end; from += block {
-			to := min(end, from+block)
-			if !t.readBlock(r.dfa, r.codes, from, to) {
+		for from, end := t.child[r.runs[i].from], t.child[r.runs[i].to]; from < end; from += blockSize {
+			to := min(end, from+blockSize)
+			if !block(from, to) {
 				clear(r.codes[from:to])
 				continue
 			}
@@ -207,7 +207,7 @@ func (t *tree) tokens(r *reading) iter.Seq2[[]int32, []int32] {
 	}
 }
 
-// readBlock reads the last bytes of places, and reports whether any could be.
+// readBlock reads the last bytes of places with an automaton.
 func (t *tree) readBlock(d *dfa, codes []uint16, from, to int32) bool {
 	const states = 1<<codeBits - 1
 	class, bytes := &d.class, t.byte[from:to]

@@ -124,6 +124,9 @@ func checkMasks(t testing.TB, g *Grammar, v *Vocabulary, seed uint64, tokens int
 		if diff := difference(m, v, allowed, left); diff != "" {
 			t.Fatalf("seed %d: behind %q with %d left: %s", seed, text, left, diff)
 		}
+		if diff := difference(m, v, inSets(m, v, left), left); diff != "" {
+			t.Fatalf("seed %d: behind %q with %d left, read by sets: %s", seed, text, left, diff)
+		}
 		id := w.choose(allowed)
 		if id == endToken || id < 0 {
 			return
@@ -131,6 +134,30 @@ func checkMasks(t testing.TB, g *Grammar, v *Vocabulary, seed uint64, tokens int
 		m.Advance(id)
 		text += string(v.text(id))
 	}
+}
+
+// inSets is the mask that follows from reading all tokens at once by sets of frames, as where readings are many.
+func inSets(m *Matcher, v *Vocabulary, left int) []uint64 {
+	allowed := make([]uint64, v.words)
+	set := func(id int32) { allowed[id>>6] |= 1 << (id & 63) }
+	most := max(left, int(m.cost())+1) - 2
+	m.arena.visits = 0
+	m.arena.sets.read(v, m.stacks, func(token, cost int32) {
+		if int(cost) <= most {
+			set(token)
+		}
+	})
+	for _, s := range v.same {
+		if allowed[s[0]>>6]&(1<<(s[0]&63)) != 0 {
+			set(s[1])
+		}
+	}
+	for _, f := range m.stacks {
+		if f.node == nil {
+			set(endToken)
+		}
+	}
+	return allowed
 }
 
 // difference names a token that a mask has and should not have, or the reverse.

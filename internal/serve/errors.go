@@ -26,14 +26,17 @@ func refuse(param, format string, args ...any) *apiError {
 	return &apiError{status: http.StatusBadRequest, param: param, message: fmt.Sprintf(format, args...)}
 }
 
-// fail answers with an error, in the shape of the API that the path belongs to. A client that may try again later is told
-// when.
+// fail answers with an error, in the shape of the API that the path belongs to.
 func fail(w http.ResponseWriter, r *http.Request, e *apiError) {
-	h := w.Header()
-	if (e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable) && h.Get("Retry-After") == "" {
+	tellWhen(w.Header(), e.status)
+	writeJSON(w, e.status, errorBody(r.URL.Path, e))
+}
+
+// tellWhen tells a client that may try again later when.
+func tellWhen(h http.Header, status int) {
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}
-	writeJSON(w, e.status, errorBody(r.URL.Path, e))
 }
 
 // errorBody is the body of an error in the shape of the API that the path belongs to.

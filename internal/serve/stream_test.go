@@ -135,6 +135,23 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestCutWhole: an answer that is not a stream, and cannot be waited for, is 503, and says when to come again.
+func TestCutWhole(t *testing.T) {
+	r := newRig(t, nil)
+	close(r.server.cut)
+	for _, path := range []string{"/v1/chat/completions", "/v1/messages"} {
+		response, err := http.Post(r.http.URL+path, "application/json", strings.NewReader(`{"max_tokens":100000,`+strings.Replace(endless[1:], `"stream":true`, `"stream":false`, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "shutting down") {
+			t.Errorf("%s: %d %v %s", path, response.StatusCode, response.Header, text)
+		}
+	}
+}
+
 // TestKeepAlive: who waits hears something, in each form's own way, and a body that is not a stream stays JSON.
 func TestKeepAlive(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.KeepAlive = time.Microsecond })

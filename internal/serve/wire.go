@@ -130,6 +130,7 @@ func (s *Server) whole(w http.ResponseWriter, r *http.Request, all *answers, for
 		body = form.whole(replies, all.usage())
 	}
 	if !out.begun {
+		tellWhen(w.Header(), status)
 		w.WriteHeader(status)
 	}
 	out.raw(string(appendJSON(nil, body)) + "\n")

@@ -42,7 +42,7 @@ func newCompiler(what string, schema []byte) (*compiler, error) {
 	}
 	root, err := parseValue(schema)
 	if err != nil {
-		return nil, fault(what, "JSON", err.Error(), "write a JSON object")
+		return nil, fault(what, "JSON", err.Error(), fmt.Sprintf("write a JSON object of at most %d levels", maxNesting))
 	}
 	c := &compiler{builder: newBuilder(), root: root, parents: map[*value]parent{}, ids: map[*value]int{}, rules: map[string]*node{}, places: map[*node]*value{}, leaves: map[string]*node{}, matchers: map[string]*regexp.Regexp{}, what: what}
 	c.index(root)
@@ -147,7 +147,7 @@ func (c *compiler) applyOwn(s *shape, at *value) error {
 		return err
 	}
 	if s.listed {
-		s.values = slices.DeleteFunc(slices.Clone(s.values), func(v *value) bool { return !c.admits(s, v) })
+		s.values = slices.DeleteFunc(slices.Clone(s.values), func(v *value) bool { return !c.fits(s, v) })
 		s.kinds = 0
 		for _, v := range s.values {
 			s.kinds |= v.kind

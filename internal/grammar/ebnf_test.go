@@ -227,7 +227,7 @@ func (r *grammarMaker) expr(depth int) string {
 // TestRandomGrammars has answers within random grammars judged by the naive reader, and masks compared with the definition, with a
 // vocabulary of their letters.
 func TestRandomGrammars(t *testing.T) {
-	count, used, regular := 600, 0, 0
+	count, used, regular, in, out := 600, 0, 0, 0, 0
 	if *full {
 		count = 6_000
 	}
@@ -258,11 +258,34 @@ func TestRandomGrammars(t *testing.T) {
 			t.Fatalf("%s: made %q", text, made)
 		}
 		checkMasks(t, g, v, seed, 4)
+		for range 12 {
+			other := mutation(r.Rand, made)
+			n := naive{rules: p.rules, text: other, memo: map[*expr]map[int]map[int]bool{}}
+			if want := n.ends(p.rules["r0"], 0)[len(other)]; reads(g, other) != want {
+				t.Fatalf("%s: %q in the language: want %v", text, other, want)
+			}
+			in, out = in+order(reads(g, other)), out+order(!reads(g, other))
+		}
 	}
+	t.Logf("%d texts in their languages, %d not", in, out)
 	t.Logf("%d grammars, %d of them one leaf though they have rules in rules", used, regular)
-	if used < count/4 || regular == 0 {
+	if used < count/4 || regular == 0 || in < used || out < used {
 		t.Errorf("only %d of %d grammars are of use, %d regular", used, count, regular)
 	}
+}
+
+// mutation changes a few characters of a text.
+func mutation(r *rand.Rand, text string) string {
+	runes := []rune(text)
+	for range r.IntN(3) {
+		at := r.IntN(len(runes) + 1)
+		if end := min(len(runes), at+r.IntN(2)); r.IntN(3) == 0 {
+			runes = slices.Delete(runes, at, end)
+		} else {
+			runes = slices.Insert(runes, at, []rune("aabbcéz")[r.IntN(7)])
+		}
+	}
+	return string(runes)
 }
 
 // letters is a random vocabulary of all bytes and of short words of few letters.

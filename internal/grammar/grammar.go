@@ -25,6 +25,7 @@ func (g *Grammar) AfterThinking() *Grammar {
 type view struct {
 	cost     []int32         // by node
 	spelling map[int][]int32 // of literals, by node: what the text from each byte on costs
+	rests    map[int][]int32 // of objects whose members are ordered, by node: what must still come, from each place on
 	tables   *tables
 }
 
@@ -47,6 +48,12 @@ func (g *Grammar) view(v *Vocabulary) *view {
 		w.spelling[n.id] = v.spell(n.text)
 		return w.spelling[n.id][0]
 	})
+	w.rests = map[int][]int32{}
+	for _, n := range g.nodes {
+		if n.kind == objectNode && n.ordered {
+			w.rests[n.id] = n.rests(w.cost)
+		}
+	}
 	if g.views == nil {
 		g.views = map[*Vocabulary]*view{}
 	}

@@ -36,9 +36,9 @@ func (a *arena) wordsHead(k key) int32 {
 func (a *arena) objectHead(k key) int32 {
 	n := k.node
 	if k.room < atKey {
-		return n.rest(a.view.cost, k.at, k.room == written)
+		return a.rest(n, k.at, k.room == written)
 	}
-	best, rest := never, n.rest(a.view.cost, k.at, true)
+	best, rest := never, a.rest(n, k.at, true)
 	from, to, depth := 0, len(n.members), 0
 	if k.room >= inKey {
 		from, to, depth = k.keys()
@@ -66,18 +66,35 @@ func (n *node) price(cost []int32, m member) int32 {
 // last is the last member that may come next: where they are ordered the first one that must not be left out. It is the number
 // of members if there is none.
 func (n *node) last(used uint64) int {
-	for i := int(used); n.ordered && i < len(n.members); i++ {
-		if n.members[i].required {
-			return i
+	if !n.ordered {
+		return len(n.members)
+	}
+	return n.wanted[used]
+}
+
+// rests is the rest of an object whose members are ordered from each place on.
+func (n *node) rests(cost []int32) []int32 {
+	rests := make([]int32, len(n.members)+1)
+	for i, m := range slices.Backward(n.members) {
+		if rests[i] = rests[i+1]; m.required {
+			rests[i] = add(rests[i], n.price(cost, m))
 		}
 	}
-	return len(n.members)
+	return rests
+}
+
+// rest is the cost of the members that an object still must have, see node.rest.
+func (a *arena) rest(n *node, used uint64, begun bool) int32 {
+	if !n.ordered {
+		return n.rest(a.view.cost, used, begun)
+	}
+	return n.from(a.view.cost, a.view.rests[n.id][used], begun)
 }
 
 // object opens an object.
 func (o *opening) object(f *frame) {
 	n := f.node
-	switch ends := n.rest(o.view.cost, f.at, true) == 0; {
+	switch ends := o.rest(n, f.at, true) == 0; {
 	case f.room >= inKey:
 		o.found = append(o.found, f)
 	case f.room == atKey:

@@ -20,7 +20,8 @@ type node struct {
 	// or nil. Extras may be there any number of times.
 	first, later, extra *node
 	members             []member
-	ordered             bool // members come in their order, extras last
+	ordered             bool  // members come in their order, extras last
+	wanted              []int // if so, by member: the first required one from it on, or their number
 }
 
 type nodeKind uint8
@@ -113,6 +114,13 @@ func (b *builder) words(texts []string) *node {
 func (b *builder) object(n *node) *node {
 	n.kind = objectNode
 	n.sort(len(n.members))
+	n.wanted = make([]int, len(n.members)+1)
+	n.wanted[len(n.members)] = len(n.members)
+	for i, m := range slices.Backward(n.members) {
+		if n.wanted[i] = n.wanted[i+1]; m.required {
+			n.wanted[i] = i
+		}
+	}
 	return b.node(n)
 }
 
@@ -189,7 +197,10 @@ func (g *Grammar) costs(literal func(*node) int32) []int32 {
 		done[n.id] = true
 		for _, user := range s.users[n.id] {
 			s.missing[user.id]--
-			if user.kind == choiceNode || s.missing[user.id] == 0 {
+			switch {
+			case user.kind == choiceNode:
+				s.offer(user, s.cost[n.id])
+			case s.missing[user.id] == 0:
 				s.offer(user, user.total(s.cost))
 			}
 		}
@@ -216,15 +227,9 @@ func (n *node) needs() []*node {
 	return n.subs
 }
 
-// total adds up the cost of a node, whose parts are settled.
+// total adds up the cost of a node that is no choice, whose parts are settled.
 func (n *node) total(cost []int32) int32 {
 	switch n.kind {
-	case choiceNode:
-		best := never
-		for _, sub := range n.subs {
-			best = min(best, cost[sub.id])
-		}
-		return best
 	case repetitionNode:
 		return times(n.min, cost[n.subs[0].id])
 	case objectNode:
@@ -248,6 +253,11 @@ func (n *node) rest(cost []int32, used uint64, begun bool) int32 {
 			sum = add(sum, n.price(cost, m))
 		}
 	}
+	return n.from(cost, sum, begun)
+}
+
+// from is what members cost where they are the first ones, if nothing has been written.
+func (n *node) from(cost []int32, sum int32, begun bool) int32 {
 	if !begun && sum > 0 && sum < never {
 		sum += cost[n.first.id] - cost[n.later.id]
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"regexp/syntax"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 )
 
 // parsePattern reads a regular expression of JSON schema (ECMA-262, as far as it is regular) or of Go's syntax.
@@ -22,7 +24,7 @@ func parsePattern(pattern string) (*expr, error) {
 	return fromSyntax(parsed)
 }
 
-// ecma rewrites the escape \uXXXX, which Go writes \x{XXXX}, and $ and / where Go knows no escape for them.
+// ecma rewrites the escapes \uXXXX and \u{X}, which Go writes \x{X}. Two of the former may be a pair of surrogates.
 func ecma(pattern string) string {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
@@ -30,15 +32,33 @@ func ecma(pattern string) string {
 			b.WriteByte(pattern[i])
 			continue
 		}
-		i++
-		if hex := pattern[i+1 : min(len(pattern), i+5)]; pattern[i] == 'u' && len(hex) == 4 && strings.Trim(hex, "0123456789abcdefABCDEF") == "" {
-			b.WriteString(`\x{` + hex + `}`)
-			i += 4
-			continue
+		r, ok := unit(pattern[i:])
+		switch {
+		case ok:
+			i += 5
+			if low, ok := unit(pattern[i+1:]); ok && utf16.DecodeRune(r, low) != unicode.ReplacementChar {
+				r = utf16.DecodeRune(r, low)
+				i += 6
+			}
+			fmt.Fprintf(&b, `\x{%x}`, r)
+		case strings.HasPrefix(pattern[i:], `\u{`):
+			b.WriteString(`\x`)
+			i++
+		default:
+			b.WriteString(pattern[i : i+2])
+			i++
 		}
-		b.WriteString(pattern[i-1 : i+1])
 	}
 	return b.String()
+}
+
+// unit reads an escape \uXXXX.
+func unit(text string) (rune, bool) {
+	if len(text) < 6 || !strings.HasPrefix(text, `\u`) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text[2:6], 16, 16)
+	return rune(n), err == nil
 }
 
 func fromSyntax(r *syntax.Regexp) (*expr, error) {

@@ -194,7 +194,12 @@ func (c *compiler) apart(s, t *shape, name string) bool {
 // admits reports whether a value has a shape.
 func (c *compiler) admits(s *shape, v *value) bool {
 	equal := func(w *value) bool { return v.canonical() == w.canonical() }
-	if s.kinds&v.kind == 0 || s.listed && !slices.ContainsFunc(s.values, equal) {
+	return (!s.listed || slices.ContainsFunc(s.values, equal)) && c.fits(s, v)
+}
+
+// fits reports whether a value has a shape, if it is one of those listed.
+func (c *compiler) fits(s *shape, v *value) bool {
+	if s.kinds&v.kind == 0 {
 		return false
 	}
 	switch v.kind {

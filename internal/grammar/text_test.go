@@ -254,7 +254,11 @@ func TestThinking(t *testing.T) {
 
 // TestConcurrent lets many answers share a grammar and a vocabulary (for the race detector).
 func TestConcurrent(t *testing.T) {
-	g, err := JSONSchema([]byte(`{"type":"array","items":{"type":"string","pattern":"^[a-z]*$"},"minItems":2}`))
+	schema, err := JSONSchema([]byte(`{"type":"array","items":{"type":"string","pattern":"^[a-z]*$"},"minItems":2}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	many, err := EBNF(ambiguous[1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,9 +268,10 @@ func TestConcurrent(t *testing.T) {
 		}
 		return toy().text(id)
 	})
-	want, _ := answer(t, g, v, 1, 40)
 	var group sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
+		g := []*Grammar{schema, many}[i%2]
+		want, _ := answer(t, g, v, 1, 40)
 		group.Go(func() {
 			m := g.Start(v)
 			for _, b := range []byte(want) {

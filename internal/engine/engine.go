@@ -5,7 +5,7 @@
 //	scheduler.go, batch.go   which tokens run next: a pure state machine
 //	sample.go, stop.go       the next token, and the end
 //	speculate.go, guess.go   guesses at the tokens behind it: what is decided, and the doing
-//	remember.go              which prefixes are known, and what is kept
+//	remember.go, follow.go   which prefixes are known, and what is kept; who waits for what another computes
 //	machine.go, state.go     a model placed on a device; what sequences remember there, out and back
 //	draft.go                 what a model drafts with, on the same device
 //	score.go                 what a model gives at every position

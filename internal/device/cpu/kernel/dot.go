@@ -159,26 +159,32 @@ func unpack(w *[Lanes][block]float32, scale *[Lanes]float32, k quant.Kind, panel
 		}
 	}
 	for c := range block {
-		column := data[place(k, col%group+c):]
-		for r := range Lanes {
-			w[r][c] = numberAt(k, column, r, col%group+c)
-		}
+		readColumn(w, k, data[place(k, col%group+c):], c)
 	}
 }
 
-// numberAt reads one number of a group's column c, whose place data begins at.
-func numberAt(k quant.Kind, data []byte, r, c int) float32 {
+// readColumn reads a column of a block, from where it stands on.
+func readColumn(w *[Lanes][block]float32, k quant.Kind, data []byte, c int) {
 	switch k {
 	case quant.KindF32:
-		return f32At(data, c%2*Lanes+r)
+		for r := range Lanes {
+			w[r][c] = f32At(data, c%2*Lanes+r)
+		}
 	case quant.KindBF16:
-		i := 4*r + c%2*2
-		return quant.BF16(uint16(data[i]) | uint16(data[i+1])<<8)
+		for r := range Lanes {
+			i := 4*r + c%2*2
+			w[r][c] = quant.BF16(uint16(data[i]) | uint16(data[i+1])<<8)
+		}
 	case quant.KindE4M3:
-		return quant.E4M3(data[r/4*16+c%4/2*8+r%4*2+c%2])
+		for r := range Lanes {
+			w[r][c] = quant.E4M3(data[r/4*16+c%4/2*8+r%4*2+c%2])
+		}
+	case quant.KindE2M1: // nibble i/2 of the low half or the high half
+		i := c % 8
+		for r := range Lanes {
+			w[r][c] = quant.E2M1(data[4*r+i%2*2+i/4] >> (i / 2 % 2 * 4))
+		}
 	}
-	i := c % 8 // nibble i/2 of the low half or the high half
-	return quant.E2M1(data[4*r+i%2*2+i/4] >> (i / 2 % 2 * 4))
 }
 
 func f32At(b []byte, i int) float32 {

@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -19,6 +20,24 @@ func TestMasksWhereTokensAreShort(t *testing.T) {
 			for _, left := range []int{1, least, least + 1, least + 2, least + 3, least + 4, least + 7, least + 15, p.left, 1 << 20} {
 				checkMask(t, m, v, p.name, left)
 			}
+		}
+	}
+}
+
+// TestMasksOfManyTokens does so where more tokens are far, or more readings many, than a small vocabulary has.
+func TestMasksOfManyTokens(t *testing.T) {
+	v := large()
+	for _, p := range benchPlaces {
+		if !slices.Contains([]string{"pattern-word", "regex-pairs", "free", "ambiguous-nested", "optional-500"}, p.name) {
+			continue
+		}
+		g, err := p.make()
+		if err != nil {
+			t.Fatal(p.name, err)
+		}
+		m := at(t, g, v, p.text)
+		for _, left := range []int{int(m.cost()) + 2, p.left} {
+			checkMask(t, m, v, p.name, left)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type leafMask struct {
 	dense     []uint64 // the near tokens or, if they are few,
 	sparse    []int32
 	far       []counted // and how many bytes remain
-	scattered bool      // far is not complete: there are too many
+	scattered bool      // there are too many far ones: they are with the near ones
 	last      []counted // and how many characters the leaf counted
 }
 
@@ -198,11 +198,17 @@ func (v *Vocabulary) mask(r *reading) *leafMask {
 				m.last = append(m.last, counted{id, count})
 			case len(m.far) < fewTokens:
 				m.far = append(m.far, counted{id, d.distance(state, 0, -1)})
-			default:
+			default: // too many to list: they are as good as near
 				m.scattered = true
 				for i, s := range sort {
-					sort[i] = s &^ far
+					if s == far {
+						sort[i] = near
+					}
 				}
+				for _, e := range append(m.far, counted{at: id}) {
+					dense[e.at>>6] |= 1 << (e.at & 63)
+				}
+				m.far = nil
 			}
 		}
 	}

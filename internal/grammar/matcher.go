@@ -119,7 +119,7 @@ func (m *Matcher) markLeaf(f *frame, most int32) {
 	if add(worst, f.below.cost) <= most && (f.room < 0 || int(f.room) >= m.vocabulary.deep) {
 		l = t.leaf(k)
 	}
-	if l == nil || l.scattered {
+	if l == nil || l.scattered && add(add(k.dfa.far, want), f.below.cost) > most {
 		m.markEndings(f, most)
 		return
 	}

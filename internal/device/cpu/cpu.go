@@ -45,6 +45,7 @@ type Device struct {
 	procs   int      // what GOMAXPROCS was before
 	memory  [][]byte // to give back
 	enters  map[*executable]func(worker int)
+	closed  bool
 }
 
 var _ device.Device = (*Device)(nil)
@@ -185,8 +186,12 @@ func (d *Device) Traffic() (bytes int64, busy time.Duration, hits, misses int64)
 // Sync returns at once: Run does all of its work.
 func (*Device) Sync() error { return nil }
 
-// Close ends the workers and gives memory back.
+// Close ends the workers and gives memory back. Once is enough; a second time does nothing.
 func (d *Device) Close() error {
+	if d.closed {
+		return nil
+	}
+	d.closed = true
 	d.team.close()
 	d.readers.close()
 	for _, m := range d.memory {

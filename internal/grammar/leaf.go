@@ -199,21 +199,25 @@ func (v *Vocabulary) mask(r *reading) *leafMask {
 			case len(m.far) < fewTokens:
 				m.far = append(m.far, counted{id, d.distance(state, 0, -1)})
 			default: // too many to list: they are as good as near
-				m.scattered = true
+				m.scatter(id)
 				for i, s := range sort {
 					if s == far {
 						sort[i] = near
 					}
 				}
-				for _, e := range append(m.far, counted{at: id}) {
-					dense[e.at>>6] |= 1 << (e.at & 63)
-				}
-				m.far = nil
 			}
 		}
 	}
 	m.list()
 	return m
+}
+
+// scatter marks the far tokens, and one more, with the near ones.
+func (m *leafMask) scatter(id int32) {
+	for _, e := range append(m.far, counted{at: id}) {
+		m.dense[e.at>>6] |= 1 << (e.at & 63)
+	}
+	m.far, m.scattered = nil, true
 }
 
 // list lists the near tokens if they are few.

@@ -24,7 +24,7 @@ func openBase(threads int) (device.Device, error) {
 }
 
 // everyShort is which of the faults a short test plants.
-const everyShort = 7
+const everyShort = 6
 
 // TestFaults: the gate tier is red on every fault that can be planted. All of them take some ten minutes.
 func TestFaults(t *testing.T) {

@@ -140,8 +140,8 @@ func (q *suite) limits() []string {
 	list := []string{
 		"how near numerics fast comes: only that its bits do not depend on company, chunks, slots and launches, where the device has it",
 		"layers are looked at with the demo's trained weights alone" + map[bool]string{true: " and those of the model", false: "; no released checkpoint was read"}[q.Model != nil],
-		"matrices and attention of released sizes: products are looked at to 7168 columns, attention to 128 heads, but not whole layers of such a width",
-		"runs of more than 513 rows, batches of more than 70 sequences in attention and of more than 11 in the model",
+		"matrices and attention of released sizes: products are looked at to 16384 columns, attention to 128 heads, but not whole layers of such a width",
+		"runs of more than 2049 rows, batches of more than 70 sequences in attention and of more than 11 in the model",
 		"memories beyond 100 MB: an address that wraps at 2 GiB or 4 GiB is not seen",
 		"faults that come and go: each run is repeated once in a process, and the device is opened twice; what strikes fewer than half of the runs or launches may be missed",
 		"a real prefill of a million tokens: far positions stand on memories that are drawn",

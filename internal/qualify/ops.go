@@ -131,7 +131,18 @@ func exactLinear(seed uint64, f quant.Format, n, k, group int) *scene {
 	d, most := exactDraw(f)
 	s.addLinear(f, n, k, group, d)
 	for _, m := range counts {
-		if n == 160 && m <= 65 || n == 48 && m > 65 && m != 191 && m != 256 || n == 200 && m > 32 || m < 10 && n != 160 && n != 48 || n < 50 && n != 48 && m == 129 {
+		wanted := m < 10 || m == 129 && n < 50
+		switch {
+		case n == 160:
+			wanted = m <= 65
+		case n == 48:
+			wanted = m > 65 && m != 191 && m != 256
+		case n == 200:
+			wanted = m < 10 || m > 32
+		case k >= 2048:
+			wanted = m == 1 || m == 9 || m == 33
+		}
+		if wanted {
 			r := s.sequence(m)
 			r.exact = true
 			r.floats("x", signs(s.rng, m*k, k, most))
@@ -372,7 +383,11 @@ func fusedExperts(seed uint64, f quant.Format, x mixture) *scene {
 	s.Add(op.Experts{X: in, Ids: ids, W: w, Shared: shared, W1: s.weight("w1", f, e, m, d, draw), W2: s.weight("w2", f, e, d, m, draw),
 		W3: s.weight("w3", f, e, m, d, draw), Y: s.out("y", d), Limit: 10, Group: group})
 	for i, n := range []int{65, 1, 2, 3, 9, 17} {
-		n = min(n, s.Program().Caps.Rows)
+		if most := s.Program().Caps.Rows; n > most && i > 0 {
+			continue
+		} else if n > most {
+			n = most
+		}
 		r := s.sequence(n)
 		r.ids("ids", s.choose(n, e, k))
 		r.floats("x", scaled(normal(s.rng, n*d), []float32{1, 4, 0.2}[i%3]))

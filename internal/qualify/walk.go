@@ -290,20 +290,23 @@ func drafterTurns(m *deepseek.Model) []turn {
 }
 
 // behind gives each sequence of an excerpt rows behind its own: ahead of the last, and of as many of those before as it has, up to
-// a number of them. All of them want logits.
+// a number of them and to that of its rows that want logits, whose streams they meet. All of them want logits.
 func behind(rows []op.Row, ahead, most int) (list []op.Row) {
+	wanted := 0
 	for i, r := range rows {
+		if r.Logits {
+			wanted++
+		}
 		if i+1 < len(rows) && rows[i+1].Slot == r.Slot {
 			continue
 		}
-		first := i
-		for first > 0 && rows[first-1].Slot == r.Slot && i-first+1 < most {
-			first--
-		}
-		start := min(int(rows[first].Position)+1, walkCaps.Context-ahead-(i-first))
-		for k := range ahead + i - first {
+		before := min(most, wanted) - 1
+		first := i - before
+		start := min(int(rows[first].Position)+1, walkCaps.Context-ahead-before)
+		for k := range ahead + before {
 			list = append(list, op.Row{Token: rows[(first+k)%len(rows)].Token, Slot: r.Slot, Position: int32(start + k), Logits: true})
 		}
+		wanted = 0
 	}
 	return list
 }

@@ -308,6 +308,9 @@ func (c *compiler) members(s *shape, make func(string, conjunction) (string, *no
 		}
 		n.members = append(n.members, member{c.literal(key), value, required})
 	}
+	if len(n.members) > maxMembers {
+		return nil, c.fault(s.at, fmt.Sprintf("%d properties", len(n.members)), fmt.Sprintf("use at most %d", maxMembers))
+	}
 	if s.most >= 0 && len(n.members) > s.most {
 		return nil, c.fault(s.at, fmt.Sprintf("maxProperties of %d, and %d properties", s.most, len(n.members)), "take it out")
 	}

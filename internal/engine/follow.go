@@ -28,7 +28,7 @@ func (s *scheduler) leader(q *sequence, known int) (leader *sequence, pages int)
 	}
 	for _, p := range s.long {
 		n := min(most, p.prompt/kv.PageSize)
-		if n <= pages || p.prefixes[pages] != q.prefixes[pages] || p.state != running || p.arrival >= q.arrival {
+		if n <= pages || p.state != running || p.arrival >= q.arrival || p.prefixes[pages] != q.prefixes[pages] {
 			continue
 		}
 		n = pages + sort.Search(n-pages, func(i int) bool { return p.prefixes[pages+i] != q.prefixes[pages+i] })

@@ -159,6 +159,8 @@ type profit struct {
 
 const (
 	trialRuns  = 32
+	shortTrial = 8 // where that many took more than twice the time, as if experts come from disk, it is enough
+	hiccup     = 4 // so many times the time without it is all that one run counts
 	firstPause = 128
 	mostPause  = 4096
 )
@@ -175,9 +177,10 @@ func (p *profit) observe(sequences, rows, tokens int, seconds, whole float64) {
 		return
 	}
 	run, row := p.plain.costs()
-	p.spent += whole
-	p.needed += float64(tokens) * (run/float64(sequences) + row)
-	if p.runs++; p.runs < trialRuns {
+	needed := float64(tokens) * (run/float64(sequences) + row)
+	p.spent += min(whole, hiccup*needed)
+	p.needed += needed
+	if p.runs++; p.runs < trialRuns && (p.runs < shortTrial || p.spent <= 2*p.needed) {
 		return
 	}
 	if p.spent > p.needed {

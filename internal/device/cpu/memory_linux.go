@@ -15,12 +15,9 @@ import (
 // allocate returns at least n bytes of zeros: from a page on, or where they are many from a huge page on and in huge pages.
 // They lie outside of Go's heap: the garbage collector neither scans nor counts them.
 func allocate(n int64) ([]byte, error) {
-	page := uintptr(4096)
-	if n >= hugePage/2 {
-		page = hugePage
-	}
+	page := uintptr(pageOf(n))
 	size := (uintptr(max(n, 1)) + page - 1) &^ (page - 1)
-	spare := page - 4096 // a mapping begins at any page
+	spare := page - smallPage // a mapping begins at any
 	at, err := unix.MmapPtr(-1, 0, nil, size+spare, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("out of memory: %d bytes (%w): use a smaller model, context or batch, or give more memory", n, err)

@@ -27,10 +27,18 @@ const (
 	// diskBlock is what offsets, lengths and addresses of such a read are multiples of.
 	diskBlock = 4096
 
-	// hugePage is what much memory is asked in: a walk through weights misses no translation then, and a disk reads into one
-	// stretch.
-	hugePage = 2 << 20
+	// Much memory is asked in huge pages: a walk through weights misses no translation then, and a disk reads into one stretch.
+	smallPage = 4096
+	hugePage  = 2 << 20
 )
+
+// pageOf is the size of the pages that n bytes are asked in: of huge ones at most a quarter is wasted.
+func pageOf(n int64) int64 {
+	if n < hugePage*3/4 {
+		return smallPage
+	}
+	return hugePage
+}
 
 // readers read pieces of weights and repack them, some at a time, in the order in which they were asked for.
 type readers struct {
@@ -284,8 +292,8 @@ func (r *readers) close() {
 	}
 }
 
-// staging is memory of a reader, in huge pages: a disk reads into one stretch of memory more than twice as fast as into many
-// pages.
+// staging is memory of a reader, in huge pages if it is much: a disk reads into one stretch of memory more than twice as fast as
+// into many pages.
 type staging struct{ memory []byte }
 
 // stagedBytes is what n bytes from anywhere in a file take, in whole blocks.
@@ -299,7 +307,9 @@ func stagedBytes(n int64) int64 {
 // stagingBytes is what the readers hold while they read a weight: a piece each, and its scales.
 func (w *weight) stagingBytes() int64 {
 	_, size, _, scaleSize := w.extent(0, min(w.pieceRows(), w.groupRows()))
-	return readersEach * (stagedBytes(size) + stagedBytes(scaleSize) + hugePage)
+	n := stagedBytes(size) + stagedBytes(scaleSize)
+	page := pageOf(n)
+	return readersEach * ((n + page - 1) &^ (page - 1))
 }
 
 // grow makes it as large as the largest piece so far.
@@ -308,7 +318,7 @@ func (s *staging) grow(n int64) error {
 		return nil
 	}
 	s.release()
-	memory, err := allocate(max(n, hugePage))
+	memory, err := allocate(n)
 	s.memory = memory
 	return err
 }

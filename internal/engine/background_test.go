@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -88,24 +86,9 @@ func TestTurnChild(t *testing.T) {
 // next process finds it, and goes on with the same bits.
 func TestTurnIsWritten(t *testing.T) {
 	dir := t.TempDir()
-	child := exec.Command(os.Args[0], "-test.run=^TestTurnChild$", "-turn-dir="+dir)
-	var said strings.Builder
-	child.Stderr = &said
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "written\n" {
-		t.Errorf("the child says %q, %v, %s", line, err, said.String())
-	}
-	if err := child.Process.Kill(); err != nil {
-		t.Error(err)
-	}
-	if err := child.Wait(); err == nil || t.Failed() {
-		t.Fatalf("the child ended: %v", err)
+	crash(t, "written", 0, "-test.run=^TestTurnChild$", "-turn-dir="+dir)
+	if t.Failed() {
+		return
 	}
 
 	m := turnMachine(t)

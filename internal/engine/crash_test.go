@@ -61,7 +61,7 @@ func TestCrashes(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	cached, refused, damaged := uint64(0), uint64(0), 0
 	for i := range crashes {
-		crash(t, dir, time.Duration(r.IntN(400))*time.Millisecond)
+		crash(t, "begins", time.Duration(r.IntN(400))*time.Millisecond, "-test.run=^TestCrashChild$", "-crash-dir="+dir)
 		if r.IntN(2) == 0 {
 			damaged += damage(t, r, dir)
 		}
@@ -89,10 +89,10 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// crash starts a child and kills it some time after it has begun.
-func crash(t *testing.T, dir string, after time.Duration) {
+// crash starts this binary as a child, and kills it some time after it has said a line.
+func crash(t *testing.T, line string, after time.Duration, args ...string) {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^TestCrashChild$", "-crash-dir="+dir)
+	child := exec.Command(os.Args[0], args...)
 	var said strings.Builder
 	child.Stderr = &said
 	out, err := child.StdoutPipe()
@@ -102,8 +102,8 @@ func crash(t *testing.T, dir string, after time.Duration) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "begins\n" {
-		t.Errorf("the child says %q, %v, %s", line, err, said.String())
+	if got, err := bufio.NewReader(out).ReadString('\n'); got != line+"\n" {
+		t.Errorf("the child says %q, %v, %s", got, err, said.String())
 	}
 	time.Sleep(after) // the moment of death is random, not a wait for something
 	if err := child.Process.Kill(); err != nil {
